@@ -1,0 +1,48 @@
+# make demo · make test · make bench · make lint · make ui · make lock. The first of them installs, once per lock.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+INSTALLED := $(VENV)/installed
+EXPERIMENT ?= tiny
+ARGS ?=
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.PHONY: help demo test bench lint format ui lock install clean
+
+help: ## what there is
+	@awk -F': .*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) ## the whole road: raw problems → trained, distilled, evaluated model (EXPERIMENT=tiny ARGS="key=value ...")
+	@python -m flows.local --experiment $(EXPERIMENT) $(ARGS)
+
+test: $(INSTALLED) ## all tests that need no GPU
+	@pytest $(ARGS)
+
+bench: $(INSTALLED) ## the measurements that there are, and how to run them
+	@ls benchmarks/*.py 2>/dev/null | sed 's/^/$(VENV)\/bin\/python /' || true
+	@[[ -n $$(ls benchmarks/*.py 2>/dev/null) ]] || echo "There are no benchmarks yet: benchmarks/ holds no program."
+
+lint: $(INSTALLED) ## style, types, import contracts
+	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache
+
+format: $(INSTALLED) ## put the style right
+	@ruff check --fix . && ruff format .
+
+ui: $(INSTALLED) ## every run and metric, in a browser on this machine
+	@[[ -f mlflow.db ]] || { echo "There is nothing to show yet: mlflow.db appears with the first run. Start with: make demo" >&2; exit 1; }
+	@MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(or $(PORT),5000)
+
+lock: $(INSTALLED) ## resolve requirements/*.in again, changing no more than they demand
+	@requirements/lock
+
+install: $(INSTALLED) ## only the environment
+
+$(INSTALLED): requirements/cpu.lock requirements/build.lock requirements/install pyproject.toml
+	@PYTHON="$(PYTHON)" requirements/install $(VENV)
+	@touch $@
+
+clean: ## remove the environment; runs, outputs and the DVC cache stay
+	@rm -rf $(VENV)

@@ -1,0 +1,213 @@
+"""Does reinforcement learning pay? The whole road for several seeds, and three ways to spend the same tokens otherwise.
+
+    python benchmarks/road.py                          every seed and variant that benchmarks/results/road.json lacks
+    python benchmarks/road.py --seed 1 --variant rung2 this one, again if need be
+
+Each run is a clone of HEAD under .scratch/road/ with this repository's DVC cache, so a stage that another run has
+finished is fetched and not repeated; an interrupted run goes on where it stopped. Runs are appended to the results as
+they are; the claims are computed from the last run of each seed and variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reforge.evaluation.scores import problem_means
+from reforge.evaluation.statistics import Estimate, paired_difference
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "road.json"
+SEEDS = (0, 1, 2)
+GOAL, CONFIDENCE = 15.0, 0.95
+RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
+FINAL = {"rungs": "rl-32k", "rung1": "rl-16k", "rung2": "rl-32k", "no_filter": "rl-32k"}  # variant → its last model
+WORDS = {
+    "rungs": "both rungs",
+    "rung1": "rung 1 alone, equal sampled tokens",
+    "rung2": "rung 2 alone, equal sampled tokens",
+    "no_filter": "both rungs without overlong filtering",
+}
+EVALUATED = {
+    "rungs": ["base", "sft", "rl-16k", "rl-32k", "student"],
+    "rung1": ["sft", "rl-16k"],
+    "rung2": ["sft", "rl-32k"],
+    "no_filter": ["sft", "rl-16k", "rl-32k"],
+}
+
+Run = Mapping[str, Any]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seed", type=int)
+    arguments.add_argument("--variant", choices=list(FINAL))
+    arguments.add_argument("--experiment", default="tiny")
+    asked = arguments.parse_args()
+    runs = read_runs()
+    done = {(run["variant"], run["seed"]) for run in runs}
+    for variant in [asked.variant] if asked.variant else FINAL:  # `rungs` first: the others spend as many tokens
+        for seed in SEEDS if asked.seed is None else [asked.seed]:
+            if (variant, seed) not in done or None not in (asked.variant, asked.seed):
+                print(f"road: {variant}, seed {seed}", flush=True)
+                runs.append(run_road(variant, seed, asked.experiment, overrides(variant, seed, runs)))
+                write_results(runs)
+
+
+def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
+    """What the variant changes. One rung alone gets the steps that use up what both rungs of the same seed sampled,
+    at the tokens per step which that rung had there."""
+    if variant == "rungs":
+        return []
+    if variant == "no_filter":
+        # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
+        return ["rl.overlong_filter=false", "rl.max_truncated=1.0"]
+    reference = latest(runs).get(("rungs", seed))
+    if reference is None:
+        sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")
+    rungs, kept = reference["rungs"], RUNG1 if variant == "rung1" else RUNG2
+    per_step = rungs[kept]["tokens"] / rungs[kept]["steps"]
+    steps = round(sum(rung["tokens"] for rung in rungs.values()) / per_step)
+    if variant == "rung1":
+        return [f"rl.rungs.{RUNG1}.steps={steps}", f"~rl.rungs.{RUNG2}", f"distill.teacher=rl/{RUNG1}"]
+    return [f"rl.rungs.{RUNG2}.steps={steps}", f"rl.rungs.{RUNG2}.init=sft", f"~rl.rungs.{RUNG1}"]
+
+
+def run_road(variant: str, seed: int, experiment: str, changes: Sequence[str]) -> dict[str, Any]:
+    commit = _git("rev-parse", "HEAD", cwd=ROOT)
+    clone = ROOT / ".scratch" / "road" / f"{experiment}-{variant}-{seed}-{commit[:10]}"
+    if not clone.exists():
+        _git("clone", "--quiet", "--shared", str(ROOT), str(clone), cwd=ROOT)
+    composed = [f"experiment={experiment}", f"seed={seed}", *changes]
+    _call(clone, "dvc", "config", "--local", "cache.dir", str(ROOT / ".dvc" / "cache"))
+    _call(clone, "reforge", "compose", *composed)
+    _call(clone, "dvc", "repro", *(f"evaluate@{model}" for model in EVALUATED[variant]))
+    run = {"variant": variant, "seed": seed, "commit": commit, "overrides": composed, **collect(clone, variant)}
+    shutil.rmtree(clone)
+    return run
+
+
+def collect(clone: Path, variant: str) -> dict[str, Any]:
+    outputs = clone / "outputs"
+    rungs = {}
+    for metrics in sorted(outputs.glob("rl/*/metrics.jsonl")):
+        sampled = [json.loads(line)["tokens/sampled"] for line in metrics.read_text().splitlines()]
+        rungs[metrics.parent.name] = {"steps": len(sampled), "tokens": sum(sampled)}
+    scores = {
+        model: json.loads((outputs / "evaluate" / model / "scores.json").read_text()) for model in EVALUATED[variant]
+    }
+    return {"rungs": rungs, "scores": scores}
+
+
+def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    by_key = latest(runs)
+    found = []
+    for variant in FINAL:
+        of_variant = {seed: run for (name, seed), run in sorted(by_key.items()) if name == variant}
+        if of_variant:
+            found += _goals(of_variant) if variant == "rungs" else _shown(variant, of_variant, by_key)
+    return found
+
+
+def _goals(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
+    found = []
+    groups = {"pooled": list(runs.values()), **{f"seed {seed}": [run] for seed, run in runs.items()}}
+    for name, group in groups.items():
+        gain, longer = _gain(group), _longer(group)
+        what = f"rl-32k minus sft, pass@1 at {RUNG2}, {name}"
+        found += [
+            _claim(what, 100 * gain.value, "points", f"≥ {GOAL:g}", 100 * gain.value >= GOAL),
+            _claim(
+                f"{what}: low end of the paired {CONFIDENCE:.0%} interval",
+                100 * gain.low,
+                "points",
+                "> 0",
+                gain.low > 0,
+            ),
+            _claim(f"rl-32k at {TWICE} minus at {RUNG2}, {name}", 100 * longer, "points", "≥ 0", longer >= 0),
+        ]
+    return found
+
+
+def _shown(variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
+    gain, model = _gain(list(runs.values())), FINAL[variant]
+    tokens = [_tokens(run) / _tokens(by_key["rungs", seed]) for seed, run in runs.items() if ("rungs", seed) in by_key]
+    found = [_claim(f"{WORDS[variant]}: {model} minus sft, pass@1 at {RUNG2}, pooled", 100 * gain.value, "points")]
+    if tokens:
+        found.append(_claim(f"{WORDS[variant]}: tokens sampled", sum(tokens) / len(tokens), "of those of both rungs"))
+    return found
+
+
+def _claim(claim: str, value: float, unit: str, goal: str = "", met: bool | None = None) -> dict[str, Any]:
+    return {"claim": claim, "value": round(value, 2), "unit": unit, "goal": goal, "met": met}
+
+
+def _gain(runs: Sequence[Run]) -> Estimate:
+    """Last model minus sft at rung 2. Problems of different seeds are different problems; none is counted twice."""
+    after, before = {}, {}
+    for run in runs:
+        for model, means in ((FINAL[run["variant"]], after), ("sft", before)):
+            per_problem = run["scores"][model]["lengths"][RUNG2]["per_problem"]
+            means.update({f"{run['seed']}/{key}": mean for key, mean in problem_means(per_problem).items()})
+    return paired_difference(after, before, CONFIDENCE)
+
+
+def _longer(runs: Sequence[Run]) -> float:
+    at = [run["scores"][FINAL[run["variant"]]]["lengths"] for run in runs]
+    return sum(length[TWICE]["pass@1"]["value"] - length[RUNG2]["pass@1"]["value"] for length in at) / len(at)
+
+
+def _tokens(run: Run) -> float:
+    return sum(rung["tokens"] for rung in run["rungs"].values())
+
+
+def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
+    return {(run["variant"], run["seed"]): run for run in runs}
+
+
+def read_runs() -> list[Run]:
+    return list(json.loads(RESULTS.read_text())["runs"]) if RESULTS.is_file() else []
+
+
+def write_results(runs: Sequence[Run]) -> None:
+    """One run a line, so that a diff shows which runs were added."""
+    head = {
+        "name": "road",
+        "command": "python benchmarks/road.py",
+        "commit": runs[-1]["commit"],
+        "hardware": hardware(),
+        "claims": claims(runs),
+    }
+    lines = ",\n".join(json.dumps(run, separators=(",", ":")) for run in runs)
+    text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "runs": [\n{lines}\n]\n}}\n'
+    partial = RESULTS.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(RESULTS)
+
+
+def hardware() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB"
+
+
+def _call(clone: Path, *command: str) -> None:
+    """With the code of the clone and the tools of this environment."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(command, cwd=clone, check=True, env={**os.environ, "PATH": path, "PYTHONPATH": str(clone / "src")})
+
+
+def _git(*command: str, cwd: Path) -> str:
+    return subprocess.run(["git", *command], cwd=cwd, check=True, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

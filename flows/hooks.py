@@ -1,0 +1,32 @@
+"""What must happen when a flow run ends badly, wherever the hook runs: after a crash that is the worker's process."""
+
+from __future__ import annotations
+
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+from reforge.compose import compose
+from reforge.config import load_config
+from reforge.environment import quiet
+from reforge.errors import UserError
+from reforge.stages import runs
+
+ROOT = Path(__file__).parents[1]
+
+
+def close_tracking(flow: Any, flow_run: Any, state: Any) -> None:
+    """End the run's parent in MLflow. Idempotent, because a zombie automation may crash a run twice or late."""
+    quiet()
+    with chdir(ROOT):
+        if _still_current(flow_run.parameters):
+            runs.close_pipeline("KILLED" if state.is_cancelled() or state.is_crashed() else "FAILED")
+
+
+def _still_current(parameters: dict[str, Any]) -> bool:
+    """Whether params.yaml is this run's: it may have failed before writing it, or another run may have followed."""
+    try:
+        wanted = compose([f"experiment={parameters['experiment']}", *parameters.get("overrides", [])])
+        return load_config(runs.PARAMS).model_dump(mode="python") == wanted
+    except UserError:
+        return False

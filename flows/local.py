@@ -1,0 +1,215 @@
+"""`make demo`: a Prefect server, a work pool, a worker and one run of the pipeline, here, and gone afterwards.
+
+    python -m flows.local --experiment tiny [KEY=VALUE ...]
+
+Killed at any point and started again it goes on where it was: DVC skips what is finished, a stage resumes inside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from flows.console import TERMINAL
+from flows.leash import end, leashed
+from reforge.compose import compose
+from reforge.environment import project_root, quiet
+from reforge.errors import InfrastructureError, UserError
+
+START_SECONDS = 180.0
+MARK = "REFORGE_LOCAL"  # in the environment of every process of a local run: the folder that it works in
+
+
+def main(arguments: list[str]) -> int:
+    quiet()
+    parser = argparse.ArgumentParser(prog="python -m flows.local", description=__doc__.splitlines()[0])
+    parser.add_argument("--experiment", default="tiny", help="a file of conf/experiment")
+    parser.add_argument("--target", action="append", default=[], help="only this stage and what it needs")
+    parser.add_argument("--force", action="store_true", help="run even what is up to date")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides")
+    wanted = vars(parser.parse_args(arguments))
+    wanted["targets"] = wanted.pop("target")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        root = project_root()
+        os.chdir(root)
+        with only_one(root / ".runs"):
+            compose(
+                [f"experiment={wanted['experiment']}", *wanted["overrides"]]
+            )  # a misspelt key is told before the wait
+            return run(root, wanted)
+    except (UserError, InfrastructureError) as error:
+        print(f"reforge: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def run(root: Path, wanted: dict[str, Any]) -> int:
+    started = time.monotonic()
+    print("Starting Prefect (server and worker on this machine, about half a minute)", flush=True)
+    with ExitStack() as stack:
+        home = root / ".runs" / "prefect"
+        environment = settings(home, free_port())
+        os.environ.update(environment)  # before the first import of prefect
+        log = stack.enter_context((home / "server.log").open("ab"))
+        server = stack.enter_context(running([*PREFECT, "server", "start"], stdout=log, stderr=log))
+        wait_until_healthy(environment["PREFECT_API_URL"], server, home / "server.log")
+        asyncio.run(prepare())
+        call([*PREFECT, "--no-prompt", "deploy", "--name", "cpu"], log)
+        worker = stack.enter_context(running([sys.executable, "-c", WORKER], stderr=log))
+        state = asyncio.run(run_deployment(wanted, worker))
+    return show(root, state, time.monotonic() - started)
+
+
+PREFECT = [sys.executable, "-m", "prefect"]
+# `prefect worker start --pool cpu` without its own words, which would stand among those of the stages.
+WORKER = """
+import asyncio
+from prefect.workers.process import ProcessWorker
+asyncio.run(ProcessWorker(work_pool_name="cpu").start(printer=lambda *_: None))
+"""
+
+
+def settings(home: Path, port: int) -> dict[str, str]:
+    home.mkdir(parents=True, exist_ok=True)
+    return {
+        MARK: str(home),
+        TERMINAL: "tty" if sys.stdout.isatty() else "plain",
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the stages speak for themselves
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # dvc and reforge of this environment
+    }
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """One local run per folder; what a killed one has left running is ended first."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "local.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"The pipeline is already running in {folder.parent}. Wait for it, or stop it.") from error
+        end(left_over(str(folder / "prefect")), grace=3.0)
+        yield
+
+
+def left_over(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+        except psutil.Error:
+            continue  # gone, or somebody else's
+    return found
+
+
+@contextmanager
+def running(command: list[str], **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = leashed(command, **popen)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def call(command: list[str], log: IO[bytes]) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    log.write(done.stdout)
+    if done.returncode:
+        raise InfrastructureError(f"`prefect {command[3]}` failed: {done.stdout.decode(errors='replace')[-800:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    import httpx
+
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    said = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise InfrastructureError(f"The Prefect server did not start: {' '.join(said)}. Its log: {log}")
+
+
+async def prepare() -> None:
+    """The pool and the limit, and an end for runs that a kill has left open: they would hold the deployment's slot."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name="cpu", type="process"), overwrite=True)
+        try:
+            await client.read_global_concurrency_limit_by_name("gpu")
+        except ObjectNotFound:
+            await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=1))
+        open_types = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        open_runs = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=open_types)))
+        for zombie in await client.read_flow_runs(flow_run_filter=open_runs):
+            await client.set_flow_run_state(zombie.id, Crashed(message="its processes are gone"), force=True)
+
+
+async def run_deployment(parameters: dict[str, Any], worker: subprocess.Popen[bytes]) -> Any:
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name("pipeline/cpu")
+        flow_run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        while True:
+            state = (await client.read_flow_run(flow_run.id)).state
+            if state and state.is_final():
+                return state
+            if worker.poll() is not None:
+                raise InfrastructureError("The Prefect worker ended before the run did. See .runs/prefect/server.log")
+            await asyncio.sleep(1)
+
+
+def show(root: Path, state: Any, seconds: float) -> int:
+    if not state.is_completed():
+        reason = re.sub(r"^.*?(UserError|InfrastructureError): ", "", state.message or state.name, flags=re.DOTALL)
+        print(f"\nreforge: {reason}", file=sys.stderr)
+        return 1
+    print(f"\n{(root / 'report' / 'table.md').read_text().strip()}\n")
+    print(f"Done in {seconds / 60:.0f} min. Next: open {root / 'report' / 'report.html'} in a browser,")
+    print("`make ui` for every run and metric, `dvc dag` for the graph, `reforge --help` for the rest.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""The conductor: reads DVC's graph and runs each stage of it as a Prefect task. When, where and how often to retry is
+decided here; what a stage is and whether it is stale is DVC's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import Task, flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.futures import PrefectFuture, wait
+
+from flows.console import say
+from flows.hooks import close_tracking
+from flows.stage import Outcome, end_all, forget_progress, reproduce
+from reforge.compose import compose, write_params
+from reforge.environment import quiet
+from reforge.errors import InfrastructureError, UserError
+from reforge.lineage.graph import StageSpec, graph, stages
+from reforge.stages import runs
+
+Experiment = Literal["tiny", "smoke", "deepcoder_1p5b", "deepcoder_14b"]
+TABLE = Path("report/table.md")
+
+
+@flow(
+    name="pipeline",
+    on_failure=[close_tracking],
+    on_crashed=[close_tracking],
+    on_cancellation=[close_tracking],
+)
+def pipeline(
+    experiment: Experiment = "tiny",
+    overrides: list[str] = [],  # noqa: B006  Prefect makes its form of these defaults
+    targets: list[str] = [],  # noqa: B006
+    force: bool = False,
+) -> list[Outcome]:
+    """From raw problems to the report.
+
+    Args:
+        experiment: a file of conf/experiment
+        overrides: Hydra overrides, for example ["rl.learning_rate=1e-4"]
+        targets: stages to bring up to date, with all that they need; none means all
+        force: run the targets even if nothing that they depend on has changed
+    """
+    quiet()
+    write_params(compose([f"experiment={experiment}", *overrides]), runs.PARAMS)
+    values = runs.PARAMS.read_text()
+    create_markdown_artifact(
+        f"```yaml\n{values}```", key="config", description=f"sha256 {sha256(values.encode()).hexdigest()}"
+    )
+    edges, specs = graph(), stages()
+    asked = named(edges, targets)
+    if force:
+        for name in asked:
+            forget_progress(name)
+    outcomes = _run_all(needed(edges, asked), specs, asked if force else set())
+    runs.mirror_cached([outcome.stage for outcome in outcomes if outcome.status != "ran"])
+    runs.close_pipeline("FINISHED")
+    create_table_artifact([vars(outcome) for outcome in outcomes], key="stages", description="what each stage did")
+    if TABLE.is_file():
+        create_markdown_artifact(TABLE.read_text(), key="results", description="held-out problems")
+    return outcomes
+
+
+def named(edges: dict[str, list[str]], targets: list[str]) -> set[str]:
+    """The stages that `targets` name; `rl` means every `rl@…`, no targets mean all."""
+    meant = {target: {name for name in edges if target in (name, name.partition("@")[0])} for target in targets}
+    if lost := [target for target, names in meant.items() if not names]:
+        raise UserError(f"There is no stage {', '.join(lost)}; dvc.yaml has {', '.join(edges)}.")
+    return set().union(*meant.values()) if targets else set(edges)
+
+
+def needed(edges: dict[str, list[str]], asked: set[str]) -> dict[str, list[str]]:
+    """The part of the graph that leads to the stages `asked` for, upstream first like `edges`."""
+    wanted = set(asked)
+    for name in reversed(edges):
+        if name in wanted:
+            wanted.update(edges[name])
+    return {name: upstream for name, upstream in edges.items() if name in wanted}
+
+
+def _run_all(edges: dict[str, list[str]], specs: dict[str, StageSpec], forced: set[str]) -> list[Outcome]:
+    running: dict[str, PrefectFuture[Outcome]] = {}
+    try:
+        for name, upstream in edges.items():
+            limit = "gpu" if specs[name].gpu and has_gpu() else ""
+            stage = run_stage.with_options(name=name, task_run_name=name)
+            before = [running[up] for up in upstream]
+            running[name] = stage.submit(name, name in forced, limit, wait_for=before, return_state=False)
+        wait(list(running.values()))
+    except BaseException:  # cancelled, killed or broken: no stage may outlive the flow
+        end_all()
+        raise
+    for future in running.values():
+        if future.state.is_failed():
+            future.result()
+    return [future.result() for future in running.values()]
+
+
+def _worth_a_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    try:
+        state.result()
+    except InfrastructureError as error:
+        say(f"  trying again: {error}")
+        return True
+    except BaseException:
+        return False
+    return False
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=_worth_a_retry)
+def run_stage(name: str, force: bool, limit: str) -> Outcome:
+    say(f"── {name}")
+    log: Callable[[str], None] = get_run_logger().info
+    slot: AbstractContextManager[None] = concurrency(limit, strict=True) if limit else nullcontext()
+    with slot:
+        outcome = reproduce(name, log, force)
+    say(f"   {name}: {outcome.status}" + (f", {outcome.seconds:.0f} s" if outcome.status == "ran" else ""))
+    return outcome
+
+
+def has_gpu() -> bool:
+    """Stages take the GPU of a machine that has one, so only there the limit `gpu` counts."""
+    return Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()

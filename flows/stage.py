@@ -1,0 +1,87 @@
+"""One stage of DVC's graph, run by `dvc repro -s` in its own processes: DVC decides whether it has to run at all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flows.console import last_paragraph, relay
+from flows.leash import leashed
+from reforge.errors import InfrastructureError, UserError
+
+LOCK_ATTEMPTS, LOCK_SECONDS = 30, 2.0
+_running: set[subprocess.Popen[bytes]] = set()
+_guard = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`ran`; `cached`: DVC restored the outputs of an earlier equal run; `unchanged`: they were already there."""
+
+    stage: str
+    status: Literal["ran", "cached", "unchanged"]
+    seconds: float
+
+
+def reproduce(name: str, log: Callable[[str], None], force: bool = False) -> Outcome:
+    """Raises InfrastructureError where trying again may help, UserError where it does not."""
+    started = time.monotonic()
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
+    for _ in range(LOCK_ATTEMPTS):
+        code, lines = _run(command, log)
+        if code == 0 or not any("Unable to acquire lock" in line for line in lines):
+            break
+        time.sleep(LOCK_SECONDS)  # another DVC command holds the repository for a moment
+    if code:
+        raise _failure(name, code, lines)
+    return Outcome(name, _status(lines), time.monotonic() - started)
+
+
+def forget_progress(name: str) -> None:
+    """`dvc repro --force` alone would resume from what an interrupted run has left."""
+    for scratch in Path(".scratch").glob(f"{name}-*"):
+        shutil.rmtree(scratch)
+
+
+def end_all() -> None:
+    """Ends the stages that run now, with all their processes."""
+    with _guard:
+        for process in _running:
+            process.terminate()
+
+
+def _run(command: list[str], log: Callable[[str], None]) -> tuple[int, list[str]]:
+    with leashed(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout
+        with _guard:
+            _running.add(process)
+        try:
+            lines = relay(process.stdout, log)
+        finally:
+            with _guard:
+                _running.discard(process)
+    return process.returncode, lines
+
+
+def _status(lines: list[str]) -> Literal["ran", "cached", "unchanged"]:
+    text = "\n".join(lines)
+    if "is cached - skipping run" in text:
+        return "cached"
+    return "unchanged" if "didn't change, skipping" in text else "ran"
+
+
+def _failure(name: str, code: int, lines: list[str]) -> Exception:
+    """A stage that was killed from outside, or that says so itself, failed for no reason of its own."""
+    exited = re.search(r"failed to run: .*, exited with (-?\d+)", "\n".join(lines))
+    stage_code = int(exited.group(1)) if exited else code
+    message = f"Stage {name} failed: {last_paragraph(lines) or f'exit code {stage_code}, nothing said'}"
+    if stage_code == InfrastructureError.exit_code or stage_code < 0 or stage_code == 128 + 9:
+        return InfrastructureError(message)
+    return UserError(message)

@@ -1,0 +1,96 @@
+"""reforge compose | stage | table | why | doctor. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reforge.environment import project_root, quiet
+from reforge.errors import InfrastructureError, UserError
+
+app = typer.Typer(
+    name="reforge",
+    help="From raw programming problems to a verified, evaluated reasoning model for code, reproducibly.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def compose(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="As in Hydra: experiment=smoke rl.learning_rate=1e-4 rl.rungs.16k.steps=20"),
+    ] = None,
+) -> None:
+    """Resolve conf/ and the overrides into params.yaml."""
+    from reforge.compose import compose, write_params
+
+    path = project_root() / "params.yaml"
+    values = compose(overrides or [])
+    write_params(values, path)
+    print(f"{path.name}: experiment {values['experiment']}, seed {values['seed']}")
+
+
+@app.command()
+def stage(name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as curate or rl@16k.")]) -> None:
+    """Run one stage here and now, whether or not DVC thinks it stale. `dvc commit` afterwards records it."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # The order of a set of strings follows a seed that is drawn before the first line of Python runs.
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    from reforge.stages.contract import run_stage
+
+    run_stage(name)
+
+
+@app.command()
+def table() -> None:
+    """Print the table of the last report."""
+    path = project_root() / "report" / "table.md"
+    if not path.is_file():
+        raise UserError(f"{path} not found. Make it with: dvc repro report")
+    print(path.read_text(), end="")
+
+
+@app.command()
+def why(
+    what: Annotated[str, typer.Argument(help="A stage, or a file that one made: report, outputs/rl/32k/model.")],
+) -> None:
+    """Print what a result was made from, back to the problems: digests and MLflow runs."""
+    from reforge.lineage.chain import explain
+
+    print("\n".join(explain(what)))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has of what Reforge needs; exit 2 if something is missing."""
+    from reforge.doctor import examine
+
+    lines, problems = examine()
+    print("\n".join(lines))
+    if problems:
+        raise UserError(" ".join(problems))
+
+
+def main() -> None:
+    quiet()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app(prog_name=Path(sys.argv[0]).name)
+    except (UserError, InfrastructureError) as error:
+        print(f"reforge: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("reforge: interrupted; finished steps are kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

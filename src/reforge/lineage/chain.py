@@ -1,0 +1,56 @@
+"""From a result back to the problems: the graph, dvc.lock's digests and the MLflow runs that made them."""
+
+from __future__ import annotations
+
+from reforge.environment import project_root
+from reforge.errors import UserError
+from reforge.lineage import graph, manifest
+
+
+def explain(what: str) -> list[str]:
+    """One line per stage that `what` hangs on, nearest first: output, digest, MLflow run, and what it read."""
+    specs, upstream = graph.stages(), graph.graph()
+    target = _maker(what, specs)
+    needed = {target}
+    for name in reversed(upstream):  # downstream first
+        if name in needed:
+            needed |= set(upstream[name])
+    lines = []
+    for name in reversed(upstream):
+        if name in needed:
+            lines += _describe(name, specs[name], [specs[up].out for up in upstream[name]])
+    return lines
+
+
+def _maker(what: str, specs: dict[str, graph.StageSpec]) -> str:
+    """The stage with this name, or the one whose output holds this file."""
+    if what in specs:
+        return what
+    path = what.removeprefix(f"{project_root()}/").rstrip("/")
+    for name, spec in specs.items():
+        if path in (spec.out, spec.metrics) or path.startswith(f"{spec.out}/"):
+            return name
+    raise UserError(f"No stage makes {what!r}. Name a stage ({', '.join(specs)}) or a file under its output.")
+
+
+def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str]:
+    lock = graph.locked(name)
+    digests = {entry["path"]: entry["md5"] for entry in lock.get("outs", [])}
+    if spec.out not in digests:
+        return [f"{name}: has not run, or is not in dvc.lock"]
+    record = manifest.read(name, project_root())
+    # The manifest tells of the last run here. If DVC brought an output from its cache, another run made it.
+    made_here = record.get("outs", {}).get(spec.out) == digests[spec.out]
+    run = (
+        f"MLflow run {record['mlflow_run_id']}"
+        if made_here and record.get("mlflow_run_id")
+        else (f"made elsewhere: find the MLflow run with tags.`reforge.out` = '{digests[spec.out]}'")
+    )
+    lines = [f"{name}: {spec.out}  md5 {digests[spec.out]}  {run}"]
+    for entry in lock.get("deps", []):
+        if any(
+            entry["path"] == out or entry["path"].startswith(f"{out}/") or out.startswith(f"{entry['path']}/")
+            for out in upstream
+        ):
+            lines.append(f"    from {entry['path']}  md5 {entry['md5']}")
+    return lines

@@ -1,0 +1,127 @@
+"""The graph as DVC reads it. The only module that imports DVC; `Repo().index` is internal: pinned, wrapped, tested.
+
+Everybody else asks here which stages there are, what each declares, and what its files' digests are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from reforge.environment import project_root, quiet
+from reforge.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage of dvc.yaml after `foreach` and templates. Paths are relative to the project root."""
+
+    name: str
+    cmd: str
+    deps: tuple[str, ...]
+    out: str
+    params: tuple[str, ...]
+    metrics: str
+    gpu: bool = False  # dvc.yaml: `meta: {gpu: true}`
+
+
+def stages() -> dict[str, StageSpec]:
+    """All stages, upstream first, otherwise in the order of dvc.yaml."""
+    with _repo() as repo:
+        return {stage.addressing: _spec(stage) for stage in _ordered(repo)}
+
+
+def graph() -> dict[str, list[str]]:
+    """Each stage with its direct upstream stages; upstream first."""
+    with _repo() as repo:
+        edges = repo.index.graph.successors
+        return {stage.addressing: sorted(up.addressing for up in edges(stage)) for stage in _ordered(repo)}
+
+
+def stage_spec(name: str) -> StageSpec:
+    specs = stages()
+    if name not in specs:
+        near = difflib.get_close_matches(name, specs, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"dvc.yaml has no stage {name!r}; there are: {', '.join(specs)}.{hint}")
+    return specs[name]
+
+
+def digests(paths: Iterable[str]) -> dict[str, str]:
+    """What dvc.lock would say of these files and folders as they are now."""
+    from dvc_data.hashfile.build import build
+
+    found = {}
+    with _repo() as repo:
+        for path in paths:
+            absolute = Path(repo.root_dir, path)
+            if not absolute.exists():
+                raise UserError(f"{path} is missing. If a stage makes it, run: dvc repro")
+            _, _, tree = build(repo.cache.local, str(absolute), repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)
+            found[path] = str(tree.hash_info.value)
+    return found
+
+
+def locked(name: str) -> dict[str, Any]:
+    """dvc.lock's entry of a stage; empty if the stage has not run yet."""
+    return dict(_lock().get("stages", {}).get(name, {}))
+
+
+def lock_hash() -> str:
+    """sha256 of dvc.lock; empty if there is none yet."""
+    path = project_root() / "dvc.lock"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _lock() -> dict[str, Any]:
+    path = project_root() / "dvc.lock"
+    return dict(yaml.safe_load(path.read_text()) or {}) if path.is_file() else {}
+
+
+@contextmanager
+def _repo() -> Iterator[Repo]:
+    """An open repository; DVC's errors about dvc.yaml and params.yaml become ours."""
+    quiet()
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    root = project_root()
+    if not (root / "params.yaml").is_file():
+        raise UserError(f"{root / 'params.yaml'} not found. Write it with: reforge compose experiment=tiny")
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except DvcException as error:
+        raise UserError(f"DVC cannot read the graph of {root}: {' '.join(str(error).split())}") from error
+
+
+def _ordered(repo: Repo) -> list[Any]:
+    import networkx
+
+    written = {stage: place for place, stage in enumerate(repo.index.stages)}
+    return list(networkx.lexicographical_topological_sort(repo.index.graph.reverse(), key=written.__getitem__))
+
+
+def _spec(stage: Any) -> StageSpec:
+    from dvc.dependency.param import ParamsDependency
+
+    name = stage.addressing
+    params = [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
+    deps = [dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    metrics = [out.def_path for out in stage.outs if out.metric]
+    outs = [out.def_path for out in stage.outs if not out.metric]
+    if len(outs) != 1 or len(metrics) != 1:
+        raise UserError(f"dvc.yaml: stage {name!r} needs exactly one `outs` folder and one `metrics` file.")
+    return StageSpec(
+        name, stage.cmd, tuple(deps), outs[0], tuple(params), metrics[0], bool((stage.meta or {}).get("gpu"))
+    )

@@ -1,0 +1,91 @@
+"""What a stage's process does about its neighbours: one of it at a time, gone when those who started it are gone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from reforge.errors import UserError
+
+CONDUCTORS = {"make", "gmake", "dvc", "prefect"}
+GRACE_SECONDS = 8.0  # from the polite signal to the other one; with the poll below the lock's patience
+
+
+@contextmanager
+def exclusive(lock: Path, what: str, patience: float = 20.0) -> Iterator[None]:
+    """Hold `lock`, waiting for a predecessor that is still dying. The holder's pid is in the file.
+
+    A record lock (lockf), not flock: forked children do not inherit it, so an orphaned worker cannot keep it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as file:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    continue
+                holder = lock.read_text().strip() or "unknown"
+                raise UserError(
+                    f"{what} is already running as process {holder} in this folder. Wait for it, or stop it with "
+                    f"`kill {holder}`; its finished steps are kept. For two runs at once use two worktrees."
+                ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def stop_cleanly_on_sigterm() -> None:
+    """SIGTERM unwinds like an exception, so that servers are stopped and files closed on the way out."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def die_with_conductor(poll_seconds: float = 1.0) -> None:
+    """Stop this process soon after the death of whoever runs it (`kill -9` of dvc, make or a Prefect process).
+
+    PR_SET_PDEATHSIG would not do: it fires when the parent's *thread* ends (Prefect starts tasks from threads), and
+    does not when a shell stands between. Without a conductor, as in `nohup reforge stage rl@16k &`, nobody is watched.
+    """
+    watched = _conductors()
+    if watched:
+        threading.Thread(target=_watch, args=(watched, poll_seconds), name="conductor-watch", daemon=True).start()
+
+
+def _conductors() -> list[psutil.Process]:
+    """The parents up to the outermost conductor."""
+    try:
+        parents = psutil.Process().parents()
+        names = [{os.path.basename(word) for word in parent.cmdline()[:3]} for parent in parents]
+    except psutil.Error:  # one of them ended while we looked: its successor is init, which nobody needs to watch
+        return []
+    outermost = max((depth for depth, words in enumerate(names) if words & CONDUCTORS), default=-1)
+    return parents[: outermost + 1]
+
+
+def _watch(watched: list[psutil.Process], poll_seconds: float) -> None:
+    while all(map(_alive, watched)):
+        time.sleep(poll_seconds)
+    print("reforge: the process that started this stage is gone; stopping", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

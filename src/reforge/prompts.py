@@ -1,0 +1,33 @@
+"""Problem → Prompt, and the worked answer in the same format. Token ids are made once, here, and never re-made."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from reforge.types import Problem, Prompt
+
+
+class Tokenizer(Protocol):
+    eos_token: str
+
+    def apply_chat_template(self, conversation: Any, **options: Any) -> Any: ...
+
+    def encode(self, text: str, **options: Any) -> list[int]: ...
+
+
+def build_prompt(problem: Problem, tokenizer: Tokenizer) -> Prompt:
+    """The statement as the user's turn, ending where the assistant's turn begins."""
+    messages = [{"role": "user", "content": problem.statement}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return Prompt(problem.id, tuple(tokenizer.encode(text, add_special_tokens=False)))
+
+
+def worked_answer(problem: Problem) -> str:
+    """Reasoning where there is some, then the program in a fence: the form that rewards.extract_program reads."""
+    thinking = f"<think>\n{problem.thinking}\n</think>\n" if problem.thinking else ""
+    return f"{thinking}```python\n{problem.solution.rstrip()}\n```"
+
+
+def answer_ids(answer: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Token ids of an assistant's turn, with the end token that must be learnt too."""
+    return tuple(tokenizer.encode(answer + tokenizer.eos_token, add_special_tokens=False))

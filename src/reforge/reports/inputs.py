@@ -1,0 +1,88 @@
+"""The files of finished stages → the records of a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from reforge.errors import UserError
+from reforge.reports.report import Example, RungCurve
+from reforge.types import Problem, Status
+
+COLUMNS = ["problem_id", "index", "token_ids", "finish_reason", "text", "status", "reason", "length"]
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing, so the report cannot be made. Make it with: dvc repro") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON ({error}). Delete it and make it again with: dvc repro") from error
+
+
+def read_curve(folder: Path, name: str, max_tokens: int) -> RungCurve:
+    path = folder / "metrics.jsonl"
+    try:
+        steps = tuple(json.loads(line) for line in path.read_text().splitlines())
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Make it again with: dvc repro -f rl@{name}") from error
+    return RungCurve(name, max_tokens, steps)
+
+
+def funnel_rows(funnel: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str]]:
+    """(indentation, name, value), whatever the nesting of the counts."""
+    for name, value in funnel.items():
+        if isinstance(value, Mapping):
+            yield depth, name, ""
+            yield from funnel_rows(value, depth + 1)
+        else:
+            yield depth, name, f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def pick_examples(
+    rollouts: Path, length: str, problems: Mapping[str, Problem], each: int = 2
+) -> tuple[tuple[str, tuple[Example, ...]], ...]:
+    """The hardest solved, the easiest failed and the easiest truncated problems: fixed rules, so nobody picks."""
+    table = pq.read_table(rollouts, columns=COLUMNS, filters=[("length", "==", length)])
+    rows = sorted(table.to_pylist(), key=lambda row: (row["problem_id"], row["index"]))
+    examples = [_example(row, problems[row["problem_id"]]) for row in rows]
+    examples.sort(key=lambda example: example.difficulty)  # stable: ids and indices keep their order within a level
+    kinds = {
+        "Solved": [e for e in reversed(examples) if e.status == Status.ACCEPTED],
+        "Failed": [e for e in examples if e.status not in (Status.ACCEPTED, Status.INFRASTRUCTURE) and not e.truncated],
+        "Truncated": [e for e in examples if e.truncated],
+    }
+    return tuple((heading, tuple(_distinct(found)[:each])) for heading, found in kinds.items())
+
+
+def _example(row: Mapping[str, Any], problem: Problem) -> Example:
+    return Example(
+        problem_id=problem.id,
+        difficulty=problem.difficulty,
+        statement=problem.statement,
+        completion=row["text"],
+        tokens=len(row["token_ids"]),
+        truncated=row["finish_reason"] == "length",
+        status=row["status"],
+        reason=row["reason"] or "",
+    )
+
+
+def _distinct(examples: list[Example]) -> list[Example]:
+    return list({example.problem_id: example for example in reversed(examples)}.values())[::-1]
+
+
+def digest(path: Path) -> str:
+    """The digest that dvc.lock holds for this file or folder: md5 of the bytes, or of the list of files' md5s."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    files = sorted(path.rglob("*"), key=lambda file: file.relative_to(path).as_posix())
+    listing = [{"md5": digest(f), "relpath": f.relative_to(path).as_posix()} for f in files if f.is_file()]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"

@@ -1,0 +1,139 @@
+"""A vLLM server as a supervised child process, on loopback, with a log that is read when it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from reforge.config import Sampler as SamplerConfig
+from reforge.errors import InfrastructureError
+from reforge.rollouts.sampler import Decoder, Sampler
+
+_POLL_SECONDS = 0.25
+_STOP_SECONDS = 10.0
+_PROMPT_ROOM = 65536  # tokens prefilled in one engine step: a seeded prompt must never be split (CPU engine dies)
+
+
+@contextmanager
+def open_sampler(folder: Path, config: SamplerConfig, tokenizer: Decoder, log: Path) -> Iterator[Sampler]:
+    """A sampler running the model in `folder`: on a server of its own, or on those that `config.urls` names (which
+    must see the same path)."""
+    if config.urls:
+        sampler = Sampler(config.urls, tokenizer)
+        sampler.load_weights(str(folder), 0)
+        yield sampler
+        return
+    with serving(folder, config, log) as url:
+        yield Sampler([url], tokenizer)
+
+
+@contextmanager
+def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[str]:
+    """Yield the base URL of a server for the model in `folder`; the server is stopped on leaving.
+
+    Raises InfrastructureError with the cause found in `log` when it does not come up.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            _command(folder, port, config), stdout=stream, stderr=subprocess.STDOUT, env=_environment(config)
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_healthy(process, url, config.startup_seconds, log)
+        yield url
+    finally:
+        _stop(process)
+
+
+def _command(folder: Path, port: int, config: SamplerConfig) -> list[str]:
+    options = {
+        "--model": str(folder),
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--dtype": config.dtype,
+        "--max-num-seqs": str(config.max_sequences),
+        "--max-num-batched-tokens": str(_PROMPT_ROOM),
+        "--tensor-parallel-size": str(config.tensor_parallel),
+        "--gpu-memory-utilization": str(config.gpu_memory_utilization),
+        "--logprobs-mode": "processed_logprobs",  # after the temperature, as the learner computes them
+        "--generation-config": "vllm",  # the model folder's own sampling defaults must not slip in
+        "--middleware": "reforge.rollouts.vllm_plugin.WaveMiddleware",
+        "--worker-extension-cls": "reforge.rollouts.vllm_plugin.WeightUpdate",
+    }
+    flags = ["--no-enable-chunked-prefill", "--no-enable-prefix-caching"]
+    if config.enforce_eager:
+        flags.append("--enforce-eager")
+    if config.tensor_parallel == 1:
+        flags += ["--distributed-executor-backend", "uni"]  # one worker needs no process of its own
+    module = "reforge.rollouts.vllm_main"
+    return [sys.executable, "-m", module, *(word for pair in options.items() for word in pair), *flags]
+
+
+def _environment(config: SamplerConfig) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment |= {
+        "VLLM_SERVER_DEV_MODE": "1",  # /collective_rpc; the server listens on loopback only
+        "VLLM_CPU_KVCACHE_SPACE": f"{config.memory_gb:g}",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    if config.enforce_eager:
+        environment["TORCHDYNAMO_DISABLE"] = "1"  # else the first wave spends 12 s compiling the sampler
+    if config.threads:
+        environment["OMP_NUM_THREADS"] = str(config.threads)
+    return environment
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, seconds: float, log: Path) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise InfrastructureError(
+                f"vLLM ended with exit code {process.returncode} before it was ready: {_cause(log)} Its whole log: {log}"
+            )
+        try:
+            if httpx.get(f"{url}/health", timeout=2.0).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(_POLL_SECONDS)
+    raise InfrastructureError(
+        f"vLLM was not ready after {seconds:g} s: {_cause(log)} Raise sampler.startup_seconds if the machine is slow. "
+        f"Its whole log: {log}"
+    )
+
+
+def _cause(log: Path) -> str:
+    """The last line of the log that names an error, without vLLM's prefix; its last line where none does."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    named = [line for line in lines if re.search(r"\b\w*(Error|Exception)\b", line) and "Traceback" not in line]
+    line = next((line for line in reversed(named) if "Engine core initialization failed" not in line), "")
+    line = line or (lines[-1] if lines else "its log is empty")
+    return re.sub(r"^\(.*?pid=\d+\)\s*(ERROR [\d-]+ [\d:]+ \[.*?\])?\s*", "", line).rstrip(".") + "."
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

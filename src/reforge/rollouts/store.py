@@ -1,0 +1,76 @@
+"""Every rollout of every step as Parquet: what replay, distillation, the report and a notebook all read.
+
+Deterministic bytes: no clocks in it. `reward` is null where the verdict is an infrastructure failure, `advantage`
+where the rollout was not trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reforge.types import Reward, Rollout
+
+SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("problem_id", pa.string()),
+        ("index", pa.int32()),
+        ("seed", pa.int64()),
+        ("policy_version", pa.int32()),
+        ("prompt_ids", pa.list_(pa.int32())),
+        ("token_ids", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+        ("text", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("test_index", pa.int32()),
+        ("reward", pa.float64()),
+        ("parts", pa.string()),
+        ("advantage", pa.float64()),
+        ("length", pa.string()),
+    ]
+)
+
+
+def to_row(
+    rollout: Rollout, reward: Reward, step: int = 0, advantage: float | None = None, length: str = ""
+) -> dict[str, Any]:
+    """`length` names the completion limit that an evaluated rollout was cut at."""
+    return {
+        "step": step,
+        "problem_id": rollout.problem_id,
+        "index": rollout.index,
+        "seed": rollout.seed,
+        "policy_version": rollout.policy_version,
+        "prompt_ids": rollout.prompt_ids,
+        "token_ids": rollout.token_ids,
+        "logprobs": rollout.logprobs,
+        "finish_reason": rollout.finish_reason,
+        "text": rollout.text,
+        "status": str(reward.verdict.status),
+        "reason": reward.verdict.reason,
+        "test_index": reward.verdict.test_index,
+        "reward": reward.value,
+        "parts": json.dumps(reward.parts, sort_keys=True),
+        "advantage": advantage,
+        "length": length,
+    }
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Written beside and moved into place, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), partial, compression="zstd")
+    partial.replace(path)
+
+
+def read_rows(paths: Iterable[Path], columns: list[str] | None = None) -> list[dict[str, Any]]:
+    return [row for path in sorted(paths) for row in pq.read_table(path, columns=columns).to_pylist()]

@@ -1,0 +1,232 @@
+"""The contract of a stage: what it is given, and everything that happens around its `run(ctx)`.
+
+`run_stage(name)` is the single entry, whichever door (`reforge stage`, `dvc repro`, Prefect) it is called through.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import os
+import random
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reforge import process
+from reforge.config import Config, load_config
+from reforge.environment import project_root, quiet
+from reforge.errors import UserError
+from reforge.lineage import graph, manifest
+from reforge.lineage.declared import Audit, audited, mask, slice_of
+from reforge.lineage.graph import StageSpec
+from reforge.stages import runs
+from reforge.tracking.tracker import RunStatus, Tracker
+
+STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
+# What tools write and read inside the project for themselves. It is no input of any stage.
+_TOOLS = (".git", ".dvc", ".venv", "mlartifacts", "mlruns", "mlflow.db", ".runs/mlflow.lock", ".runs/wandb")
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """All that a stage may use. Paths are relative to the project root, which is the working directory.
+
+    Reading a parameter that dvc.yaml does not list raises; so does opening an undeclared file of the project.
+    `out` is renamed onto the declared output when `run` returns; `scratch` survives a crash and belongs to exactly
+    these inputs; `log_folder` keeps what is no output; `metrics` are the headline numbers, written to the stage's metrics file.
+    """
+
+    name: str
+    cfg: Config
+    deps: tuple[Path, ...]
+    digests: dict[str, str]  # of the deps, as in dvc.lock
+    out: Path
+    scratch: Path
+    log_folder: Path
+    seed: int
+    tracker: Tracker
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What comes after the @: "16k" for rl@16k, "" for a stage with one instance."""
+        return self.name.partition("@")[2]
+
+    def dep(self, name: str) -> Path:
+        """The one declared input (code apart) whose last path part is `name`."""
+        found = [path for path in self.deps if path.name == name and path.parts[0] != "src"]
+        if len(found) != 1:
+            listed = ", ".join(map(str, self.deps))
+            raise UserError(f"Stage {self.name!r} has {len(found)} deps named {name!r} in dvc.yaml: {listed}.")
+        return found[0]
+
+
+def run_stage(name: str) -> None:
+    """Run a stage and put its outputs in place, all or none. Raises UserError for what the user can mend."""
+    quiet()
+    os.chdir(project_root())
+    spec = graph.stage_spec(name)
+    records = Path(".runs") / name
+    with process.exclusive(records / "lock", f"Stage {name!r}"):
+        process.stop_cleanly_on_sigterm()
+        process.die_with_conductor()
+        with _explained(name, records):
+            _run(spec, records)
+
+
+def _run(spec: StageSpec, records: Path) -> None:
+    config, started = load_config(runs.PARAMS), time.time()
+    digests, params = graph.digests(spec.deps), slice_of(config, spec.params)
+    fingerprint = manifest.fingerprint(spec.name, params, digests)
+    scratch = Path(".scratch") / f"{spec.name}-{fingerprint[:12]}"
+    out = scratch / "out"
+    shutil.rmtree(out, ignore_errors=True)  # what an interrupted run had begun to write
+    out.mkdir(parents=True)
+    info = runs.run_info(config, spec, digests, fingerprint)
+    tracker = Tracker(scratch, records, runs.mirrors(config, info, scratch))
+    reads: set[str] = set()
+    ctx = StageContext(
+        name=spec.name,
+        cfg=mask(config, spec.params, spec.name, reads),
+        deps=tuple(map(Path, spec.deps)),
+        digests=digests,
+        out=out,
+        scratch=scratch,
+        log_folder=records,
+        seed=_seed(config.seed, spec.name),
+        tracker=tracker,
+    )
+    status: RunStatus = "FAILED"
+    tags: dict[str, str] = {}
+    try:
+        with audited(Audit(Path.cwd(), _allowed(spec, config, scratch, records), spec.name)):
+            _call(ctx)
+        if tracker.path.stat().st_size:
+            shutil.copyfile(tracker.path, out / "metrics.jsonl")
+        _put_in_place(out, Path(spec.out))
+        manifest.write_json(Path(spec.metrics), dict(ctx.metrics))
+        outs = graph.digests([spec.out, spec.metrics])
+        tags = {"reforge.out": outs[spec.out], "reforge.out_path": spec.out}
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        tracker.close(status, ctx.metrics if status == "FINISHED" else {}, tags)
+    manifest.write_json(
+        records / "manifest.json",
+        {
+            "stage": spec.name,
+            "fingerprint": fingerprint,
+            "code": manifest.code_version(),
+            "params": params,
+            "params_yaml": manifest.sha256(runs.PARAMS),
+            "params_read": sorted(reads),
+            "deps": digests,
+            "outs": outs,
+            "dvc_lock": graph.lock_hash(),
+            "requirements": manifest.sha256(Path("requirements/cpu.lock")),
+            "machine": manifest.machine(),
+            "seeds": {"config": config.seed, "stage": ctx.seed},
+            "mlflow_run_id": runs.mlflow_run_id(scratch),
+            "seconds": round(time.time() - started, 1),
+        },
+    )
+    shutil.rmtree(scratch)
+
+
+def _call(ctx: StageContext) -> None:
+    base = ctx.name.partition("@")[0]
+    if base not in STAGES:
+        raise UserError(f"dvc.yaml has a stage {ctx.name!r} that no module implements; there are: {', '.join(STAGES)}.")
+    module = importlib.import_module(f"reforge.stages.{base}")
+    _make_deterministic(ctx.seed)
+    module.run(ctx)
+
+
+def _make_deterministic(seed: int) -> None:
+    """Seed the global generators of what the stage has imported. Libraries of ours take `ctx.seed` explicitly."""
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _seed(seed: int, name: str) -> int:
+    """Different for each stage, below 2**31 for every library's sake."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4]) >> 1
+
+
+def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> list[str]:
+    """The declared inputs, the stage's own places, the frame. A problem file is pinned by its digest in the params."""
+    own = [str(scratch), str(records), spec.out, spec.metrics, "src", "params.yaml", "dvc.yaml"]
+    pinned = [config.problems.path] if config.problems.sha256 and "problems" in spec.params else []
+    started_from = [config.model.path] if config.model.path and "model" in spec.params else []
+    return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]
+
+
+def _put_in_place(made: Path, declared: Path) -> None:
+    """Onto the disk, then onto the name: a reader, or a power cut, finds the whole output or none of it."""
+    for folder, _, names in os.walk(made, topdown=False):
+        for path in [*(os.path.join(folder, name) for name in names), folder]:
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    declared.parent.mkdir(parents=True, exist_ok=True)
+    old = made.parent / "old"
+    shutil.rmtree(old, ignore_errors=True)
+    if declared.exists():
+        declared.rename(old)
+    made.rename(declared)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _explained(name: str, records: Path) -> Iterator[None]:
+    """Turn a failure of the disk into a paragraph, wherever it arose, and keep every traceback in a file."""
+    try:
+        yield
+    except Exception as error:
+        paragraph = _disk_trouble(name, error)
+        with suppress(OSError):  # the same full disk
+            (records / "error.log").write_text(traceback.format_exc())
+        if paragraph:
+            raise UserError(f"{paragraph} The whole traceback is in {records / 'error.log'}.") from error
+        raise
+
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
+
+
+def _disk_trouble(name: str, error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    # Rust and C++ writers (safetensors, torch) raise their own types with the system's words.
+    full = "No space left on device" in text or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    if full:
+        free = shutil.disk_usage(".").free / 2**20
+        return (
+            f"Stage {name!r} stopped: no space left on the disk of {Path.cwd()} ({free:.0f} MiB free): {text}. Its "
+            "output was not touched and its finished steps are kept: free some space (`dvc gc -w` drops old outputs) "
+            "and start it again."
+        )
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return (
+            f"Stage {name!r} stopped, it cannot use {error.filename or 'a file'}: {error.strerror}. Its output was not "
+            "touched and its finished steps are kept: mend that and start it again."
+        )
+    return ""
+
+
+__all__ = ["STAGES", "StageContext", "run_stage"]

@@ -1,0 +1,64 @@
+"""Score one model on held-out problems, at every completion limit."""
+
+from __future__ import annotations
+
+import json
+
+from tqdm import tqdm
+
+from reforge.evaluation.limits import cut
+from reforge.evaluation.scores import Outcome, score_table
+from reforge.policy.model import load_tokenizer
+from reforge.problems.store import read_problems
+from reforge.prompts import build_prompt
+from reforge.rewards import score
+from reforge.rollouts.sampler import Sampling
+from reforge.rollouts.server import open_sampler
+from reforge.rollouts.store import to_row, write_rows
+from reforge.stages.contract import StageContext
+from reforge.stages.grading import judge_of
+from reforge.training.scoring import score_as_they_finish
+from reforge.types import Problem, Reward, Rollout
+
+
+def run(ctx: StageContext) -> None:
+    config = ctx.cfg.evaluate
+    problems = {p.id: p for p in read_problems(ctx.dep("problems") / "heldout.parquet")[: config.problems]}
+    tokenizer = load_tokenizer(ctx.dep("model"))
+    prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
+    longest = Sampling(config.temperature, config.top_p, max(config.lengths.values()))
+    rows, outcomes = [], []
+    with (
+        judge_of(ctx) as judge,
+        open_sampler(ctx.dep("model"), ctx.cfg.sampler, tokenizer, ctx.log_folder / "vllm.log") as sampler,
+    ):
+        # The same seed for every model: paired rollouts.
+        rollouts = sampler.sample(prompts, config.rollouts, longest, f"{ctx.cfg.seed}/evaluate")
+        bar = tqdm(rollouts, total=len(prompts) * config.rollouts, desc=ctx.name, unit="rollout")
+        drawn = list(bar)
+        for name, limit in config.lengths.items():
+            shorter = (cut(rollout, limit, tokenizer) for rollout in drawn)
+            groups = score_as_they_finish(
+                shorter, lambda r: score(r, problems[r.problem_id], judge), prompts, ctx.cfg.sandbox.workers
+            )
+            for group in groups:
+                for rollout, reward in zip(group.rollouts, group.rewards, strict=True):
+                    rows.append(to_row(rollout, reward, length=name))
+                    outcomes.append(_outcome(rollout, reward, problems[rollout.problem_id], name))
+    scores = score_table(ctx.key, outcomes, config.ks, config.confidence, config.lengths)
+    for name, row in scores["lengths"].items():
+        ctx.metrics[f"pass@1/{name}"] = row["pass@1"]["value"]
+        ctx.metrics[f"truncated/{name}"] = row["truncated"]
+    write_rows(ctx.out / "rollouts.parquet", rows)
+    (ctx.out / "scores.json").write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
+
+
+def _outcome(rollout: Rollout, reward: Reward, problem: Problem, length: str) -> Outcome:
+    return Outcome(
+        problem_id=rollout.problem_id,
+        difficulty=problem.difficulty,
+        length_name=length,
+        correct=None if reward.value is None else reward.value == 1.0,
+        truncated=rollout.truncated,
+        tokens=len(rollout.token_ids),
+    )

@@ -1,0 +1,77 @@
+"""report: scores, curves, examples and lineage of all stages → report.html and table.md."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from reforge.config import Config
+from reforge.evaluation.scores import problem_means
+from reforge.evaluation.statistics import paired_difference
+from reforge.problems.store import read_problems
+from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve, read_json
+from reforge.reports.report import Chain, Gain, Link, Report, Scores, render_html, render_text
+from reforge.stages.contract import StageContext
+
+
+def run(ctx: StageContext) -> None:
+    report = build_report(ctx)
+    (ctx.out / "report.html").write_text(render_html(report), encoding="utf-8")
+    (ctx.out / "table.md").write_text(render_text(report), encoding="utf-8")
+    for model, score in report.scores.items():
+        for length in report.lengths:
+            ctx.metrics[f"pass@1/{model}/{length}"] = score["lengths"][length]["pass@1"]["value"]
+    if report.gain:
+        ctx.metrics.update({"gain": report.gain.value, "gain/low": report.gain.low, "gain/high": report.gain.high})
+
+
+def build_report(ctx: StageContext) -> Report:
+    cfg, curate, evaluate = ctx.cfg, ctx.dep("curate"), ctx.dep("evaluate")
+    last_rung = list(cfg.rl.rungs)[-1]
+    length = last_rung if last_rung in cfg.evaluate.lengths else list(cfg.evaluate.lengths)[-1]
+    scores = {model: read_json(evaluate / model / "scores.json") for model in cfg.evaluate.models}
+    gain = _gain(cfg, scores, length)
+    shown = gain.model if gain else list(scores)[-1]
+    heldout = {problem.id: problem for problem in read_problems(curate / "problems" / "heldout.parquet")}
+    rungs = cfg.rl.rungs.items()
+    return Report(
+        experiment=cfg.experiment,
+        seed=cfg.seed,
+        confidence=cfg.evaluate.confidence,
+        lengths=cfg.evaluate.lengths,
+        length=length,
+        scores=scores,
+        gain=gain,
+        curves=tuple(read_curve(ctx.dep("rl") / name, name, rung.max_tokens) for name, rung in rungs),
+        funnel=tuple(funnel_rows(read_json(curate / "funnel.json"))),
+        examples_of=shown,
+        examples=pick_examples(evaluate / shown / "rollouts.parquet", length, heldout),
+        problems=_link(curate / "problems"),
+        lineage=tuple(_chain(ctx, model, source) for model, source in cfg.evaluate.models.items()),
+    )
+
+
+def _gain(cfg: Config, scores: Scores, length: str) -> Gain | None:
+    """The last rung against the model that the first rung started from, where both are evaluated."""
+    evaluated = {source: model for model, source in cfg.evaluate.models.items()}
+    rungs = list(cfg.rl.rungs)
+    model, baseline = evaluated.get(f"rl/{rungs[-1]}"), evaluated.get(cfg.rl.rungs[rungs[0]].init)
+    if model is None or baseline is None:
+        return None
+    after, before = (problem_means(scores[name]["lengths"][length]["per_problem"]) for name in (model, baseline))
+    difference = paired_difference(after, before, cfg.evaluate.confidence)
+    pairs = sum(not math.isnan(after[key] - before[key]) for key in after)
+    return Gain(model, baseline, length, pairs, difference.value, difference.low, difference.high)
+
+
+def _chain(ctx: StageContext, model: str, source: str) -> Chain:
+    parents = {"base": "", "sft": "base", "distill": ctx.cfg.distill.teacher}
+    parents |= {f"rl/{name}": rung.init for name, rung in ctx.cfg.rl.rungs.items()}
+    stage, *key = source.split("/")
+    answers = ctx.dep("evaluate") / model
+    made = (ctx.dep(stage).joinpath(*key), answers, answers / "rollouts.parquet", answers / "scores.json")
+    return Chain(model, parents.get(source, ""), tuple(map(_link, made)))
+
+
+def _link(path: Path) -> Link:
+    return Link(path.as_posix(), digest(path))

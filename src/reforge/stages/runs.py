@@ -1,0 +1,102 @@
+"""How a stage's run is told to MLflow and W&B: joins what lineage knows with what tracking records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from reforge.config import Config, load_config
+from reforge.lineage import graph, manifest
+from reforge.lineage.declared import slice_of
+from reforge.lineage.graph import StageSpec
+from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline
+from reforge.tracking.tracker import Metrics, Mirror, RunInfo, RunStatus
+from reforge.tracking.wandb_mirror import WandbMirror
+
+PARAMS = Path("params.yaml")
+
+
+def pipeline_id() -> str:
+    """Values and code name a pipeline: running it again adds to the same parent run."""
+    text = manifest.sha256(PARAMS) + str(manifest.code_version()["sha"])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerprint: str) -> RunInfo:
+    code = manifest.code_version()
+    tags = {
+        "reforge.fingerprint": fingerprint,
+        "reforge.git_sha": str(code["sha"]),
+        "reforge.git_dirty": str(code["dirty"]),
+        "reforge.dvc_lock": graph.lock_hash(),
+        "reforge.requirements": manifest.sha256(Path("requirements/cpu.lock")),
+    }
+    data = {path: digest for path, digest in digests.items() if not _is_code(path)}
+    return RunInfo(
+        experiment=config.tracking.mlflow_experiment,
+        pipeline=pipeline_id(),
+        stage=spec.name,
+        params=_flat(slice_of(config, spec.params)),
+        tags=tags,
+        inputs=data,
+        config=PARAMS,
+    )
+
+
+def mirrors(config: Config, info: RunInfo, scratch: Path) -> list[Callable[[], Mirror]]:
+    """How to open each sink; the tracker opens them, so that one which fails does no harm."""
+    openers: list[Callable[[], Mirror]] = [
+        partial(MlflowMirror, config.tracking.mlflow_uri, info, scratch / "mlflow.json")
+    ]
+    if config.tracking.wandb:
+        openers.append(partial(WandbMirror, Path(".runs/wandb"), info))
+    return openers
+
+
+def mlflow_run_id(scratch: Path) -> str:
+    state = scratch / "mlflow.json"
+    return str(json.loads(state.read_text())["run_id"]) if state.is_file() else ""
+
+
+def mirror_cached(names: Iterable[str] = ()) -> None:
+    """Give every named stage (all, if none is named) that DVC skipped a child run, pointing at the run that made it."""
+    config, specs = load_config(PARAMS), graph.stages()
+    told = []
+    for name in names or specs:
+        lock = graph.locked(name)
+        outs = {entry["path"]: entry["md5"] for entry in lock.get("outs", [])}
+        if specs[name].out not in outs:
+            continue
+        digests = {entry["path"]: entry["md5"] for entry in lock.get("deps", [])}
+        spec = specs[name]
+        info = run_info(config, spec, digests, manifest.fingerprint(name, slice_of(config, spec.params), digests))
+        info.tags["reforge.out"] = outs[spec.out]
+        told.append((info, _headline(Path(spec.metrics))))
+    add_cached(config.tracking.mlflow_uri, told)
+
+
+def close_pipeline(status: RunStatus) -> None:
+    """End the parent run with the hash of the final dvc.lock."""
+    config = load_config(PARAMS)
+    tags = {"reforge.dvc_lock": graph.lock_hash(), "reforge.git_sha": str(manifest.code_version()["sha"])}
+    info = RunInfo(config.tracking.mlflow_experiment, pipeline_id(), "pipeline", {}, tags, config=PARAMS)
+    finish_pipeline(config.tracking.mlflow_uri, info, status)
+
+
+def _is_code(path: str) -> bool:
+    return path.startswith(("src/", "requirements/"))
+
+
+def _headline(path: Path) -> Metrics:
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: str(value)}
+    return flat

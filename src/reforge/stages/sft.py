@@ -1,0 +1,20 @@
+"""The cold start: supervised steps on worked solutions, stopped while RL still has room."""
+
+from __future__ import annotations
+
+from reforge.batches import Row
+from reforge.policy.learner import build_learner
+from reforge.problems.store import read_problems
+from reforge.prompts import answer_ids, build_prompt, worked_answer
+from reforge.stages.contract import StageContext
+from reforge.stages.finetuning import finetune
+
+
+def run(ctx: StageContext) -> None:
+    problems = read_problems(ctx.dep("problems") / "train.parquet")
+    learner = build_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed)
+    rows = [
+        Row(build_prompt(problem, learner.tokenizer).token_ids, answer_ids(worked_answer(problem), learner.tokenizer))
+        for problem in problems
+    ]
+    finetune(ctx, learner, rows, ctx.cfg.sft)

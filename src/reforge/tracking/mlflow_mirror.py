@@ -1,0 +1,167 @@
+"""MLflow: one parent run per pipeline (values + code), one child per stage, also for a stage that DVC skipped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from reforge.tracking.tracker import Metrics, RunInfo, RunStatus
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LOCK = Path(".runs/mlflow.lock")
+_PARENT = "mlflow.parentRunId"
+
+
+class MlflowMirror:
+    """`state` remembers the run id beside the checkpoint, so that a resumed stage goes on in the same run."""
+
+    def __init__(self, uri: str, info: RunInfo, state: Path) -> None:
+        with connected(uri, info.experiment) as (client, experiment):
+            self._client = client
+            parent = _parent(client, experiment, info)
+            self.run_id = _resume(client, state)
+            if not self.run_id:
+                self.run_id = _child(client, experiment, parent, info, "ran")
+                state.write_text(json.dumps({"run_id": self.run_id}))
+        self.mark = self._last_step()
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self._client.log_batch(self.run_id, metrics=_entities(metrics, step))
+
+    def artifact(self, path: Path) -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self.run_id, str(path), path.name)
+        else:
+            self._client.log_artifact(self.run_id, str(path))
+
+    def close(self, status: RunStatus, metrics: Metrics, tags: dict[str, str]) -> None:
+        _finish(self._client, self.run_id, status, {f"final/{key}": value for key, value in metrics.items()}, tags)
+
+    def _last_step(self) -> int:
+        """Asked of MLflow and not remembered here: steps logged twice would both stay (mlflow issue 4248)."""
+        keys = [key for key in self._client.get_run(self.run_id).data.metrics if not key.startswith("final/")]
+        return max(
+            (point.step for key in keys for point in self._client.get_metric_history(self.run_id, key)), default=-1
+        )
+
+
+def add_cached(uri: str, infos: list[tuple[RunInfo, Metrics]]) -> None:
+    """Give each stage that has no child in its pipeline one tagged `cached`, pointing at the run that made its output.
+
+    `reforge.out` must be among the tags: it is what the producing run is found by.
+    """
+    for info, metrics in infos:
+        with connected(uri, info.experiment) as (client, experiment):
+            parent = _parent(client, experiment, info)
+            where = f"tags.`{_PARENT}` = '{parent}' AND tags.`reforge.stage` = '{info.stage}'"
+            if client.search_runs([experiment], where, max_results=1):
+                continue
+            made = f"tags.`reforge.out` = '{info.tags['reforge.out']}' AND tags.`reforge.status` = 'ran'"
+            producers = client.search_runs([experiment], made, max_results=1, order_by=["attributes.start_time DESC"])
+            child = _child(client, experiment, parent, info, "cached")
+            produced_by = {"reforge.produced_by": producers[0].info.run_id if producers else "unknown"}
+            _finish(client, child, "FINISHED", {f"final/{key}": value for key, value in metrics.items()}, produced_by)
+
+
+def finish_pipeline(uri: str, info: RunInfo, status: RunStatus) -> None:
+    """Close the parent run, with the tags that are final only now."""
+    with connected(uri, info.experiment) as (client, experiment):
+        _finish(client, _parent(client, experiment, info), status, {}, info.tags)
+
+
+@contextmanager
+def connected(uri: str, experiment: str) -> Iterator[tuple[MlflowClient, str]]:
+    """A client and the experiment's id, alone in this workspace: two processes that open a fresh database both
+    create its tables, and one fails; two that look for a parent run both make one."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(LOCK, timeout=120):
+        from mlflow import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        client = MlflowClient(_absolute(uri))
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            yield client, found.experiment_id
+            return
+        artifacts = Path("mlartifacts").absolute().as_uri() if uri.startswith("sqlite:") else None
+        yield client, client.create_experiment(experiment, artifact_location=artifacts)
+
+
+def _absolute(uri: str) -> str:
+    """MLflow keeps one engine per address, and a relative one means another file in another folder."""
+    kind, slashes, path = uri.partition(":///")
+    return f"{kind}{slashes}{Path(path).absolute()}" if kind == "sqlite" and slashes else uri
+
+
+def _parent(client: MlflowClient, experiment: str, info: RunInfo) -> str:
+    where = f"tags.`reforge.pipeline` = '{info.pipeline}' AND tags.`reforge.stage` = 'pipeline'"
+    found = client.search_runs([experiment], where, max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    tags = {"reforge.pipeline": info.pipeline, "reforge.stage": "pipeline"}
+    run = client.create_run(experiment, tags=tags, run_name=f"pipeline-{info.pipeline[:8]}")
+    _log_config(client, run.info.run_id, info)
+    return str(run.info.run_id)
+
+
+def _child(client: MlflowClient, experiment: str, parent: str, info: RunInfo, status: str) -> str:
+    from mlflow.entities import Dataset, DatasetInput, Param
+
+    tags = {_PARENT: parent, "reforge.pipeline": info.pipeline, "reforge.stage": info.stage, "reforge.status": status}
+    run_id = str(client.create_run(experiment, tags={**tags, **info.tags}, run_name=info.stage).info.run_id)
+    client.log_batch(run_id, params=[Param(key, value[:500]) for key, value in sorted(info.params.items())[:100]])
+    # The entity itself, not mlflow.data.MetaDataset: that needs pandas and a second longer, to say the same.
+    inputs = [Dataset(path, digest, "local", json.dumps({"uri": path})) for path, digest in info.inputs.items()]
+    client.log_inputs(run_id, [DatasetInput(dataset) for dataset in inputs])
+    _log_config(client, run_id, info)
+    return run_id
+
+
+def _log_config(client: MlflowClient, run_id: str, info: RunInfo) -> None:
+    if info.config is not None:
+        client.log_artifact(run_id, str(info.config))
+
+
+def _resume(client: MlflowClient, state: Path) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if not state.is_file():
+        return ""
+    run_id = str(json.loads(state.read_text())["run_id"])
+    try:
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException:  # the database was replaced since
+        return ""
+    return run_id
+
+
+def _finish(client: MlflowClient, run_id: str, status: RunStatus, metrics: Metrics, tags: dict[str, str]) -> None:
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, metrics=_entities(metrics, 0), tags=[RunTag(key, value) for key, value in tags.items()])
+    client.set_terminated(run_id, status)
+
+
+def _entities(metrics: Metrics, step: int) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(_name(key), value, now, step) for key, value in metrics.items()]
+
+
+def _name(key: str) -> str:
+    """MLflow takes no @ in a name, as in pass@1."""
+    return key.replace("@", "_at_")

@@ -1,0 +1,144 @@
+"""What happened, step by step. The JSONL file is the truth; MLflow and W&B mirror it and may fail without harm."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+log = logging.getLogger(__name__)
+
+Metrics = dict[str, float]
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a mirror says of a stage's run before its first step."""
+
+    experiment: str
+    pipeline: str
+    stage: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    inputs: dict[str, str] = field(default_factory=dict)  # path → digest
+    config: Path | None = None
+
+
+class Mirror(Protocol):
+    """`mark` is the last step that it has; the tracker sends only later ones."""
+
+    mark: int
+
+    def log(self, step: int, metrics: Metrics) -> None: ...
+    def artifact(self, path: Path) -> None: ...
+    def close(self, status: RunStatus, metrics: Metrics, tags: dict[str, str]) -> None: ...
+
+
+class Tracker:
+    """One line per step. Steps rise; logging an earlier one again drops it and what came after.
+
+    After a resume the recomputed steps are compared with what was logged before the interruption, and the outcome is
+    written to `resume.jsonl`: each real crash is a test that resuming changes nothing.
+    """
+
+    def __init__(self, scratch: Path, runs: Path, openers: Iterable[Callable[[], Mirror]] = ()) -> None:
+        self.path = scratch / "metrics.jsonl"
+        self._timings, self._resumes = runs / "timings.jsonl", runs / "resume.jsonl"
+        self._mirrors: list[Mirror] = []
+        self._before: dict[int, Metrics] = {}  # dropped by a rewind, to be compared
+        self._caught_up = False
+        scratch.mkdir(parents=True, exist_ok=True)
+        runs.mkdir(parents=True, exist_ok=True)
+        self._lines = _read(self.path)
+        self._rewrite()  # without the torn last line that a kill may have left
+        for opener in openers:
+            try:
+                self._mirrors.append(opener())
+            except Exception as error:  # the run matters more than any account of it
+                _warn(error)
+
+    def log(self, step: int, metrics: Metrics, timings: Metrics | None = None) -> None:
+        if self._lines and step <= max(self._lines):
+            self.rewind(step - 1)
+        self._catch_up()
+        finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
+        self._lines[step] = finite
+        _append(self.path, {"step": step, **finite})
+        if timings is not None:
+            _append(self._timings, {"step": step, "at": time.time(), **timings})
+        if step in self._before:
+            before = self._before.pop(step)
+            differing = sorted(key for key in before.keys() | finite.keys() if before.get(key) != finite.get(key))
+            _append(self._resumes, {"step": step, "equal": not differing, "differing": differing})
+        self._each(lambda mirror: mirror.log(step, finite) if step > mirror.mark else None)
+
+    def rewind(self, step: int) -> None:
+        """Forget the steps after `step`, the one of the checkpoint that a run resumes from."""
+        dropped = {at: metrics for at, metrics in self._lines.items() if at > step}
+        if dropped:
+            self._before |= dropped
+            self._lines = {at: metrics for at, metrics in self._lines.items() if at <= step}
+            self._rewrite()
+
+    def artifact(self, path: Path) -> None:
+        self._each(lambda mirror: mirror.artifact(path))
+
+    def close(self, status: RunStatus, metrics: Metrics | None = None, tags: dict[str, str] | None = None) -> None:
+        """`metrics` are the stage's headline numbers, `tags` what is known only at the end."""
+        self._catch_up()
+        self._each(lambda mirror: mirror.close(status, metrics or {}, tags or {}))
+        self._mirrors = []
+
+    def _catch_up(self) -> None:
+        """Send what a mirror missed: after a crash, or because it cannot continue a run and started another."""
+        if not self._caught_up:
+            self._caught_up = True
+            for step, metrics in self._lines.items():
+                self._each(lambda mirror, s=step, m=metrics: mirror.log(s, m) if s > mirror.mark else None)  # type: ignore[misc]
+
+    def _each(self, call: Callable[[Mirror], None]) -> None:
+        for mirror in list(self._mirrors):
+            try:
+                call(mirror)
+            except Exception as error:
+                self._mirrors.remove(mirror)  # warned about once, then left alone
+                _warn(error)
+
+    def _rewrite(self) -> None:
+        temporary = self.path.with_suffix(".tmp")
+        with temporary.open("w") as file:
+            for step, metrics in self._lines.items():
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+
+
+def _append(path: Path, line: dict[str, object]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> dict[int, Metrics]:
+    lines: dict[int, Metrics] = {}
+    for text in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(text)
+            lines[line.pop("step")] = line
+        except (ValueError, KeyError, AttributeError):
+            break
+    return lines
+
+
+def _warn(error: Exception) -> None:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    log.warning("A mirror of the metrics failed and is off for the rest of this stage (%s). Training goes on.", reason)

@@ -1,0 +1,38 @@
+"""W&B, offline by default, as a second sink.
+
+W&B cannot continue an offline run: after an interruption a second run directory holds all steps again (`mark` starts
+at −1, so the tracker sends them all). Upload it with `wandb sync .runs/wandb/offline-run-*`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reforge.tracking.tracker import Metrics, RunInfo, RunStatus
+
+
+class WandbMirror:
+    mark = -1
+
+    def __init__(self, folder: Path, info: RunInfo) -> None:
+        import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._run = wandb.init(
+            project=info.experiment,
+            group=info.pipeline[:12],
+            name=info.stage,
+            dir=str(folder),
+            config={**info.params, "tags": info.tags, "inputs": info.inputs},
+            settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
+        )
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self._run.log(dict(metrics), step=step)
+
+    def artifact(self, path: Path) -> None:
+        self._run.save(str(path), base_path=str(path.parent), policy="now")
+
+    def close(self, status: RunStatus, metrics: Metrics, tags: dict[str, str]) -> None:
+        self._run.summary.update({**metrics, **tags})
+        self._run.finish(exit_code=0 if status == "FINISHED" else 1)

@@ -1,0 +1,155 @@
+"""What all tests share: quiet tools, the repository's root, the shared data, a small project to break things in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reforge.compose import compose, write_params
+from reforge.environment import quiet
+
+quiet()
+ROOT = Path(__file__).parents[1]
+# values that tests of `project` rely on, whatever conf/ comes to say
+PINNED = ["problems.train=64", "sft.warmup_steps=7", "rl.rungs.16k.max_tokens=40", "rl.rungs.32k.max_tokens=80"]
+
+SMALL_GRAPH = """\
+stages:
+  curate:
+    cmd: python fake.py curate
+    params: [seed, problems]
+    deps: [raw.txt, lib]
+    outs: [outputs/curate]
+    metrics: [{metrics/curate.json: {cache: false}}]
+  base:
+    cmd: python fake.py base
+    params: [seed, model.vocab_size]
+    deps: [outputs/curate/problems]
+    outs: [outputs/base]
+    metrics: [{metrics/base.json: {cache: false}}]
+  rl:
+    foreach: ${rl.rungs}
+    do:
+      cmd: python fake.py rl@${key}
+      params: [seed, "rl.rungs.${key}"]
+      deps: ["outputs/${item.init}/model"]
+      outs: ["outputs/rl/${key}"]
+      metrics: [{"metrics/rl/${key}.json": {cache: false}}]
+  sft:
+    cmd: python fake.py sft
+    params: [seed, sft]
+    deps: [outputs/base/model]
+    outs: [outputs/sft]
+    metrics: [{metrics/sft.json: {cache: false}}]
+"""
+
+FAKE_STAGES = '''\
+"""Four stages of a few lines each, run through the real contract."""
+import os, sys, time, types
+from pathlib import Path
+
+
+def curate(ctx):
+    (ctx.out / "problems").mkdir()
+    (ctx.out / "problems" / "train.txt").write_text(Path("raw.txt").read_text().upper())
+    (ctx.out / "seed").write_text(str(ctx.seed))
+    ctx.metrics["problems"] = ctx.cfg.problems.train
+
+
+def model(ctx):
+    (ctx.out / "model").mkdir()
+    (ctx.out / "model" / "weights").write_text(f"{ctx.name} {ctx.seed}")
+    for step in (1, 2, 3):
+        ctx.tracker.log(step, {"loss": 1.0 / step}, {"time/step": 0.1})
+
+
+def slow(ctx):
+    """Steps with a checkpoint each, until told to go on; what a killed run leaves must be enough to resume."""
+    done = int((ctx.scratch / "step").read_text()) if (ctx.scratch / "step").exists() else 0
+    ctx.tracker.rewind(done)
+    for step in range(done + 1, 6):
+        ctx.tracker.log(step, {"loss": 1.0 / step})
+        (ctx.scratch / "step").write_text(str(step))
+        while step == 3 and not Path(os.environ["GO"]).exists():
+            time.sleep(0.05)
+    (ctx.out / "model").mkdir()
+    (ctx.out / "model" / "weights").write_text("done")
+
+
+def stages():
+    return {"curate": curate, "base": model, "sft": slow if "GO" in os.environ else model, "rl": model}
+
+
+def install():
+    for name, run in stages().items():
+        module = types.ModuleType(f"reforge.stages.{name}")
+        module.run = run
+        sys.modules[module.__name__] = module
+
+
+if __name__ == "__main__":
+    install()
+    from reforge.errors import UserError
+    from reforge.stages.contract import run_stage
+
+    try:
+        run_stage(sys.argv[1])
+    except UserError as error:
+        sys.exit(f"reforge: {error}")
+'''
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This repository, as the working directory."""
+    monkeypatch.chdir(ROOT)
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data sets beside the repository."""
+    path = Path(os.environ.get("REFORGE_SHARED", ROOT.parent / "shared"))
+    if not (path / "data").is_dir():
+        pytest.skip(f"no shared data at {path} (set REFORGE_SHARED)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ready MLflow database: making one takes seconds, copying it none."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _database: Path) -> Iterator[Path]:
+    """A project of its own with a small graph, fake stages, the real conf/ and the real contract; and we are in it."""
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "conf", root / "conf")
+    (root / "lib").mkdir()
+    (root / "lib" / "code.txt").write_text("one")
+    (root / "raw.txt").write_text("a problem")
+    (root / "dvc.yaml").write_text(SMALL_GRAPH)
+    (root / "fake.py").write_text(FAKE_STAGES)
+    (root / ".gitignore").write_text("outputs/\nmetrics/\n.runs/\n.scratch/\nmlflow.db\nmlartifacts/\n__pycache__/\n")
+    shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copy(_database, root / "mlflow.db")
+    monkeypatch.chdir(root)
+    write_params(compose(["experiment=smoke", *PINNED]), root / "params.yaml")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "start"], check=True)
+    before = signal.getsignal(signal.SIGTERM)  # run_stage, called in this process, takes it over
+    yield root
+    signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,84 @@
+import pytest
+import torch
+
+from reforge.config import Architecture
+from reforge.errors import UserError
+from reforge.policy.model import TokenLogprobs, check_checkpoint, load_model, load_tokenizer, new_model, save_model
+from reforge.policy.tokenizer import train_tokenizer
+from reforge.prompts import answer_ids, build_prompt, worked_answer
+from reforge.types import Problem
+
+TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
+ARCHITECTURE = Architecture(hidden_size=32, intermediate_size=64, layers=2, heads=2, context=128)
+PROBLEM = Problem("p", "Write solve(x).", "def solve(x):\n    return x\n", (), thinking="list: keep it")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS, 300)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return new_model(ARCHITECTURE, tokenizer, seed=0)
+
+
+def test_a_saved_tokenizer_gives_the_same_ids_after_loading(tmp_path, model, tokenizer):
+    """transformers' AutoTokenizer puts Qwen2's own pre-tokenizer in place of the saved one: every id would change."""
+    save_model(model, tokenizer, tmp_path)
+    assert load_tokenizer(tmp_path).encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
+    assert load_tokenizer(tmp_path).decode(tokenizer.encode(TEXTS[0])) == TEXTS[0]
+
+
+def test_weights_are_a_function_of_the_seed_and_survive_saving(tmp_path, model, tokenizer):
+    save_model(model, tokenizer, tmp_path)
+    again, other = new_model(ARCHITECTURE, tokenizer, 0).state_dict(), new_model(ARCHITECTURE, tokenizer, 1).state_dict()
+    loaded = load_model(tmp_path).state_dict()
+    assert all(torch.equal(loaded[name], again[name]) for name in again)
+    assert not all(torch.equal(other[name], again[name]) for name in again)
+
+
+def test_any_text_round_trips_through_bytes(tokenizer):
+    text = "naïve 模型 \t\r\n🙂 12345"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_prompt_ends_where_the_assistant_begins_and_the_answer_ends_with_the_end_token(tokenizer):
+    prompt = build_prompt(PROBLEM, tokenizer)
+    assert tokenizer.decode(prompt.token_ids) == "<|user|>Write solve(x).<|end|><|assistant|>"
+    answer = answer_ids(worked_answer(PROBLEM), tokenizer)
+    assert answer[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(answer) == (
+        "<think>\nlist: keep it\n</think>\n```python\ndef solve(x):\n    return x\n```<|end|>"
+    )
+
+
+def test_logprobs_are_those_of_the_next_token_at_the_temperature(model):
+    ids = torch.tensor([[5, 6, 7, 8]])
+    mask = torch.tensor([[0, 0, 1, 1]])
+    ours, entropy = TokenLogprobs(model)(ids, mask, 0.5)
+    reference = torch.log_softmax(model(ids).logits[0] / 0.5, -1)
+    assert torch.allclose(ours, torch.stack([reference[1, 7], reference[2, 8]]), atol=1e-6)
+    assert torch.allclose(entropy, -(reference.exp() * reference).sum(-1)[1:3], atol=1e-5)
+
+
+def test_padding_changes_no_logprob(model):
+    alone, _ = TokenLogprobs(model)(torch.tensor([[5, 6, 7]]), torch.tensor([[0, 1, 1]]), 1.0)
+    ids = torch.tensor([[5, 6, 7, 0, 0, 0], [9, 8, 7, 6, 5, 4]])
+    padded, _ = TokenLogprobs(model)(ids, torch.tensor([[0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]]), 1.0)
+    assert torch.allclose(alone, padded[:2], atol=1e-6)
+
+
+def test_a_folder_that_is_no_checkpoint_says_what_is_missing(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json, tokenizer\.json, tokenizer_config\.json, \*\.safetensors"):
+        check_checkpoint(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(UserError, match=r"\*\.safetensors"):
+        load_model(tmp_path)
+
+
+def test_a_broken_config_names_the_file(tmp_path, model, tokenizer):
+    save_model(model, tokenizer, tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
+        check_checkpoint(tmp_path)

@@ -1,0 +1,120 @@
+"""A finished pipeline in miniature: real files in the formats of the stages, small enough to read."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reforge.evaluation.scores import Outcome, score_table
+from reforge.problems.store import write_problems
+from reforge.types import Problem, TestCase
+
+SKILL = {"base": 0.0, "sft": 0.45, "rl-16k": 0.6, "rl-32k": 0.74, "student": 0.5}
+SOURCES = {"base": "base", "sft": "sft", "rl-16k": "rl/16k", "rl-32k": "rl/32k", "student": "distill"}
+LENGTHS = {"16k": 48, "32k": 96, "64k": 192}
+HOSTILE = '<script>alert("x")</script><img src=http://evil.example/x.png>\u202e\x1b[2J'
+
+
+def _problems(count: int) -> list[Problem]:
+    return [
+        Problem(
+            id=f"gen-{i:03d}",
+            statement=f"Given a list of integers, reverse it, keep those above {i % 9} and sum them.",
+            solution="def solve(a):\n    return sum(x for x in a[::-1])",
+            tests=(TestCase("call", "[[1, 2]]", "3"),),
+            entry_point="solve",
+            difficulty=1 + i % 8,
+            family=f"family-{i}",
+        )
+        for i in range(count)
+    ]
+
+
+def _completion(rng: random.Random, tokens: int) -> str:
+    thought = " ".join(f"step {i} gives {rng.randint(0, 99)}" for i in range(tokens // 8))
+    code = "```python\ndef solve(a):\n    return sum(x for x in reversed(a) if x > 3)\n```"
+    return f"<think>\n{thought}\n</think>\n{code if tokens < 96 else ''}"
+
+
+def _evaluation(folder: Path, model: str, problems: list[Problem]) -> None:
+    rng, rows, outcomes = random.Random(model), [], []
+    for problem in problems:
+        for index in range(4):
+            tokens = min(192, max(8, int(rng.gauss(14 * problem.difficulty, 12))))
+            solves = rng.random() < SKILL[model] * (1.25 - problem.difficulty / 14)
+            broken = rng.random() < 0.002
+            for name, limit in LENGTHS.items():
+                cut = tokens > limit
+                correct = None if broken else solves and not cut
+                status = "INFRA" if broken else "AC" if correct else "NP" if cut else "WA"
+                outcomes.append(Outcome(problem.id, problem.difficulty, name, correct, cut, min(tokens, limit)))
+                rows.append(
+                    {
+                        "problem_id": problem.id,
+                        "index": index,
+                        "token_ids": list(range(min(tokens, limit))),
+                        "finish_reason": "length" if cut else "stop",
+                        "text": HOSTILE if status == "WA" and problem.difficulty < 3 else _completion(rng, tokens),
+                        "status": status,
+                        "reason": "returned 12, not the expected value <b>" if status == "WA" else "",
+                        "length": name,
+                    }
+                )
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "rollouts.parquet")
+    (folder / "scores.json").write_text(json.dumps(score_table(model, outcomes, [1, 2], 0.95, LENGTHS)))
+
+
+def _rung(folder: Path, name: str, start: float, mean: float, limit: int) -> None:
+    rng, lines = random.Random(name), []
+    for step in range(1, 41):
+        growth = step / 40
+        lines.append(
+            {
+                "step": step,
+                "reward/mean": min(1, start + 0.18 * growth + rng.gauss(0, 0.035)),
+                "length/mean": min(limit, mean * (1 + 0.25 * growth) + rng.gauss(0, 1.5)),
+                "truncated": max(0, 0.35 * (1 - growth * 0.7) * 48 / limit + rng.gauss(0, 0.02)),
+                "infra": int(step == 7),
+            }
+        )
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "model.safetensors").write_bytes(name.encode())
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A context of the report stage over such files."""
+    monkeypatch.chdir(tmp_path)
+    outputs, problems = Path("outputs"), _problems(160)
+    (outputs / "curate" / "problems").mkdir(parents=True)
+    write_problems(outputs / "curate" / "problems" / "heldout.parquet", problems)
+    funnel = {"read": 7000, "dropped": {"duplicate": 212, "same composition as held-out": 31}, "train": 6000}
+    (outputs / "curate" / "funnel.json").write_text(json.dumps(funnel))
+    for name in ("base", "sft", "distill"):
+        (outputs / name / "model").mkdir(parents=True)
+        (outputs / name / "model" / "model.safetensors").write_bytes(name.encode())
+    _rung(outputs / "rl" / "16k", "16k", 0.42, 31, 48)
+    _rung(outputs / "rl" / "32k", "32k", 0.58, 46, 96)
+    for model in SKILL:
+        _evaluation(outputs / "evaluate" / model, model, problems)
+    Path("report").mkdir()
+    rungs = {
+        "16k": SimpleNamespace(init="sft", max_tokens=48),
+        "32k": SimpleNamespace(init="rl/16k", max_tokens=96),
+    }
+    cfg = SimpleNamespace(
+        experiment="tiny",
+        seed=0,
+        rl=SimpleNamespace(rungs=rungs),
+        evaluate=SimpleNamespace(models=SOURCES, lengths=LENGTHS, confidence=0.95),
+        distill=SimpleNamespace(teacher="rl/32k"),
+    )
+    return SimpleNamespace(cfg=cfg, dep=lambda name: outputs / name, out=Path("report"), metrics={})

@@ -1,0 +1,118 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from reforge.errors import UserError
+from reforge.reports.report import visible
+from reforge.stages import report
+
+
+class Page(HTMLParser):
+    """Collects what could reach outside the file, and the text that a reader sees."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.links, self.text = [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def render(ctx):
+    report.run(ctx)
+    return (ctx.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_holds_the_scores_it_was_given(finished):
+    page = Page(render(finished))
+    scores = json.loads((finished.dep("evaluate") / "rl-32k" / "scores.json").read_text())
+    estimate = scores["lengths"]["32k"]["pass@1"]
+    assert f"{100 * estimate['value']:.1f}" in page.text
+    assert f"{100 * estimate['low']:.1f} – {100 * estimate['high']:.1f}" in page.text
+    assert all(name in page.text for name in ("base", "sft", "rl-16k", "rl-32k", "student", "16k", "32k", "64k"))
+    assert "limit 48" in page.text  # the rung's limit in the length chart
+    assert "2 in training" in page.text  # infra: one step of either rung
+    assert "same composition as held-out" in page.text
+
+
+def test_report_is_one_file_and_needs_nothing(finished):
+    html = render(finished)
+    page = Page(html)
+    assert page.links == []
+    assert not {"script", "link", "iframe", "object", "embed", "img", "base", "form"} & set(page.tags)
+    assert not re.search(r"url\(|@import|xlink", html)
+    assert "default-src 'none'" in html
+
+
+def test_a_completion_cannot_act_on_the_page(finished):
+    html = render(finished)
+    page = Page(html)
+    assert '<script>alert("x")</script>' in page.text  # the fixture's hostile rollout is shown, as text
+    assert "<script" not in html
+    assert "\u202e" not in html
+    assert "\\u202e\\x1b[2J" in page.text
+    assert "value <b>" in page.text  # nor can the words of a verdict
+    assert "b" not in set(page.tags) - {"b"}
+    assert html.count("<b>") == 15  # only those of the table: 5 models, 3 lengths
+
+
+def test_equal_inputs_give_equal_bytes(finished):
+    first = render(finished)
+    table = (finished.out / "table.md").read_bytes()
+    assert render(finished) == first
+    assert (finished.out / "table.md").read_bytes() == table
+
+
+def test_metrics_name_every_score_and_the_gain(finished):
+    render(finished)
+    assert len(finished.metrics) == 5 * 3 + 3
+    pass_at_1 = finished.metrics
+    assert pass_at_1["gain"] == pytest.approx(pass_at_1["pass@1/rl-32k/32k"] - pass_at_1["pass@1/sft/32k"], abs=0.01)
+    assert pass_at_1["gain/low"] < pass_at_1["gain"] < pass_at_1["gain/high"]
+
+
+def test_table_fits_a_terminal(finished):
+    render(finished)
+    table = (finished.out / "table.md").read_text()
+    lines = table.splitlines()
+    assert max(map(len, lines)) <= 100
+    blocks = [block.splitlines() for block in table.split("\n\n")]
+    assert [len(block) for block in blocks] == [7, 7, 7, 1]
+    assert all(len({len(line) for line in block}) == 1 for block in blocks)
+    assert blocks[3][0].startswith("rl-32k minus sft at 32k: +")
+
+
+def test_no_gain_is_claimed_where_the_start_of_rl_was_not_evaluated(finished):
+    finished.cfg.evaluate.models = {"rl-32k": "rl/32k"}
+    assert "points</strong>" not in render(finished)
+    assert "gain" not in finished.metrics
+
+
+def test_models_scored_on_different_problems_are_not_compared(finished):
+    path = finished.dep("evaluate") / "sft" / "scores.json"
+    scores = json.loads(path.read_text())
+    del scores["lengths"]["32k"]["per_problem"]["gen-000"]
+    path.write_text(json.dumps(scores))
+    with pytest.raises(UserError, match="different problems"):
+        report.run(finished)
+
+
+@pytest.mark.parametrize(("text", "cause"), [(None, "is missing"), ("{", "is not JSON")])
+def test_a_bad_score_file_is_named(finished, text, cause):
+    path = finished.dep("evaluate") / "sft" / "scores.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(UserError, match=rf"sft/scores.json {cause}.*dvc repro"):
+        report.run(finished)
+
+
+def test_visible_text():
+    assert visible("a\tb\nc\u00a0d") == "a    b\nc d"
+    assert visible("\x00\u200b\ud800") == "\\x00\\u200b\\ud800"
+    assert visible("x" * 12, limit=10) == "x" * 10 + "\n… 2 more characters"

@@ -1,0 +1,303 @@
+"""run_stage around stages of a few lines: what it gives them, refuses them, and leaves behind in every outcome."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from reforge.errors import UserError
+from reforge.lineage import graph, manifest
+from reforge.process import exclusive
+from reforge.stages.contract import StageContext, run_stage
+
+Run = Callable[[StageContext], None]
+
+
+@pytest.fixture
+def implement(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Run], None]:
+    def put(stage: str, run: Run) -> None:
+        module = ModuleType(f"reforge.stages.{stage}")
+        module.run = run  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    return put
+
+
+def one_file(ctx: StageContext) -> None:
+    (ctx.out / "problems").mkdir()
+    (ctx.out / "problems" / "train.txt").write_text(Path("raw.txt").read_text())
+    ctx.metrics["problems"] = float(ctx.cfg.problems.train)
+
+
+def test_a_stage_gets_what_it_declares_and_its_output_appears_whole(implement) -> None:
+    seen = {}
+
+    def run(ctx: StageContext) -> None:
+        seen.update(deps=ctx.deps, raw=ctx.dep("raw.txt"), key=ctx.key, train=ctx.cfg.problems.train, seed=ctx.seed)
+        assert not Path("outputs/curate").exists()
+        one_file(ctx)
+
+    implement("curate", run)
+    run_stage("curate")
+    assert seen["deps"] == (Path("raw.txt"), Path("lib"))
+    assert seen["raw"] == Path("raw.txt")
+    assert (seen["key"], seen["train"]) == ("", 64)
+    assert 0 <= seen["seed"] < 2**31
+    assert Path("outputs/curate/problems/train.txt").read_text() == "a problem"
+    assert json.loads(Path("metrics/curate.json").read_text()) == {"problems": 64.0}
+    assert list(Path(".scratch").iterdir()) == []
+
+
+def test_manifest_says_what_the_stage_ran_on(implement, project: Path) -> None:
+    implement("curate", one_file)
+    run_stage("curate")
+    record = manifest.read("curate", project)
+    assert record["deps"] == graph.digests(["raw.txt", "lib"])
+    assert record["outs"] == graph.digests(["outputs/curate", "metrics/curate.json"])
+    assert record["params"]["problems"]["train"] == 64
+    assert record["params_read"] == ["problems"]  # `seed` is declared too, but nobody read it
+    assert len(record["code"]["sha"]) == 40
+    assert record["code"]["dirty"] is False
+    assert record["mlflow_run_id"]
+    assert record["seeds"]["config"] == 0
+
+
+def test_instances_of_a_stage_differ_in_key_and_seed(implement) -> None:
+    seen = {}
+
+    def run(ctx: StageContext) -> None:
+        seen[ctx.key] = (ctx.seed, ctx.cfg.rl.rungs[ctx.key].max_tokens)
+        (ctx.out / "model").mkdir()
+        (ctx.out / "model" / "w").write_text("w")
+
+    for stage in ("curate", "base", "sft", "rl"):
+        implement(stage, one_file if stage == "curate" else run)
+    Path("outputs/sft/model").mkdir(parents=True)
+    run_stage("rl@16k")
+    run_stage("rl@32k")
+    assert (seen["16k"][1], seen["32k"][1]) == (40, 80)
+    assert seen["16k"][0] != seen["32k"][0]
+
+
+def test_reading_an_undeclared_parameter_names_it(implement) -> None:
+    implement("curate", lambda ctx: print(ctx.cfg.rl))
+    with pytest.raises(UserError, match=r"'curate' reads the parameter 'rl' without declaring it"):
+        run_stage("curate")
+
+
+def test_reading_a_sibling_of_a_declared_key_names_it(implement) -> None:
+    Path("outputs/curate/problems").mkdir(parents=True)
+    implement("base", lambda ctx: print(ctx.cfg.model.vocab_size, ctx.cfg.model.path))
+    with pytest.raises(UserError, match=r"reads the parameter 'model\.path' without declaring it"):
+        run_stage("base")
+
+
+def test_reading_an_undeclared_file_fails_and_writes_nothing(implement) -> None:
+    Path("secret.txt").write_text("an input that DVC does not know")
+
+    def run(ctx: StageContext) -> None:
+        one_file(ctx)
+        Path("secret.txt").read_text()
+
+    implement("curate", run)
+    with pytest.raises(UserError, match=r"'curate' opened secret\.txt, which dvc\.yaml does not list"):
+        run_stage("curate")
+    assert not Path("outputs/curate").exists()
+
+
+def test_a_library_that_swallows_the_refusal_does_not_hide_it(implement) -> None:
+    Path("secret.txt").write_text("an input that DVC does not know")
+
+    def run(ctx: StageContext) -> None:
+        try:
+            Path("secret.txt").read_text()
+        except Exception:
+            one_file(ctx)
+
+    implement("curate", run)
+    with pytest.raises(UserError, match=r"opened secret\.txt"):
+        run_stage("curate")
+    assert not Path("outputs/curate").exists()
+
+
+def test_writing_into_the_project_fails(implement) -> None:
+    def run(ctx: StageContext) -> None:
+        Path("note.txt").write_text("somewhere else than ctx.out")
+
+    implement("curate", run)
+    with pytest.raises(UserError, match=r"opened note\.txt"):
+        run_stage("curate")
+    assert not Path("note.txt").exists()
+
+
+def test_ambiguous_or_absent_dep_is_an_error(implement) -> None:
+    implement("curate", lambda ctx: print(ctx.dep("model")))
+    with pytest.raises(UserError, match=r"'curate' has 0 deps named 'model' in dvc\.yaml: raw\.txt, lib"):
+        run_stage("curate")
+
+
+def test_a_missing_input_is_named_before_anything_runs(implement) -> None:
+    implement("base", one_file)
+    with pytest.raises(UserError, match=r"outputs/curate/problems is missing.*dvc repro"):
+        run_stage("base")
+
+
+def test_a_stage_that_dvc_does_not_know(project: Path) -> None:
+    with pytest.raises(UserError, match=r"no stage 'curat'; there are: curate, base, .*Did you mean 'curate'"):
+        run_stage("curat")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("I/O error: No space left on device")]
+)
+def test_a_full_disk_is_one_paragraph_and_keeps_the_old_output(implement, error: Exception) -> None:
+    implement("curate", one_file)
+    run_stage("curate")
+    before = graph.digests(["outputs/curate", "metrics/curate.json"])
+
+    def run(ctx: StageContext) -> None:
+        (ctx.out / "half").write_text("ha")
+        raise error
+
+    implement("curate", run)
+    with pytest.raises(UserError, match="no space left on the disk.*finished steps are kept") as caught:
+        run_stage("curate")
+    assert "\n" not in str(caught.value)
+    assert graph.digests(["outputs/curate", "metrics/curate.json"]) == before
+    assert "Traceback" in Path(".runs/curate/error.log").read_text()
+
+
+def test_a_full_disk_while_the_output_is_put_in_place(implement, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted failure comes from the operating system's side: fsync of the finished output."""
+    implement("curate", one_file)
+
+    def fsync(handle: int) -> None:
+        if os.readlink(f"/proc/self/fd/{handle}").endswith("train.txt"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(UserError, match="no space left"):
+        run_stage("curate")
+    assert not Path("outputs/curate").exists()
+    assert not Path("metrics/curate.json").exists()
+
+
+def test_metrics_of_the_steps_come_with_the_output(implement) -> None:
+    def run(ctx: StageContext) -> None:
+        one_file(ctx)
+        ctx.tracker.log(1, {"loss": 0.5}, {"time/step": 1.0})
+
+    implement("curate", run)
+    run_stage("curate")
+    assert Path("outputs/curate/metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
+    assert "time/step" in Path(".runs/curate/timings.jsonl").read_text()
+
+
+def start(stage: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "fake.py", stage], env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(there: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if there():
+            return
+        time.sleep(0.05)
+    pytest.fail("waited a minute in vain")
+
+
+def third_step_is_kept() -> bool:
+    return any(path.read_text() == "3" for path in Path(".scratch").glob("sft-*/step"))
+
+
+@pytest.fixture
+def ready_for_sft(project: Path) -> None:
+    Path("outputs/base/model").mkdir(parents=True)
+
+
+@pytest.mark.usefixtures("ready_for_sft")
+def test_killed_and_started_again_it_goes_on_and_ends_equal() -> None:
+    first = start("sft", GO="go")
+    wait_for(third_step_is_kept)
+    first.kill()
+    first.wait()
+    assert not Path("outputs/sft").exists()
+    Path("go").touch()
+    assert start("sft", GO="go").wait() == 0
+    steps = [json.loads(line) for line in Path("outputs/sft/metrics.jsonl").read_text().splitlines()]
+    assert steps == [{"step": step, "loss": 1.0 / step} for step in range(1, 6)]
+    assert list(Path(".scratch").iterdir()) == []
+
+
+@pytest.mark.usefixtures("ready_for_sft")
+def test_other_parameters_do_not_find_the_checkpoint_of_these() -> None:
+    first = start("sft", GO="go")
+    wait_for(third_step_is_kept)
+    first.kill()
+    first.wait()
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("warmup_steps: 7", "warmup_steps: 8"))
+    Path("go").touch()
+    assert start("sft", GO="go").wait() == 0
+    resumed = [path for path in Path(".scratch").iterdir() if (path / "step").read_text() == "3"]
+    assert len(resumed) == 1  # still there, for those who change the parameter back
+
+
+@pytest.mark.usefixtures("ready_for_sft")
+def test_a_second_process_is_refused_and_told_which_is_the_first() -> None:
+    first = start("sft", GO="go")
+    try:
+        wait_for(third_step_is_kept)
+        with (
+            pytest.raises(UserError, match=f"^Stage 'sft' is already running as process {first.pid} "),
+            exclusive(Path(".runs/sft/lock"), "Stage 'sft'", patience=0.3),
+        ):
+            pass
+    finally:
+        first.kill()
+        first.wait()
+
+
+@pytest.mark.usefixtures("ready_for_sft")
+def test_a_polite_stop_unwinds_and_tells_mlflow() -> None:
+    from mlflow import MlflowClient
+
+    first = start("sft", GO="go")
+    wait_for(third_step_is_kept)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait() == 128 + signal.SIGTERM
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    experiment = client.get_experiment_by_name("reforge")
+    runs = client.search_runs([experiment.experiment_id], "tags.`reforge.stage` = 'sft'")
+    assert [run.info.status for run in runs] == ["KILLED"]
+
+
+@pytest.mark.usefixtures("ready_for_sft")
+def test_kill_9_of_dvc_takes_the_stage_along() -> None:
+    dvc = subprocess.Popen(["dvc", "repro", "-q", "-s", "sft"], env={**os.environ, "GO": "go"})
+    wait_for(third_step_is_kept)
+    pid = int(Path(".runs/sft/lock").read_text())
+    dvc.kill()
+    dvc.wait()
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] == "Z"
+        except OSError:
+            return True
+
+    wait_for(gone)
+    Path("go").touch()
+    assert subprocess.run(["dvc", "repro", "-q", "-s", "sft"], env={**os.environ, "GO": "go"}, check=False).returncode == 0
+    assert graph.locked("sft")["outs"]
