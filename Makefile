@@ -40,7 +40,7 @@ lock: $(INSTALLED) ## resolve requirements/*.in again, changing no more than the
 
 install: $(INSTALLED) ## only the environment
 
-$(INSTALLED): requirements/cpu.lock requirements/build.lock requirements/install pyproject.toml
+$(INSTALLED): requirements/cpu.lock requirements/build.lock
 	@PYTHON="$(PYTHON)" requirements/install $(VENV)
 	@touch $@
 

@@ -76,8 +76,10 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     per_step = rungs[kept]["tokens"] / rungs[kept]["steps"]
     steps = round(sum(rung["tokens"] for rung in rungs.values()) / per_step)
     if variant == "rung1":
-        return [f"rl.rungs.{RUNG1}.steps={steps}", f"~rl.rungs.{RUNG2}", f"distill.teacher=rl/{RUNG1}"]
-    return [f"rl.rungs.{RUNG2}.steps={steps}", f"rl.rungs.{RUNG2}.init=sft", f"~rl.rungs.{RUNG1}"]
+        gone = [f"~rl.rungs.{RUNG2}", f"~evaluate.models.rl-{RUNG2}", f"distill.teacher=rl/{RUNG1}"]
+        return [f"rl.rungs.{RUNG1}.steps={steps}", *gone]
+    gone = [f"~rl.rungs.{RUNG1}", f"~evaluate.models.rl-{RUNG1}"]
+    return [f"rl.rungs.{RUNG2}.steps={steps}", f"rl.rungs.{RUNG2}.init=sft", *gone]
 
 
 def run_road(variant: str, seed: int, experiment: str, changes: Sequence[str]) -> dict[str, Any]:
@@ -151,7 +153,8 @@ def _claim(claim: str, value: float, unit: str, goal: str = "", met: bool | None
 
 def _gain(runs: Sequence[Run]) -> Estimate:
     """Last model minus sft at rung 2. Problems of different seeds are different problems; none is counted twice."""
-    after, before = {}, {}
+    after: dict[str, float] = {}
+    before: dict[str, float] = {}
     for run in runs:
         for model, means in ((FINAL[run["variant"]], after), ("sft", before)):
             per_problem = run["scores"][model]["lengths"][RUNG2]["per_problem"]
@@ -161,11 +164,11 @@ def _gain(runs: Sequence[Run]) -> Estimate:
 
 def _longer(runs: Sequence[Run]) -> float:
     at = [run["scores"][FINAL[run["variant"]]]["lengths"] for run in runs]
-    return sum(length[TWICE]["pass@1"]["value"] - length[RUNG2]["pass@1"]["value"] for length in at) / len(at)
+    return float(sum(length[TWICE]["pass@1"]["value"] - length[RUNG2]["pass@1"]["value"] for length in at) / len(at))
 
 
 def _tokens(run: Run) -> float:
-    return sum(rung["tokens"] for rung in run["rungs"].values())
+    return float(sum(rung["tokens"] for rung in run["rungs"].values()))
 
 
 def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:

@@ -21,7 +21,7 @@ _HOUSEKEEPING = re.compile(
     r"""^( Running\ stage\ ' | >\ | Generating\ lock\ file | Updating\ lock\ file | To\ track\ the\ changes
          | \s*git\ add | To\ enable\ auto\ staging | \s*dvc\ config\ core | Use\ `dvc\ push`
          | Stage\ '.*'\ (didn't|is\ cached)
-         | Data\ and\ pipelines\ are | ERROR:\ failed\ to\ reproduce | \s*$ )""",
+         | WARNING:\ Process\ '.*RWLock | Data\ and\ pipelines\ are | ERROR:\ failed\ to\ reproduce | \s*$ )""",
     re.VERBOSE,
 )
 

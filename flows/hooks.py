@@ -8,17 +8,15 @@ from typing import Any
 
 from reforge.compose import compose
 from reforge.config import load_config
-from reforge.environment import quiet
+from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 from reforge.stages import runs
-
-ROOT = Path(__file__).parents[1]
 
 
 def close_tracking(flow: Any, flow_run: Any, state: Any) -> None:
     """End the run's parent in MLflow. Idempotent, because a zombie automation may crash a run twice or late."""
     quiet()
-    with chdir(ROOT):
+    with chdir(_root()):
         if _still_current(flow_run.parameters):
             runs.close_pipeline("KILLED" if state.is_cancelled() or state.is_crashed() else "FAILED")
 
@@ -30,3 +28,11 @@ def _still_current(parameters: dict[str, Any]) -> bool:
         return load_config(runs.PARAMS).model_dump(mode="python") == wanted
     except UserError:
         return False
+
+
+def _root() -> Path:
+    """The run's folder, or, in a worker that was started elsewhere, the one that this file is in."""
+    try:
+        return project_root()
+    except UserError:
+        return Path(__file__).parents[1]

@@ -1,6 +1,6 @@
 """Runs a command on a leash: whatever ends its starter, even `kill -9`, ends the command and all its descendants.
 
-`python -m flows.leash STARTER_PID COMMAND...` adopts every orphan below it, so a server that a stage started dies too.
+`python flows/leash.py STARTER_PID COMMAND...` adopts every orphan below it, so a server that a stage started dies too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 
 def leashed(command: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
     """Start `command` on a leash held by the calling process. SIGTERM to the leash ends all of it."""
-    prefix = [sys.executable, "-m", "flows.leash", str(os.getpid())]
-    return subprocess.Popen([*prefix, *command], stdin=subprocess.DEVNULL, start_new_session=True, **popen)
+    return subprocess.Popen(
+        [sys.executable, __file__, str(os.getpid()), *command],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        **popen,
+    )
 
 
 def end(processes: list[psutil.Process], grace: float = GRACE_SECONDS) -> None:

@@ -99,7 +99,6 @@ def settings(home: Path, port: int) -> dict[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the stages speak for themselves
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PYTHONUNBUFFERED": "1",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # dvc and reforge of this environment
     }
 
 
@@ -203,10 +202,11 @@ async def run_deployment(parameters: dict[str, Any], worker: subprocess.Popen[by
 def show(root: Path, state: Any, seconds: float) -> int:
     if not state.is_completed():
         reason = re.sub(r"^.*?(UserError|InfrastructureError): ", "", state.message or state.name, flags=re.DOTALL)
-        print(f"\nreforge: {reason}", file=sys.stderr)
+        print(f"\nreforge: {reason}\nFinished work is kept: the same command goes on from here.", file=sys.stderr)
         return 1
-    print(f"\n{(root / 'report' / 'table.md').read_text().strip()}\n")
-    print(f"Done in {seconds / 60:.0f} min. Next: open {root / 'report' / 'report.html'} in a browser,")
+    table, page = root / "report" / "table.md", root / "report" / "report.html"
+    print(f"\n{table.read_text().strip()}\n" if table.is_file() else "")
+    print(f"Done in {seconds / 60:.1f} min. Next: open {page} in a browser,")
     print("`make ui` for every run and metric, `dvc dag` for the graph, `reforge --help` for the rest.")
     return 0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -58,7 +60,10 @@ def end_all() -> None:
 
 
 def _run(command: list[str], log: Callable[[str], None]) -> tuple[int, list[str]]:
-    with leashed(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    # `dvc` and `reforge` of this environment, also where nobody has activated it
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    with leashed(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
         assert process.stdout
         with _guard:
             _running.add(process)

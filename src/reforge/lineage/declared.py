@@ -88,8 +88,8 @@ class Audit:
 
     def error(self) -> UserError:
         return UserError(
-            f"Stage {self._stage!r} opened {', '.join(sorted(self.violations))}, which dvc.yaml does not list among "
-            "its deps: DVC would not see it change. Declare it, or read a declared input instead. No output was written."
+            f"Stage {self._stage!r} opened {', '.join(sorted(self.violations))}, which dvc.yaml does not list "
+            "among its deps: DVC would not see it change. Declare it, or read a declared input. Nothing was written."
         )
 
 

@@ -22,7 +22,7 @@ _DRAWS = 6  # inputs drawn per wanted test, to end up with enough distinct ones
 def generate(difficulties: Sequence[int], tests_per_problem: int, seed: int) -> Iterator[Problem]:
     """Distinct problems without end, difficulties in turn; ends when every difficulty is exhausted."""
     rng = random.Random(seed)
-    left = {difficulty: 0 for difficulty in difficulties}
+    left = dict.fromkeys(difficulties, 0)
     seen: set[str] = set()
     while left:
         for difficulty in list(left):
@@ -46,9 +46,10 @@ def _draw(difficulty: int, tests: int, rng: random.Random) -> Problem | None:
     cases = _cases(solution, start, tests, rng)
     if cases is None:
         return None
-    phrases = [rng.choice(op.phrases).format(k=k) for op, k in zip(walk, constants, strict=True)]
+    steps = list(zip(walk, constants, strict=True))
+    phrases = [rng.choice(op.phrases).format(k=k) for op, k in steps]
     return Problem(
-        id="generated/" + "+".join(f"{op.name}{k if op.has_constant else ''}" for op, k in zip(walk, constants)),
+        id="generated/" + "+".join(f"{op.name}{k if op.has_constant else ''}" for op, k in steps),
         statement=f"Write solve(x) for {_NAMES[start]}:\n" + "\n".join(phrases),
         solution=solution,
         tests=cases,

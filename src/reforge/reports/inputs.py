@@ -35,14 +35,20 @@ def read_curve(folder: Path, name: str, max_tokens: int) -> RungCurve:
     return RungCurve(name, max_tokens, steps)
 
 
-def funnel_rows(funnel: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str]]:
-    """(indentation, name, value), whatever the nesting of the counts."""
-    for name, value in funnel.items():
-        if isinstance(value, Mapping):
-            yield depth, name, ""
-            yield from funnel_rows(value, depth + 1)
-        else:
-            yield depth, name, f"{value:,}" if isinstance(value, int) else str(value)
+def funnel_rows(funnel: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """A row for each table of counts, however deep it lies: ("difficulties, train", "1: 750 · 2: 750")."""
+    for key, value in funnel.items():
+        name = f"{above}, {key}" if above else key
+        if not isinstance(value, Mapping):
+            yield name, _number(value)
+        elif any(isinstance(inner, Mapping) for inner in value.values()):
+            yield from funnel_rows(value, name)
+        elif value:
+            yield name, " · ".join(f"{word}: {_number(count)}" for word, count in value.items())
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def pick_examples(

@@ -78,7 +78,7 @@ class Report:
     scores: Scores
     gain: Gain | None
     curves: tuple[RungCurve, ...]
-    funnel: tuple[tuple[int, str, str], ...]  # indentation, name, value
+    funnel: tuple[tuple[str, str], ...]
     examples_of: str
     examples: tuple[tuple[str, tuple[Example, ...]], ...]  # heading, its rollouts
     problems: Link

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import httpx
 from reforge.errors import InfrastructureError
 from reforge.types import Prompt, Rollout
 
+logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
 _TIMEOUT = httpx.Timeout(30.0, read=None)  # a wave answers when its first rollout ends, however long that takes
 
 

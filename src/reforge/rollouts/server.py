@@ -21,6 +21,7 @@ from reforge.rollouts.sampler import Decoder, Sampler
 
 _POLL_SECONDS = 0.25
 _STOP_SECONDS = 10.0
+_CAUSE_LINES = 4
 _PROMPT_ROOM = 65536  # tokens prefilled in one engine step: a seeded prompt must never be split (CPU engine dies)
 
 
@@ -115,12 +116,15 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, seconds: flo
 
 
 def _cause(log: Path) -> str:
-    """The last line of the log that names an error, without vLLM's prefix; its last line where none does."""
+    """The last error that the log names, with the lines that explain it; its last line where it names none."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    named = [line for line in lines if re.search(r"\b\w*(Error|Exception)\b", line) and "Traceback" not in line]
-    line = next((line for line in reversed(named) if "Engine core initialization failed" not in line), "")
-    line = line or (lines[-1] if lines else "its log is empty")
-    return re.sub(r"^\(.*?pid=\d+\)\s*(ERROR [\d-]+ [\d:]+ \[.*?\])?\s*", "", line).rstrip(".") + "."
+    if not lines:
+        return "its log is empty."
+    lines = [re.sub(r"^\(.*?pid=\d+\)\s*(ERROR [\d-]+ [\d:]+ \[.*?\])?\s*", "", line) for line in lines]
+    named = [number for number, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    causes = [number for number in named if "Engine core initialization failed" not in lines[number]]
+    start = causes[-1] if causes else len(lines) - 1
+    return " ".join(lines[start : start + _CAUSE_LINES]).rstrip(".") + "."
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ wave gives bitwise the same tokens and log-probs, whatever the network's timing.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 WAVE = "/reforge/wave"
+_NUMBERS = itertools.count()
 
 
 class WaveMiddleware:
@@ -52,7 +54,7 @@ async def _enqueue(engine: Any, requests: list[dict[str, Any]]) -> list[Any]:
     await engine.pause_generation(mode="keep")
     try:
         collectors = []
-        for number, request in enumerate(requests):
+        for request in requests:
             params = SamplingParams(
                 n=1,
                 seed=request["seed"],
@@ -65,7 +67,7 @@ async def _enqueue(engine: Any, requests: list[dict[str, Any]]) -> list[Any]:
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             prompt = {"prompt_token_ids": request["token_ids"]}
-            collectors.append(await engine.add_request(f"wave-{number}", prompt, params))
+            collectors.append(await engine.add_request(f"wave-{next(_NUMBERS)}", prompt, params))
         return collectors
     finally:
         await engine.resume_generation()

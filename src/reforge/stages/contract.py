@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from reforge import process
 from reforge.config import Config, load_config
@@ -40,7 +41,7 @@ class StageContext:
 
     Reading a parameter that dvc.yaml does not list raises; so does opening an undeclared file of the project.
     `out` is renamed onto the declared output when `run` returns; `scratch` survives a crash and belongs to exactly
-    these inputs; `log_folder` keeps what is no output; `metrics` are the headline numbers, written to the stage's metrics file.
+    these inputs; `log_folder` keeps what is no output; `metrics` are the headline numbers for the stage's metrics file.
     """
 
     name: str
@@ -74,24 +75,56 @@ def run_stage(name: str) -> None:
     os.chdir(project_root())
     spec = graph.stage_spec(name)
     records = Path(".runs") / name
-    with process.exclusive(records / "lock", f"Stage {name!r}"):
+    with _explained(name, records), process.exclusive(records / "lock", f"Stage {name!r}"):
         process.stop_cleanly_on_sigterm()
         process.die_with_conductor()
-        with _explained(name, records):
-            _run(spec, records)
+        _run(spec, load_config(runs.PARAMS), records)
 
 
-def _run(spec: StageSpec, records: Path) -> None:
-    config, started = load_config(runs.PARAMS), time.time()
-    digests, params = graph.digests(spec.deps), slice_of(config, spec.params)
-    fingerprint = manifest.fingerprint(spec.name, params, digests)
+def _run(spec: StageSpec, config: Config, records: Path) -> None:
+    reads: set[str] = set()
+    started, status, outs = time.time(), "FAILED", dict[str, str]()
+    ctx, fingerprint = _context(spec, config, records, reads)
+    try:
+        with audited(Audit(Path.cwd(), _allowed(spec, config, ctx.scratch, records), spec.name)):
+            _call(ctx)
+        _put_in_place(ctx, spec)
+        outs = graph.digests([spec.out, spec.metrics])
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        tags = {"reforge.out": outs[spec.out], "reforge.out_path": spec.out} if outs else {}
+        ctx.tracker.close(cast(RunStatus, status), ctx.metrics if outs else {}, tags)
+    record = {
+        "stage": spec.name,
+        "fingerprint": fingerprint,
+        "code": manifest.code_version(),
+        "params": slice_of(config, spec.params),
+        "params_yaml": manifest.sha256(runs.PARAMS),
+        "params_read": sorted(reads),
+        "deps": ctx.digests,
+        "outs": outs,
+        "dvc_lock": graph.lock_hash(),
+        "requirements": manifest.sha256(Path("requirements/cpu.lock")),
+        "machine": manifest.machine(),
+        "seeds": {"config": config.seed, "stage": ctx.seed},
+        "mlflow_run_id": runs.mlflow_run_id(ctx.scratch),
+        "seconds": round(time.time() - started, 1),
+    }
+    manifest.write_json(records / "manifest.json", record)
+    shutil.rmtree(ctx.scratch)
+
+
+def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) -> tuple[StageContext, str]:
+    digests = graph.digests(spec.deps)
+    fingerprint = manifest.fingerprint(spec.name, slice_of(config, spec.params), digests)
     scratch = Path(".scratch") / f"{spec.name}-{fingerprint[:12]}"
     out = scratch / "out"
     shutil.rmtree(out, ignore_errors=True)  # what an interrupted run had begun to write
     out.mkdir(parents=True)
     info = runs.run_info(config, spec, digests, fingerprint)
-    tracker = Tracker(scratch, records, runs.mirrors(config, info, scratch))
-    reads: set[str] = set()
     ctx = StageContext(
         name=spec.name,
         cfg=mask(config, spec.params, spec.name, reads),
@@ -101,45 +134,9 @@ def _run(spec: StageSpec, records: Path) -> None:
         scratch=scratch,
         log_folder=records,
         seed=_seed(config.seed, spec.name),
-        tracker=tracker,
+        tracker=Tracker(scratch, records, runs.mirrors(config, info, scratch)),
     )
-    status: RunStatus = "FAILED"
-    tags: dict[str, str] = {}
-    try:
-        with audited(Audit(Path.cwd(), _allowed(spec, config, scratch, records), spec.name)):
-            _call(ctx)
-        if tracker.path.stat().st_size:
-            shutil.copyfile(tracker.path, out / "metrics.jsonl")
-        _put_in_place(out, Path(spec.out))
-        manifest.write_json(Path(spec.metrics), dict(ctx.metrics))
-        outs = graph.digests([spec.out, spec.metrics])
-        tags = {"reforge.out": outs[spec.out], "reforge.out_path": spec.out}
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
-        raise
-    finally:
-        tracker.close(status, ctx.metrics if status == "FINISHED" else {}, tags)
-    manifest.write_json(
-        records / "manifest.json",
-        {
-            "stage": spec.name,
-            "fingerprint": fingerprint,
-            "code": manifest.code_version(),
-            "params": params,
-            "params_yaml": manifest.sha256(runs.PARAMS),
-            "params_read": sorted(reads),
-            "deps": digests,
-            "outs": outs,
-            "dvc_lock": graph.lock_hash(),
-            "requirements": manifest.sha256(Path("requirements/cpu.lock")),
-            "machine": manifest.machine(),
-            "seeds": {"config": config.seed, "stage": ctx.seed},
-            "mlflow_run_id": runs.mlflow_run_id(scratch),
-            "seconds": round(time.time() - started, 1),
-        },
-    )
-    shutil.rmtree(scratch)
+    return ctx, fingerprint
 
 
 def _call(ctx: StageContext) -> None:
@@ -175,22 +172,32 @@ def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> l
     return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]
 
 
-def _put_in_place(made: Path, declared: Path) -> None:
-    """Onto the disk, then onto the name: a reader, or a power cut, finds the whole output or none of it."""
-    for folder, _, names in os.walk(made, topdown=False):
+def _put_in_place(ctx: StageContext, spec: StageSpec) -> None:
+    """Onto the disk, then onto the names: a reader, or a power cut, finds the whole output or none of it."""
+    if ctx.tracker.path.stat().st_size:
+        shutil.copyfile(ctx.tracker.path, ctx.out / "metrics.jsonl")
+    metrics, old = ctx.scratch / "headline.json", ctx.scratch / "old"
+    manifest.write_json(metrics, dict(ctx.metrics))
+    for folder, _, names in os.walk(ctx.out, topdown=False):
         for path in [*(os.path.join(folder, name) for name in names), folder]:
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-    declared.parent.mkdir(parents=True, exist_ok=True)
-    old = made.parent / "old"
+            _sync(path)
+    for declared in (Path(spec.out), Path(spec.metrics)):
+        declared.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(old, ignore_errors=True)
-    if declared.exists():
-        declared.rename(old)
-    made.rename(declared)
+    if Path(spec.out).exists():
+        Path(spec.out).rename(old)
+    ctx.out.rename(spec.out)
+    metrics.replace(spec.metrics)
+    _sync(Path(spec.out).parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: str | Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

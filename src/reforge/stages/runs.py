@@ -62,11 +62,11 @@ def mlflow_run_id(scratch: Path) -> str:
     return str(json.loads(state.read_text())["run_id"]) if state.is_file() else ""
 
 
-def mirror_cached(names: Iterable[str] = ()) -> None:
-    """Give every named stage (all, if none is named) that DVC skipped a child run, pointing at the run that made it."""
+def mirror_cached(names: Iterable[str] | None = None) -> None:
+    """Give each of these stages (None: all) that DVC skipped a child run, pointing at the run that made its output."""
     config, specs = load_config(PARAMS), graph.stages()
     told = []
-    for name in names or specs:
+    for name in specs if names is None else names:
         lock = graph.locked(name)
         outs = {entry["path"]: entry["md5"] for entry in lock.get("outs", [])}
         if specs[name].out not in outs:

@@ -96,7 +96,14 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
     outputs, problems = Path("outputs"), _problems(160)
     (outputs / "curate" / "problems").mkdir(parents=True)
     write_problems(outputs / "curate" / "problems" / "heldout.parquet", problems)
-    funnel = {"read": 7000, "dropped": {"duplicate": 212, "same composition as held-out": 31}, "train": 6000}
+    funnel = {
+        "source": "generated",
+        "read": {"in": 6240, "kept": 6240, "quarantined": 0},
+        "verify": {"in": 6240, "kept": 6200, "quarantined": 40},
+        "split": {"in": 6200, "train": 6000, "heldout": 160, "surplus": 40},
+        "reasons": {"wrong answer": 31, "too few tests": 9},
+        "difficulties": {"train": {str(d): 750 for d in range(1, 9)}, "heldout": {str(d): 20 for d in range(1, 9)}},
+    }
     (outputs / "curate" / "funnel.json").write_text(json.dumps(funnel))
     for name in ("base", "sft", "distill"):
         (outputs / name / "model").mkdir(parents=True)

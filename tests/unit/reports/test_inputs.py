@@ -16,13 +16,17 @@ def test_examples_follow_the_rule(finished):
     assert min(e.difficulty for e in picked["Solved"]) > max(e.difficulty for e in picked["Failed"])
 
 
-def test_funnel_rows_keep_the_nesting():
-    funnel = {"read": 7000, "dropped": {"duplicate": 2}, "source": "generated"}
+def test_funnel_rows_hold_every_count():
+    funnel = {
+        "source": "mbpp",
+        "read": {"in": 7000, "kept": 2},
+        "difficulties": {"train": {"1": 5}, "heldout": {"1": 6}},
+    }
     assert list(funnel_rows(funnel)) == [
-        (0, "read", "7,000"),
-        (0, "dropped", ""),
-        (1, "duplicate", "2"),
-        (0, "source", "generated"),
+        ("source", "mbpp"),
+        ("read", "in: 7,000 · kept: 2"),
+        ("difficulties, train", "1: 5"),
+        ("difficulties, heldout", "1: 6"),
     ]
 
 

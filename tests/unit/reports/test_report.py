@@ -39,7 +39,7 @@ def test_report_holds_the_scores_it_was_given(finished):
     assert all(name in page.text for name in ("base", "sft", "rl-16k", "rl-32k", "student", "16k", "32k", "64k"))
     assert "limit 48" in page.text  # the rung's limit in the length chart
     assert "2 in training" in page.text  # infra: one step of either rung
-    assert "same composition as held-out" in page.text
+    assert "train: 6,000 · heldout: 160 · surplus: 40" in page.text
 
 
 def test_report_is_one_file_and_needs_nothing(finished):

@@ -1,0 +1,53 @@
+"""Training and held-out problems. The hash of its family decides a problem's side, so no family is on both.
+
+Neither the seed nor the wanted counts enter the hash: what one run holds out, no other run trains on (as long as the
+source is the same and the share of held-out problems does not shrink).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reforge.errors import UserError
+from reforge.types import Problem
+
+
+@dataclass(frozen=True)
+class Split:
+    """Each side in an order of hashes: any prefix of it is a fair sample. `surplus` is what neither side wanted."""
+
+    train: list[Problem]
+    heldout: list[Problem]
+    surplus: list[Problem]
+
+
+def position(name: str) -> float:
+    """Where a family (or an id) lies in [0, 1). Held-out families lie lowest."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+
+
+def split(problems: Sequence[Problem], train: int, heldout: int) -> Split:
+    """Whole families, lowest position first, until `heldout` is filled; the other families are for training."""
+    if len(problems) < train + heldout:
+        raise _short(f"{len(problems)} problems are left", len(problems), train, heldout)
+    sides: tuple[list[Problem], list[Problem]] = [], []
+    boundary = ""
+    for problem in sorted(problems, key=lambda problem: (position(problem.family), problem.family)):
+        if len(sides[0]) < heldout:
+            boundary = problem.family
+        sides[problem.family != boundary and len(sides[0]) >= heldout].append(problem)
+    low, high = (sorted(side, key=lambda problem: (position(problem.id), problem.id)) for side in sides)
+    if len(high) < train:
+        found = f"the families that {heldout} held-out problems belong to leave {len(high)} problems"
+        raise _short(found, len(high) + heldout, train, heldout)
+    return Split(high[:train], low[:heldout], high[train:] + low[heldout:])
+
+
+def _short(found: str, total: int, train: int, heldout: int) -> UserError:
+    advice = f"problems.train={total - heldout}" if total > heldout else f"problems.heldout={max(1, total // 10)}"
+    return UserError(
+        f"problems.train={train} and problems.heldout={heldout} are wanted, but {found}. Compose again with smaller "
+        f"numbers (for example {advice}), or give a larger source."
+    )

@@ -1,0 +1,72 @@
+"""Problems on disk: Parquet whose bytes depend on the problems and the pyarrow version alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reforge.errors import UserError
+from reforge.problems.funnel import Quarantined
+from reforge.types import Problem, TestCase
+
+_TEST = pa.struct([("kind", pa.string()), ("input", pa.string()), ("expected", pa.string())])
+PROBLEMS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("statement", pa.string()),
+        ("solution", pa.string()),
+        ("tests", pa.list_(_TEST)),
+        ("entry_point", pa.string()),
+        ("setup", pa.string()),
+        ("thinking", pa.string()),
+        ("difficulty", pa.int32()),
+        ("family", pa.string()),
+    ]
+)
+QUARANTINED = pa.schema([("id", pa.string()), ("reason", pa.string()), ("line", pa.int64())])
+
+
+def write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    _write(path, pa.Table.from_pylist([asdict(problem) for problem in problems], schema=PROBLEMS))
+
+
+def read_problems(path: Path) -> list[Problem]:
+    return [
+        Problem(**{**row, "tests": tuple(TestCase(**test) for test in row["tests"])})
+        for row in _read(path, PROBLEMS).to_pylist()
+    ]
+
+
+def write_quarantined(path: Path, quarantined: Sequence[Quarantined]) -> None:
+    _write(path, pa.Table.from_pylist([asdict(item) for item in quarantined], schema=QUARANTINED))
+
+
+def read_quarantined(path: Path) -> list[Quarantined]:
+    return [Quarantined(**row) for row in _read(path, QUARANTINED).to_pylist()]
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    """Written beside and moved into place, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(table, partial, compression="zstd")
+    partial.replace(path)
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"{path} is missing or not a whole Parquet file ({error}). Make it again with: reforge stage curate"
+        ) from error
+    if not table.schema.equals(schema):
+        raise UserError(
+            f"{path} was written by another version of Reforge: its columns are {', '.join(table.column_names)}. "
+            "Make it again with: reforge stage curate"
+        )
+    return table

@@ -1,0 +1,66 @@
+"""Verdicts already known, in memory and, with a path, in a file of JSON lines that outlives the process."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from reforge.sandbox.process import Limits
+from reforge.types import Problem, Status, Verdict
+
+
+def verdict_key(program: str, problem: Problem, limits: Limits) -> str:
+    """A digest of all that a verdict depends on."""
+    tests = [dataclasses.astuple(test) for test in problem.tests]
+    asked = [program, tests, problem.setup, problem.entry_point, dataclasses.astuple(limits)]
+    return hashlib.sha256(json.dumps([*asked, sys.version, _code_digest()]).encode()).hexdigest()
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Of this package: after a change to a checker old verdicts must not come back."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+class VerdictCache:
+    """Not thread-safe by itself. Infrastructure failures are never kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._known: dict[str, Verdict] = {}
+        self._file = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+", errors="replace")
+            self._read()
+
+    def get(self, key: str) -> Verdict | None:
+        return self._known.get(key)
+
+    def put(self, key: str, verdict: Verdict) -> None:
+        if verdict.status is Status.INFRASTRUCTURE:
+            return
+        self._known[key] = verdict
+        if self._file is not None:
+            with suppress(OSError):  # a full disk: the verdict is good all the same, and can be had again
+                self._file.write(json.dumps([key, *dataclasses.astuple(verdict)]) + "\n")
+                self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+
+    def _read(self) -> None:
+        assert self._file is not None
+        self._file.seek(0)
+        for line in self._file:
+            with suppress(ValueError, TypeError):  # torn by a crash
+                key, status, reason, test_index, cpu_seconds = json.loads(line)
+                self._known[key] = Verdict(Status(status), reason, test_index, cpu_seconds)
+        self._file.write("\n")  # whatever was torn must not swallow the next line

@@ -1,0 +1,52 @@
+"""What is committed under conf/ and as params.yaml: everything composes, and params.yaml is a product of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reforge.compose import HEADER, compose, write_params
+from reforge.config import build_config, load_config, unknown_key
+from reforge.lineage import graph
+
+EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_says_its_name(repository: Path, experiment: str) -> None:
+    assert build_config(compose([f"experiment={experiment}"]), experiment).experiment == experiment
+
+
+def test_the_published_experiments_are_there() -> None:
+    assert {"tiny", "smoke", "deepcoder_1p5b", "deepcoder_14b"} <= set(EXPERIMENTS)
+
+
+def test_deepcoder_14b_holds_the_published_values(repository: Path) -> None:
+    config = build_config(compose(["experiment=deepcoder_14b"]), "deepcoder_14b")
+    rl, rungs = config.rl, config.rl.rungs
+    assert (rl.learning_rate, rl.batch, rl.group_size, rl.updates, rl.temperature) == (1e-6, 128, 8, 2, 0.6)
+    assert (rl.clip_low, rl.clip_high, rl.overlong_filter, rl.max_prompt_tokens) == (0.2, 0.28, True, 2048)
+    assert [(rung.steps, rung.max_tokens) for rung in rungs.values()] == [(180, 16384), (470, 32768)]
+    assert sum(rung.steps for rung in rungs.values()) == 650
+    assert list(config.evaluate.lengths.values()) == [16384, 32768, 65536]
+    assert (config.evaluate.temperature, config.evaluate.top_p) == (0.6, 0.95)
+    assert (config.learner.gradient_clip, config.sampler.tensor_parallel) == (1.0, 2)
+
+
+def test_params_yaml_is_what_conf_composes_to(repository: Path, tmp_path: Path) -> None:
+    """Edited by hand, or forgotten after a change of conf/: `reforge compose experiment=…` mends both."""
+    committed = Path("params.yaml")
+    experiment = yaml.safe_load(committed.read_text())["experiment"]
+    write_params(compose([f"experiment={experiment}"]), tmp_path / "params.yaml")
+    assert committed.read_text() == (tmp_path / "params.yaml").read_text()
+    assert committed.read_text().startswith(HEADER)
+
+
+def test_every_key_of_the_config_is_declared_by_a_stage_or_is_about_tracking(repository: Path) -> None:
+    """A key that no stage declares cannot be read by one: it would be an option that does nothing."""
+    declared = {key for spec in graph.stages().values() for key in spec.params}
+    assert all(unknown_key(key) == "" for key in declared)
+    sections = {key.partition(".")[0] for key in declared}
+    assert set(type(load_config(Path("params.yaml"))).model_fields) - sections == {"tracking"}

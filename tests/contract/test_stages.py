@@ -1,0 +1,87 @@
+"""dvc.yaml and src/reforge/stages say the same, and the declared code is the code that a stage imports."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from reforge.lineage import graph
+from reforge.stages.contract import STAGES
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+# The frame around every stage: it decides how a stage is run and told of, not what comes out.
+FRAME = ("cli", "compose", "config", "doctor", "environment", "errors", "process", "types", "lineage", "tracking")
+FRAME_FILES = {f"src/reforge/{name}" for name in FRAME} | {f"src/reforge/{name}.py" for name in FRAME}
+FRAME_FILES |= {"src/reforge/stages/contract.py", "src/reforge/stages/runs.py"}
+
+
+def test_every_stage_has_a_module_with_run_and_every_module_a_stage(repository: Path) -> None:
+    in_graph = {name.partition("@")[0] for name in graph.graph()}
+    assert in_graph == set(STAGES)
+    for name in STAGES:
+        run = importlib.import_module(f"reforge.stages.{name}").run
+        assert list(inspect.signature(run).parameters) == ["ctx"]
+
+
+def test_every_command_runs_its_own_stage(repository: Path) -> None:
+    for name, spec in graph.stages().items():
+        assert spec.cmd == f"reforge stage {name}"
+
+
+def test_no_output_lies_in_another(repository: Path) -> None:
+    outs = [Path(spec.out) for spec in graph.stages().values()]
+    assert not [(a, b) for a in outs for b in outs if a != b and a in b.parents]
+
+
+def imported(module: str, seen: dict[str, Path]) -> dict[str, Path]:
+    """All modules of reforge that importing `module` may bring in, by file; imports inside functions included."""
+    path = SOURCE / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if module in seen or not file.is_file():
+        return seen
+    seen[module] = file.relative_to(ROOT)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("reforge"):
+            for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
+                if not _in_frame(name):
+                    imported(name, seen)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("reforge.") and not _in_frame(alias.name):
+                    imported(alias.name, seen)
+    return seen
+
+
+def _in_frame(module: str) -> bool:
+    path = "src/" + module.replace(".", "/")
+    return any(f"{path}.py".startswith(entry) or path == entry for entry in FRAME_FILES) or module == "reforge"
+
+
+def undeclared(stage: str, deps: tuple[str, ...]) -> set[str]:
+    files = imported(f"reforge.stages.{stage.partition('@')[0]}", {}).values()
+    return {
+        str(f) for f in files if f.stat().st_size and not any(str(f) == d or str(f).startswith(f"{d}/") for d in deps)
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_code_that_it_imports(repository: Path, stage: str) -> None:
+    """Else a change of that code would leave its output as it is, under a green status."""
+    for name, spec in graph.stages().items():
+        if name.partition("@")[0] == stage:
+            assert undeclared(name, spec.deps) == set()
+
+
+def test_the_check_of_declared_code_can_fail(repository: Path) -> None:
+    spec = graph.stage_spec("curate")
+    without = tuple(dep for dep in spec.deps if dep != "src/reforge/problems")
+    assert any(file.startswith("src/reforge/problems/") for file in undeclared("curate", without))
+
+
+def test_every_stage_depends_on_the_locked_packages(repository: Path) -> None:
+    assert all("requirements/cpu.lock" in spec.deps for spec in graph.stages().values())

@@ -1,0 +1,43 @@
+"""One finished smoke run for all, a quick project for each, one Prefect API for all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.projects import quick_project, run, smoke_clone
+
+# Before the first import of prefect: a stray call must fail, not start a server or write into the home folder.
+os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="reforge-prefect-")
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`smoke` as `dvc repro` leaves it. Shared: a test that changes something puts it back."""
+    project = smoke_clone(tmp_path_factory.mktemp("dvc"))
+    run(["dvc", "repro"], project)
+    return project
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _database: Path) -> Path:
+    """A graph of four quick stages; and we are in it."""
+    project = quick_project(tmp_path / "quick")
+    shutil.copy(_database, project / "mlflow.db")
+    monkeypatch.chdir(project)
+    return project
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    """A real Prefect API with an empty database. Starting it takes ten seconds, so there is one."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

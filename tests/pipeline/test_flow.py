@@ -1,0 +1,127 @@
+"""The conductor over a graph of quick stages, with a real Prefect API behind it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from reforge.compose import experiments
+from reforge.errors import UserError
+from reforge.lineage.graph import graph
+from tests.pipeline.projects import calls
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+def last_tasks() -> list[Any]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)[0]
+        return client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id])))
+
+
+def upstream(tasks: list[Any]) -> dict[str, set[str]]:
+    names = {task.id: task.name for task in tasks}
+    return {task.name: {names[before.id] for before in task.task_inputs.get("wait_for", [])} for task in tasks}
+
+
+def test_the_experiments_of_the_form_are_those_of_conf(repository: Path) -> None:
+    from flows.pipeline import Experiment
+
+    assert set(get_args(Experiment)) == set(experiments())
+
+
+def test_tasks_and_their_order_are_those_of_dvc(quick: Path) -> None:
+    from flows.pipeline import pipeline
+
+    assert {o.stage: o.status for o in pipeline("smoke")} == dict.fromkeys(graph(), "ran")
+    assert upstream(last_tasks()) == {name: set(before) for name, before in graph().items()}
+    assert sorted(calls(quick)) == sorted(graph())
+
+    assert {o.status for o in pipeline("smoke")} == {"unchanged"}
+    assert len(calls(quick)) == len(graph())
+
+
+def test_overrides_reach_the_stages_and_only_what_they_concern_runs_again(quick: Path) -> None:
+    from flows.pipeline import pipeline
+
+    pipeline("smoke")
+    outcomes = pipeline("smoke", ["rl.learning_rate=0.5"])
+    assert {o.stage: o.status for o in outcomes} == {
+        "curate": "unchanged", "rl@16k": "ran", "rl@32k": "ran", "report": "unchanged",
+    }  # fmt: skip
+    assert "learning_rate: 0.5" in (quick / "params.yaml").read_text()
+    assert {o.status for o in pipeline("smoke")} == {"unchanged", "cached"}
+
+
+def test_targets_bring_what_they_need_and_force_runs_them_only(quick: Path) -> None:
+    from flows.pipeline import pipeline
+
+    assert [o.stage for o in pipeline("smoke", targets=["rl@16k"])] == ["curate", "rl@16k"]
+    (quick / ".scratch" / "rl@16k-0123456789ab").mkdir(parents=True)
+    outcomes = pipeline("smoke", targets=["rl@16k"], force=True)
+    assert [o.status for o in outcomes] == ["unchanged", "ran"]
+    assert calls(quick) == ["curate", "rl@16k", "rl@16k"]
+    assert not list((quick / ".scratch").iterdir()), "a forced stage must not resume"
+
+
+def test_a_failure_is_told_in_the_stages_words_and_nothing_hangs_on_it(quick: Path) -> None:
+    from flows.pipeline import pipeline
+
+    (quick / "moods" / "curate").write_text("fail")
+    with pytest.raises(UserError, match=r"^Stage curate failed: a planted failure\.$"):
+        pipeline("smoke")
+    assert calls(quick) == ["curate"], "a failure of its own is not retried"
+    assert {task.name: task.state_name for task in last_tasks()}["report"] == "NotReady"
+
+
+def test_a_killed_stage_is_tried_again(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import pipeline as module
+
+    monkeypatch.setattr(module, "run_stage", module.run_stage.with_options(retry_delay_seconds=0))
+    (quick / "moods" / "curate").write_text("killed")
+    module.pipeline("smoke", targets=["curate"])
+    assert calls(quick) == ["curate", "curate"]
+
+
+def test_an_unknown_stage_is_named(quick: Path) -> None:
+    from flows.pipeline import pipeline
+
+    with pytest.raises(UserError, match=r"no stage r1; dvc\.yaml has curate"):
+        pipeline("smoke", targets=["r1"])
+
+
+def test_the_gpu_limit_must_exist_where_there_is_a_gpu(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect would run without a limit that it does not know, unless told to be strict."""
+    from flows import pipeline as module
+
+    monkeypatch.setattr(module, "has_gpu", lambda: True)
+    module.pipeline("smoke", targets=["curate"])
+    with pytest.raises(Exception, match="gpu"):
+        module.pipeline("smoke", targets=["rl@16k"])
+    assert calls(quick) == ["curate"]
+
+
+def test_the_parent_run_is_closed_as_it_ended(quick: Path) -> None:
+    from mlflow import MlflowClient
+
+    from flows.pipeline import pipeline
+
+    def parents() -> set[str]:
+        client = MlflowClient(f"sqlite:///{os.getcwd()}/mlflow.db")
+        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        return {run.info.status for run in client.search_runs(ids, "tags.`reforge.stage` = 'pipeline'")}
+
+    (quick / "moods" / "report").write_text("fail")
+    with pytest.raises(UserError):
+        pipeline("smoke")
+    assert parents() == {"FAILED"}
+    (quick / "moods" / "report").unlink()
+    pipeline("smoke")
+    assert parents() == {"FINISHED"}

@@ -1,0 +1,130 @@
+"""The real vLLM server over HTTP: determinism, weight updates, and how it fails."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reforge.compose import compose
+from reforge.config import Architecture, build_config
+from reforge.errors import InfrastructureError
+from reforge.policy.learner import build_learner
+from reforge.policy.model import new_model, save_model
+from reforge.policy.tokenizer import train_tokenizer
+from reforge.rollouts.sampler import Sampler, Sampling, rollout_seed
+from reforge.rollouts.server import serving
+from reforge.training.handover import hand_over, parity_gap
+from reforge.types import Prompt
+
+TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
+ARCHITECTURE = Architecture(hidden_size=64, intermediate_size=128, layers=2, heads=2, context=128)
+CANARIES = [[5, 6, 7, 8, 9, 10], [20, 21, 22]]
+PROMPTS = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(8)]
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=16)
+
+
+@pytest.fixture(scope="module")
+def config():
+    return build_config(compose(["experiment=smoke"]), "test")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = train_tokenizer(TEXTS, 300)
+    save_model(new_model(ARCHITECTURE, tokenizer, seed=0), tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(checkpoint, config, tmp_path_factory):
+    with serving(checkpoint, config.sampler, tmp_path_factory.mktemp("log") / "vllm.log") as url:
+        yield url
+
+
+@pytest.fixture
+def learner(checkpoint, config):
+    return build_learner(checkpoint, config.learner, seed=0)
+
+
+@pytest.fixture
+def sampler(url, learner, checkpoint):
+    sampler = Sampler([url], learner.tokenizer)
+    sampler.load_weights(str(checkpoint), 0)
+    return sampler
+
+
+def draw(sampler, seed="run/1"):
+    rollouts = sampler.sample(PROMPTS, 4, SAMPLING, seed)
+    return sorted(rollouts, key=lambda rollout: (rollout.problem_id, rollout.index))
+
+
+def test_the_same_wave_gives_bitwise_the_same_rollouts(sampler):
+    first = draw(sampler)
+    assert first == draw(sampler)
+    assert [r.token_ids for r in first] != [r.token_ids for r in draw(sampler, "run/2")]
+
+
+def test_rollouts_of_a_group_differ_and_carry_what_the_sampler_knew(sampler):
+    rollouts = draw(sampler)
+    assert [(r.problem_id, r.index) for r in rollouts] == [(p.problem_id, i) for p in PROMPTS for i in range(4)]
+    assert len({r.token_ids for r in rollouts[:4]}) == 4
+    assert all(len(r.logprobs) == len(r.token_ids) <= 16 for r in rollouts)
+    assert all(r.truncated == (len(r.token_ids) == 16 and r.token_ids[-1] != 3) for r in rollouts)
+    assert {r.seed for r in rollouts} == {rollout_seed("run/1", p.problem_id, i) for p in PROMPTS for i in range(4)}
+
+
+def test_sampler_logprobs_are_the_learners_also_off_temperature_one(sampler, learner):
+    (rollout,) = sampler.sample(PROMPTS[:1], 1, Sampling(0.7, 1.0, 12), "x")
+    ids = torch.tensor([[*rollout.prompt_ids, *rollout.token_ids]])
+    mask = torch.zeros_like(ids)
+    mask[:, len(rollout.prompt_ids) :] = 1
+    ours, _ = learner.logprobs(ids, mask, 0.7)
+    assert torch.allclose(ours, torch.tensor(rollout.logprobs), atol=1e-4)
+
+
+def train_a_little(learner):
+    ids = torch.tensor([[5, 6, 7, 8]])
+    mask = torch.tensor([[0, 1, 1, 1]])
+    logprobs, _ = learner.logprobs(ids, mask)
+    learner.backward(-logprobs.mean(), last=True)
+    learner.step(1e-2)
+
+
+def test_an_update_reaches_the_sampler_and_parity_says_so(sampler, learner, tmp_path):
+    before = draw(sampler)
+    train_a_little(learner)
+    assert parity_gap(learner, sampler, CANARIES) > 1e-3  # the sampler still has the old weights
+    gap = hand_over(learner, sampler, tmp_path, 1, CANARIES, tolerance=1e-4)
+    assert gap < 1e-4
+    after = draw(sampler)
+    assert {rollout.policy_version for rollout in after} == {1}
+    assert [r.logprobs for r in before] != [r.logprobs for r in after]
+
+
+def test_old_weights_left_in_the_sampler_stop_the_run(sampler, learner, tmp_path, monkeypatch):
+    train_a_little(learner)
+    monkeypatch.setattr(sampler, "load_weights", lambda folder, version: None)  # the planted defect
+    with pytest.raises(InfrastructureError, match="not running the weights it was given"):
+        hand_over(learner, sampler, tmp_path, 1, CANARIES, tolerance=1e-4)
+
+
+def test_a_prompt_beyond_the_context_is_an_error_not_a_short_answer(sampler):
+    with pytest.raises(InfrastructureError, match="400"):
+        list(sampler.sample([Prompt("long", (5,) * 200)], 1, SAMPLING, "x"))
+
+
+def test_a_server_that_fails_to_start_shows_its_cause(config, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "no_such_architecture"}')
+    with (
+        pytest.raises(InfrastructureError, match=r"(?s)before it was ready: .*no_such_architecture.*vllm\.log"),
+        serving(folder, config.sampler, Path(tmp_path) / "vllm.log"),
+    ):
+        pytest.fail("it came up")
+
+
+def test_an_unreachable_sampler_is_an_infrastructure_error(learner):
+    with pytest.raises(InfrastructureError, match="broke off"):
+        list(Sampler(["http://127.0.0.1:9"], learner.tokenizer).sample(PROMPTS, 1, SAMPLING, "x"))

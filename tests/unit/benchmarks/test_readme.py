@@ -1,0 +1,56 @@
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+render = runpy.run_path(str(ROOT / "benchmarks" / "render.py"))
+
+
+def test_results_in_the_readme_are_those_of_the_committed_files():
+    readme = (ROOT / "README.md").read_text()
+    expected = render["insert"](readme, render["render"](ROOT / "benchmarks" / "results"))
+    assert readme == expected, "README.md is out of date: python benchmarks/render.py"
+
+
+def test_rendering_by_hand(tmp_path):
+    claims = [
+        {"claim": "gain", "value": 22.5, "unit": "points", "goal": "≥ 15", "met": True},
+        {"claim": "low", "value": -1.0, "unit": "points", "goal": "> 0", "met": False},
+        {"claim": "also", "value": 3, "unit": "points", "goal": "", "met": None},
+    ]
+    result = {
+        "name": "x",
+        "command": "python x",
+        "commit": "abcdef0123456",
+        "hardware": "h",
+        "runs": [1],
+        "claims": claims,
+    }
+    (tmp_path / "x.json").write_text(json.dumps(result))
+    text = render["render"](tmp_path)
+    assert "`abcdef0123` · h · 1 runs" in text
+    assert (
+        "| gain | 22.5 points | ≥ 15 | yes |\n| low | -1 points | > 0 | **no** |\n| also | 3 points |  |  |\n" in text
+    )
+    readme = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb\n"
+    assert "old" not in render["insert"](readme, text)
+    assert render["insert"](readme, "") == "a\n<!-- results:begin -->\n<!-- results:end -->\nb\n"
+    with pytest.raises(SystemExit, match="lost its marks"):
+        render["insert"]("no marks", text)
+
+
+def test_paths_that_the_readme_names_exist():
+    tree = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    named, missing, folder = 0, [], ""
+    for line in tree.splitlines():
+        if match := re.match(r"( *)([\w./]+)(?:  |$)", line):
+            folder = folder if match[1] else ""
+            path = f"{folder}{match[2]}"
+            folder = path if not match[1] and path.endswith("/") else folder
+            named += 1
+            missing += [] if (ROOT / path).exists() else [path]
+    assert named > 20
+    assert missing == []

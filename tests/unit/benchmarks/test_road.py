@@ -1,0 +1,92 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from reforge.compose import compose
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+road = load("road")
+
+
+def run(variant, seed, tokens=(1000.0, 3000.0), **solved):
+    """`solved` of 10 problems with 4 rollouts each are always solved, by model name; at 64k one more."""
+
+    def at(count):
+        per_problem = {f"p{i}": [4 * (i < count), 4] for i in range(10)}
+        return {"per_problem": per_problem, "pass@1": {"value": count / 10}}
+
+    scores = {name.replace("_", "-"): {"lengths": {"32k": at(n), "64k": at(n + 1)}} for name, n in solved.items()}
+    rungs = {"16k": {"steps": 10, "tokens": tokens[0]}, "32k": {"steps": 15, "tokens": tokens[1]}}
+    return {"variant": variant, "seed": seed, "commit": "c" * 40, "rungs": rungs, "scores": scores}
+
+
+def claim_of(claims, *words):
+    return next(claim for claim in claims if all(word in claim["claim"] for word in words))
+
+
+def test_one_rung_alone_gets_the_steps_that_spend_the_same_tokens():
+    runs = [run("rungs", 1)]
+    # rung 1 sampled 100 tokens a step and rung 2 200: 4000 in all are 40 steps of the one, 20 of the other
+    assert "rl.rungs.16k.steps=40" in road.overrides("rung1", 1, runs)
+    assert "rl.rungs.32k.steps=20" in road.overrides("rung2", 1, runs)
+    with pytest.raises(SystemExit, match="Run that first"):
+        road.overrides("rung1", 2, runs)
+
+
+@pytest.mark.parametrize("variant", list(road.FINAL))
+def test_overrides_of_every_variant_compose(variant):
+    values = compose(["experiment=tiny", "seed=1", *road.overrides(variant, 1, [run("rungs", 1)])])
+    assert set(road.EVALUATED[variant]) <= set(values["evaluate"]["models"])
+    assert list(values["rl"]["rungs"]) == {"rung1": ["16k"], "rung2": ["32k"]}.get(variant, ["16k", "32k"])
+
+
+def test_claims_by_hand():
+    claims = road.claims([run("rungs", 0, sft=3, rl_32k=6), run("rungs", 1, sft=4, rl_32k=5)])
+    pooled = claim_of(claims, "minus sft", "pooled")
+    assert (pooled["value"], pooled["met"]) == (20.0, True)  # 4 of 20 problems
+    # 16 differences of 0, 4 of 1: s = 0.4104, t(0.975, 19) = 2.093, 0.2 − 2.093 · 0.4104 / √20 = 0.0079
+    low = claim_of(claims, "low end", "pooled")
+    assert (low["value"], low["met"]) == (0.79, True)
+    assert (claim_of(claims, "minus sft", "seed 0")["value"], claim_of(claims, "minus sft", "seed 1")["met"]) == (
+        30,
+        False,
+    )
+    assert claim_of(claims, "64k", "seed 1")["value"] == 10.0
+
+
+def test_a_goal_that_is_missed_says_so():
+    assert not any(
+        claim["met"] for claim in road.claims([run("rungs", 0, sft=6, rl_32k=6)]) if "64k" not in claim["claim"]
+    )
+
+
+def test_the_last_run_of_a_seed_counts_and_variants_have_no_goal():
+    runs = [run("rungs", 0, sft=3, rl_32k=3), run("rungs", 0, sft=3, rl_32k=8)]
+    runs.append(run("rung1", 0, tokens=(4400.0, 0.0), sft=3, rl_16k=5))
+    claims = road.claims(runs)
+    assert claim_of(claims, "minus sft", "pooled")["value"] == 50.0
+    alone = claim_of(claims, "rung 1 alone", "minus sft")
+    assert (alone["value"], alone["goal"], alone["met"]) == (20.0, "", None)
+    assert claim_of(claims, "rung 1 alone", ": tokens sampled")["value"] == 1.1
+
+
+def test_results_are_written_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(road, "RESULTS", tmp_path / "road.json")
+    assert road.read_runs() == []
+    runs = [run("rungs", 0, sft=3, rl_32k=6), run("rungs", 1, sft=3, rl_32k=6)]
+    road.write_results(runs)
+    assert road.read_runs() == runs
+    written = json.loads(road.RESULTS.read_text())
+    assert set(written) == {"name", "command", "commit", "hardware", "runs", "claims"}
+    assert sum(line.startswith('{"variant"') for line in road.RESULTS.read_text().splitlines()) == 2

@@ -1,0 +1,107 @@
+"""The mechanics of a benchmark run, with real Git, DVC and `reforge compose`, and stages of a few lines."""
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+GRAPH = """\
+stages:
+  base:
+    cmd: python stage.py base
+    params: [seed]
+    outs: [outputs/base]
+  sft:
+    cmd: python stage.py sft
+    params: [seed, sft]
+    outs: [outputs/sft]
+  rl:
+    foreach: ${rl.rungs}
+    do:
+      cmd: python stage.py rl/${key}
+      params: [seed, rl]
+      deps: ["outputs/${item.init}"]
+      outs: ["outputs/rl/${key}"]
+  distill:
+    cmd: python stage.py distill
+    deps: ["outputs/${distill.teacher}"]
+    outs: [outputs/distill]
+  evaluate:
+    foreach: ${evaluate.models}
+    do:
+      cmd: python stage.py evaluate/${key}
+      deps: ["outputs/${item}"]
+      outs: ["outputs/evaluate/${key}"]
+"""
+STAGE = """\
+import json, sys
+from pathlib import Path
+out = Path("outputs", sys.argv[1])
+out.mkdir(parents=True)
+with (Path(__file__).resolve().parents[1] / "ran.txt").open("a") as ran:
+    ran.write(sys.argv[1] + "\\n")
+(out / "name").write_text(sys.argv[1])
+(out / "metrics.jsonl").write_text('{"tokens/sampled": 30.0}\\n{"tokens/sampled": 40.0}\\n')
+(out / "scores.json").write_text(json.dumps({"model": out.name}))
+"""
+
+
+@pytest.fixture
+def road(tmp_path, monkeypatch):
+    """benchmarks/road.py at work in a repository of its own."""
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT / "conf", root / "conf")
+    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+    (root / "dvc.yaml").write_text(GRAPH)
+    (root / "stage.py").write_text(STAGE)
+    (root / ".gitignore").write_text("/outputs/\n.scratch/\nparams.yaml\n")
+    git = ["git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@t"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
+        subprocess.run([*git, *command], check=True)
+    spec = importlib.util.spec_from_file_location("road", ROOT / "benchmarks" / "road.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", root)
+    return module
+
+
+def ran(road):
+    """What ran since the last call: every clone's stages write into the folder beside it."""
+    path = road.ROOT / ".scratch" / "road" / "ran.txt"
+    names = path.read_text().split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return set(names)
+
+
+def test_a_variant_repeats_only_what_it_changes(road):
+    both = road.run_road("rungs", 1, "tiny", [])
+    assert both["rungs"] == {"16k": {"steps": 2, "tokens": 70.0}, "32k": {"steps": 2, "tokens": 70.0}}
+    assert both["scores"]["rl-32k"] == {"model": "rl-32k"}
+    assert {"sft", "rl/16k", "rl/32k", "evaluate/student"} <= ran(road)
+    alone = road.run_road("rung1", 1, "tiny", road.overrides("rung1", 1, [both]))
+    assert set(alone["rungs"]) == {"16k"}
+    assert set(alone["scores"]) == {"sft", "rl-16k"}
+    # sft came out of the shared cache; the rung, whose steps changed, did not
+    assert ran(road) & {"sft", "rl/16k", "rl/32k", "distill"} == {"rl/16k"}
+    assert list((road.ROOT / ".scratch" / "road").iterdir()) == []
+
+
+def test_an_interrupted_run_goes_on_in_its_clone(road, monkeypatch):
+    monkeypatch.setattr(road, "collect", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        road.run_road("rung2", 1, "tiny", road.overrides("rung2", 1, [{**FINISHED}]))
+    assert "rl/32k" in ran(road)
+    monkeypatch.setattr(road, "collect", lambda *_: {})
+    road.run_road("rung2", 1, "tiny", road.overrides("rung2", 1, [{**FINISHED}]))
+    assert ran(road) == set()
+
+
+FINISHED = {
+    "variant": "rungs",
+    "seed": 1,
+    "rungs": {"16k": {"steps": 2, "tokens": 70.0}, "32k": {"steps": 2, "tokens": 70.0}},
+}

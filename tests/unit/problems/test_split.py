@@ -1,0 +1,67 @@
+"""No family on both sides, whatever the families are."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reforge.errors import UserError
+from reforge.problems.split import Split, position, split
+from reforge.types import Problem
+
+
+def problems(families: list[str]) -> list[Problem]:
+    return [Problem(f"p{i}", "", "", (), family=family) for i, family in enumerate(families)]
+
+
+def straddling(sides: Split) -> set[str]:
+    """Families with a problem to train on and a held-out one."""
+    return {problem.family for problem in sides.train} & {problem.family for problem in sides.heldout}
+
+
+@given(
+    st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60), st.integers(1, 20), st.integers(1, 8), st.randoms()
+)
+def test_no_family_straddles_and_nothing_is_lost(families: list[str], train: int, heldout: int, shuffle) -> None:
+    given_problems = problems(families)
+    try:
+        sides = split(given_problems, train, heldout)
+    except UserError:
+        return
+    assert straddling(sides) == set()
+    assert (len(sides.train), len(sides.heldout)) == (train, heldout)
+    everything = [*sides.train, *sides.heldout, *sides.surplus]
+    assert sorted(problem.id for problem in everything) == sorted(problem.id for problem in given_problems)
+    shuffle.shuffle(given_problems)
+    assert split(given_problems, train, heldout) == sides
+
+
+def test_the_check_sees_a_straddling_family() -> None:
+    one, two = problems(["a", "a"])
+    assert straddling(Split([one], [two], [])) == {"a"}
+
+
+def test_a_set_whose_families_are_single_problems_is_used_to_the_last_one() -> None:
+    sides = split(problems([f"f{i}" for i in range(164)]), 100, 64)
+    assert (len(sides.train), len(sides.heldout), sides.surplus) == (100, 64, [])
+    highest = max(position(problem.family) for problem in sides.heldout)
+    assert all(position(problem.family) > highest for problem in sides.train)
+
+
+def test_the_rest_of_the_last_held_out_family_is_not_trained_on() -> None:
+    low, high = sorted("ab", key=position)
+    sides = split(problems([low] * 3 + [high] * 2), train=2, heldout=1)
+    assert [problem.family for problem in sides.surplus] == [low, low]
+    assert straddling(sides) == set()
+
+
+def test_a_position_does_not_depend_on_the_process() -> None:
+    assert position("list.sort") == pytest.approx(0x3EC4 / 2**16, abs=2**-16)
+
+
+def test_too_few_problems() -> None:
+    with pytest.raises(UserError, match=r"5 problems are left.*problems\.train=3"):
+        split(problems(list("abcde")), 4, 2)
+    with pytest.raises(UserError, match=r"families that 1 held-out problems belong to leave 0"):
+        split(problems(["a"] * 9), 4, 1)

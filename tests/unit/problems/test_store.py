@@ -1,0 +1,48 @@
+"""What is written comes back equal, and equal problems make equal bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reforge.errors import UserError
+from reforge.problems.funnel import Quarantined
+from reforge.problems.store import read_problems, read_quarantined, write_problems, write_quarantined
+from reforge.types import Problem, TestCase
+
+PROBLEMS = [
+    Problem(
+        "a", "say ü\r\n", "pass", (TestCase("assert", "assert f()"), TestCase("call", "[1]", "2")), "f", "import re"
+    ),
+    Problem("b", "", "", (), thinking="hm", difficulty=3, family="x+y"),
+]
+
+
+@pytest.mark.parametrize("problems", [PROBLEMS, []])
+def test_problems_come_back_and_bytes_repeat(tmp_path: Path, problems: list[Problem]) -> None:
+    for name in ("one", "two"):
+        write_problems(tmp_path / name / "train.parquet", problems)
+    assert read_problems(tmp_path / "one/train.parquet") == problems
+    assert (tmp_path / "one/train.parquet").read_bytes() == (tmp_path / "two/train.parquet").read_bytes()
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["train.parquet"]
+
+
+@pytest.mark.parametrize("quarantined", [[Quarantined("a", "no tests: test_list is empty", 7)], []])
+def test_quarantined_come_back(tmp_path: Path, quarantined: list[Quarantined]) -> None:
+    write_quarantined(tmp_path / "quarantined.parquet", quarantined)
+    assert read_quarantined(tmp_path / "quarantined.parquet") == quarantined
+
+
+def test_a_file_that_is_missing_broken_or_of_other_columns(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    with pytest.raises(UserError, match=r"train\.parquet is missing .*reforge stage curate"):
+        read_problems(path)
+    path.write_bytes(b"PAR1 not really")
+    with pytest.raises(UserError, match="not a whole Parquet file"):
+        read_problems(path)
+    pq.write_table(pa.table({"id": ["a"]}), path)
+    with pytest.raises(UserError, match="its columns are id"):
+        read_problems(path)

@@ -1,0 +1,357 @@
+import errno
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reforge.errors import UserError
+from reforge.sandbox import cache, grading, process
+from reforge.sandbox.judge import Judge, Limits
+from reforge.types import Problem, Status, TestCase, Verdict
+
+LIMITS = Limits(cpu_seconds=1.0, wall_seconds=10.0, memory_mb=256, output_kb=64)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    with Judge(LIMITS, workers=2) as judge:
+        yield judge
+
+
+def stdin(*pairs: tuple[str, str]) -> Problem:
+    return Problem("stdin", "", "", tuple(TestCase("stdin", given, expected) for given, expected in pairs))
+
+
+def call(*pairs: tuple[str, str]) -> Problem:
+    tests = tuple(TestCase("call", given, expected) for given, expected in pairs)
+    return Problem("call", "", "", tests, entry_point="f")
+
+
+def asserts(*sources: str, setup: str = "") -> Problem:
+    tests = tuple(TestCase("assert", source) for source in sources)
+    return Problem("assert", "", "", tests, entry_point="f", setup=setup)
+
+
+ADD = stdin(("1 2\n", "3\n"), ("10 20\n", "30\n"))
+SUM = call(("[[1, 2]]", "3"), ("[[]]", "0"))
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "test_index"),
+    [
+        ("a, b = map(int, input().split())\nprint(a + b)", Status.ACCEPTED, -1),
+        ("import sys\nprint(sum(map(int, sys.stdin.buffer.read().split())))\nsys.exit()", Status.ACCEPTED, -1),
+        ("print(sum(map(int, open(0).read().split())))\nexit()", Status.ACCEPTED, -1),
+        ("for line in __import__('sys').stdin: print(sum(map(int, line.split())))", Status.ACCEPTED, -1),
+        ("if __name__ == '__main__': print(sum(map(int, input().split())))", Status.ACCEPTED, -1),
+        (
+            "import sys, threading\nthreading.stack_size(64 << 20)\nsys.setrecursionlimit(10**6)\n"
+            "def add(n, m): return m if n == 0 else add(n - 1, m + 1)\n"
+            "threading.Thread(target=lambda: print(add(*map(int, input().split())))).start()",
+            Status.ACCEPTED,
+            -1,
+        ),
+        ("print(3)", Status.WRONG_ANSWER, 1),
+        ("", Status.WRONG_ANSWER, 0),
+        ("a, b = map(int, input().split())\nprint(a + b)\nraise SystemExit(1)", Status.RUNTIME_ERROR, 0),
+        ("a, b = map(int, input().split())\nprint(a + b, flush=True)\n1 / 0", Status.RUNTIME_ERROR, 0),
+        ("input(); input()", Status.RUNTIME_ERROR, 0),
+        ("print(3 if input() == '1 2' else 1 / 0)", Status.RUNTIME_ERROR, 1),
+        ("print(", Status.COMPILE_ERROR, 0),
+        ("\0", Status.COMPILE_ERROR, 0),
+        ("'\ud800'", Status.COMPILE_ERROR, 0),
+    ],
+)
+def test_stdin_programs(judge: Judge, program: str, status: Status, test_index: int) -> None:
+    verdict = judge.judge(program, ADD)
+    assert (verdict.status, verdict.test_index) == (status, test_index), verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "test_index"),
+    [
+        ("f = sum", Status.ACCEPTED, -1),
+        ("def f(x):\n    print('noise')\n    return sum(x)", Status.ACCEPTED, -1),
+        ("def f(x): return sum(x)\nif __name__ == '__main__': input()", Status.ACCEPTED, -1),
+        ("from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef f(x): return P(sum(x)).x",
+         Status.ACCEPTED, -1),
+        ("def f(x): return 3", Status.WRONG_ANSWER, 1),
+        ("def f(x): return float(sum(x))", Status.WRONG_ANSWER, 0),
+        ("def f(x): return str(sum(x))", Status.WRONG_ANSWER, 0),
+        ("def f(x): x.clear(); return sum(x)", Status.WRONG_ANSWER, 0),
+        ("def f(x): return (i for i in x)", Status.RUNTIME_ERROR, 0),
+        ("def f(x): return 10 ** 100000", Status.RUNTIME_ERROR, 0),
+        ("def f(x): return x[0] + x[1]", Status.RUNTIME_ERROR, 1),
+        ("def f(x): return 'a' * 70000", Status.RUNTIME_ERROR, 0),
+        ("def f(): return 3", Status.RUNTIME_ERROR, 0),
+        ("def g(x): return 3", Status.RUNTIME_ERROR, -1),
+        ("raise ValueError('no')", Status.RUNTIME_ERROR, -1),
+        ("f = (", Status.COMPILE_ERROR, -1),
+    ],
+)  # fmt: skip
+def test_functions(judge: Judge, program: str, status: Status, test_index: int) -> None:
+    verdict = judge.judge(program, SUM)
+    assert (verdict.status, verdict.test_index) == (status, test_index), verdict.reason
+
+
+def test_arguments_are_fresh_for_every_call_though_the_process_is_the_same(judge: Judge) -> None:
+    program = "calls = []\ndef f(x):\n    calls.append(x)\n    x.append(len(calls))\n    return x"
+    assert judge.judge(program, call(("[[]]", "[1]"), ("[[]]", "[2]"))).status is Status.ACCEPTED
+
+
+def test_typed_values_go_both_ways(judge: Judge) -> None:
+    argument = '[{"$": "dict", "v": [[1, {"$": "set", "v": [2]}]]}, {"$": "tuple", "v": [3]}]'
+    expected = '{"$": "dict", "v": [[1, {"$": "tuple", "v": [2, 3]}]]}'
+    program = "def f(d, t): return {k: (*v, *t) for k, v in d.items()}"
+    assert judge.judge(program, call((argument, expected))).status is Status.ACCEPTED
+
+
+CHECK = "def check(candidate):\n    assert candidate([1, 2]) == 3\n    assert candidate(x=[]) == 0\ncheck(f)"
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "test_index"),
+    [
+        ("def f(x): return sum(x)", Status.ACCEPTED, -1),
+        ("def f(x): return 3", Status.WRONG_ANSWER, 0),
+        ("def f(x): return sum(x) if len(x) < 5 else 0", Status.WRONG_ANSWER, 1),
+        ("def f(x): raise ValueError('mine')", Status.RUNTIME_ERROR, 0),
+        ("def f(x): raise AssertionError", Status.RUNTIME_ERROR, 0),
+        ("def f(x): return object()", Status.RUNTIME_ERROR, 0),
+        ("class E(Exception): pass\ndef f(x): raise E", Status.RUNTIME_ERROR, 0),
+        ("f =", Status.COMPILE_ERROR, -1),
+        ("import os\ndef f(x): os._exit(0)", Status.RUNTIME_ERROR, 0),
+        ("def f(x):\n    while True: pass", Status.TIME_LIMIT, 0),
+        ("def f(x): return bytearray(1 << 40)", Status.MEMORY_LIMIT, 0),
+    ],
+)
+def test_assertions(judge: Judge, program: str, status: Status, test_index: int) -> None:
+    verdict = judge.judge(program, asserts(CHECK, "assert f([1] * 9) == 9"))
+    assert (verdict.status, verdict.test_index) == (status, test_index), verdict.reason
+
+
+def test_setup_is_for_the_tests_only(judge: Judge) -> None:
+    problem = asserts("assert double(f(2)) == 8", setup="def double(x): return 2 * x")
+    assert judge.judge("def f(x): return x * x", problem).status is Status.ACCEPTED
+    assert judge.judge("def f(x): return double(x)", problem).status is Status.RUNTIME_ERROR
+
+
+def test_a_test_may_expect_an_exception(judge: Judge) -> None:
+    problem = asserts("try:\n    f(-1)\n    assert False\nexcept ValueError:\n    pass\nassert f(4) == 2")
+    assert judge.judge("def f(x):\n    if x < 0: raise ValueError\n    return 2", problem).status is Status.ACCEPTED
+    assert judge.judge("def f(x): return 2", problem).status is Status.WRONG_ANSWER
+    assert judge.judge("def f(x): raise KeyError", problem).status is Status.RUNTIME_ERROR
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        asserts("assert f(1) == undefined(1"),
+        asserts("undefined(f(1))", setup="import no_such_module"),
+        asserts("g = undefined\nassert f(1) == 1"),
+        asserts("assert f(object()) == 1"),
+        asserts("def check(candidate):\n    assert candidate(1) == 1\n"),  # never called: would pass everything
+        asserts("import os\nos._exit(0)"),
+    ],
+)
+def test_broken_test_code_is_no_verdict_on_the_program(judge: Judge, problem: Problem) -> None:
+    for program in ("def f(x): return x", "def f(x): return None"):
+        verdict = judge.judge(program, problem)
+        assert verdict.status is Status.INFRASTRUCTURE
+        assert verdict.reason.startswith("test code failed")
+
+
+def test_a_value_that_breaks_the_test_is_a_wrong_answer(judge: Judge) -> None:
+    problem = asserts("assert f(1)[0] == 1")
+    verdict = judge.judge("def f(x): return None", problem)
+    assert verdict.status is Status.WRONG_ANSWER
+    assert "could not use the returned value: TypeError" in verdict.reason
+    assert judge.judge("def f(x): return [1]", problem).status is Status.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (Problem("p", "", "", ()), "no tests"),
+        (Problem("p", "", "", (TestCase("call", "[1]", "1"),)), "no entry_point"),
+        (Problem("p", "", "", (TestCase("assert", "assert f(1)"),)), "no entry_point"),
+        (Problem("p", "", "", (TestCase("call", "[1]", "1"), TestCase("stdin", "", "")), "f"), "kinds call, stdin"),
+        (call(("1", "1")), "list of arguments"),
+        (call(("[1]", "1"), ("[1]", "{")), "test 1: malformed"),
+        (call(('[{"$": "spam", "v": 1}]', "1")), "test 0: malformed"),
+    ],
+)
+def test_problems_that_cannot_be_judged(judge: Judge, problem: Problem, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        judge.judge("def f(x): return x", problem)
+
+
+def test_verdicts_do_not_depend_on_hash_seed_or_random(judge: Judge) -> None:
+    program = "import random\nprint(*{'a', 'b', 'c', 'd', 'e', 'f', 'g'}, random.random())"
+    outputs = set()
+    for _ in range(3):
+        run = grading._Run(program, stdin(("", "")), LIMITS)
+        outputs.add(run._print(TestCase("stdin", "")))
+    assert len(outputs) == 1
+
+
+# --- the machine's failures ---------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_infrastructure(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(process.tempfile, "mkdtemp", full)
+    verdict = judge.judge("f = sum  # full disk", SUM)
+    assert verdict.status is Status.INFRASTRUCTURE
+    assert "No space left" in verdict.reason
+
+
+def test_an_interpreter_that_does_not_start_is_infrastructure(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PYTHON", ["/bin/false"])
+    assert judge.judge("f = sum  # no interpreter", SUM).status is Status.INFRASTRUCTURE
+    monkeypatch.setattr(process, "_PYTHON", ["/no/such/python"])
+    assert judge.judge("f = sum  # no interpreter", SUM).status is Status.INFRASTRUCTURE
+
+
+def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = set(Path("/proc/self/fd").iterdir())
+    monkeypatch.setattr(process.tempfile, "tempdir", str(tmp_path))
+    with Judge(LIMITS, workers=1) as judge:
+        judge.judge("open('file', 'w').write('x')\nf = sum", SUM)
+        judge.judge("print(1)", ADD)
+        monkeypatch.setattr(process, "_PYTHON", ["/no/such/python"])
+        judge.judge("print(2)", ADD)
+    assert not list(tmp_path.iterdir())
+    assert len(set(Path("/proc/self/fd").iterdir())) == len(before)
+
+
+# --- the cache ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def graded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Programs that were really run, with a stub in place of running them."""
+    programs: list[str] = []
+
+    def grade(program: str, problem: Problem, limits: Limits) -> Verdict:
+        programs.append(program)
+        status = Status.INFRASTRUCTURE if program == "infra" else Status.ACCEPTED
+        return Verdict(status, "why", 3, 0.5)
+
+    monkeypatch.setattr("reforge.sandbox.judge.grade", grade)
+    return programs
+
+
+def test_a_known_verdict_is_not_judged_again(graded: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.jsonl"
+    with Judge(LIMITS, 2, path) as judge:
+        first = judge.judge("a", SUM)
+        assert judge.judge("a", SUM) == first
+    with Judge(LIMITS, 2, path) as judge:
+        assert judge.judge("a", SUM) == first
+    assert graded == ["a"]
+
+
+def test_infrastructure_failures_are_not_remembered(graded: list[str], tmp_path: Path) -> None:
+    for _ in range(2):
+        with Judge(LIMITS, 2, tmp_path / "verdicts.jsonl") as judge:
+            judge.judge("infra", SUM)
+            judge.judge("infra", SUM)
+    assert graded == ["infra"] * 4
+
+
+def test_a_torn_cache_file_loses_only_the_torn_line(graded: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.jsonl"
+    with Judge(LIMITS, 2, path) as judge:
+        judge.judge("a", SUM)
+        judge.judge("b", SUM)
+    path.write_bytes(path.read_bytes()[:-20] + b"\xff")
+    for _ in range(2):
+        with Judge(LIMITS, 2, path) as judge:
+            judge.judge("a", SUM)
+            judge.judge("b", SUM)
+    assert graded == ["a", "b", "b"]
+
+
+def test_the_key_covers_all_that_a_verdict_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {cache.verdict_key("p", SUM, LIMITS)}
+    keys.add(cache.verdict_key("q", SUM, LIMITS))
+    keys.add(cache.verdict_key("p", call(("[[1, 2]]", "3"), ("[[]]", "1")), LIMITS))
+    keys.add(cache.verdict_key("p", SUM, Limits(2.0, 10.0, 256, 64)))
+    keys.add(cache.verdict_key("p", asserts("x"), LIMITS))
+    keys.add(cache.verdict_key("p", asserts("x", setup="y"), LIMITS))
+    monkeypatch.setattr(cache.sys, "version", "3.99")
+    keys.add(cache.verdict_key("p", SUM, LIMITS))
+    assert len(keys) == 7
+    renamed = Problem("another id and statement", "s", "sol", SUM.tests, entry_point="f", difficulty=3)
+    assert cache.verdict_key("p", renamed, LIMITS) in keys
+
+
+def test_of_equal_jobs_at_once_one_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    graded, release = [], threading.Event()
+
+    def grade(program: str, problem: Problem, limits: Limits) -> Verdict:
+        graded.append(program)
+        assert release.wait(30)
+        return Verdict(Status.ACCEPTED)
+
+    monkeypatch.setattr("reforge.sandbox.judge.grade", grade)
+    done: list[int] = []
+
+    def on_done() -> None:
+        done.append(1)
+
+    with Judge(LIMITS, workers=4) as judge:
+        threading.Timer(0.2, release.set).start()
+        verdicts = judge.judge_many([("same", SUM)] * 4, on_done)
+    assert [verdict.status for verdict in verdicts] == [Status.ACCEPTED] * 4
+    assert graded == ["same"]
+    assert len(done) == 4
+
+
+def test_no_more_programs_at_once_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def grade(program: str, problem: Problem, limits: Limits) -> Verdict:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.01)
+        with lock:
+            running -= 1
+        return Verdict(Status.ACCEPTED)
+
+    monkeypatch.setattr("reforge.sandbox.judge.grade", grade)
+    with Judge(LIMITS, workers=2) as judge:
+        threads = [threading.Thread(target=judge.judge, args=(f"p{i}", SUM)) for i in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert most == 2
+
+
+def test_many_in_order(judge: Judge) -> None:
+    right, wrong = "f = sum", "f = len"
+    verdicts = judge.judge_many([(right, SUM), (wrong, SUM), ("f = (", SUM), (right, SUM)])
+    assert [str(verdict.status) for verdict in verdicts] == ["AC", "WA", "CE", "AC"]
+
+
+def test_a_problem_that_cannot_be_judged_stops_many(judge: Judge) -> None:
+    with pytest.raises(UserError, match="no tests"):
+        judge.judge_many([("f = sum", SUM), ("x", Problem("p", "", "", ()))])
+
+
+def test_the_sandbox_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, json; from reforge.rewards import score; "
+        "print(json.dumps([m for m in ('torch', 'numpy', 'transformers', 'vllm', 'mlflow', 'dvc') if m in sys.modules]))"
+    )
+    found = subprocess.run([process.sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert json.loads(found) == []

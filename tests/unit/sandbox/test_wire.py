@@ -1,0 +1,132 @@
+import json
+from collections import Counter, OrderedDict, defaultdict, namedtuple
+from enum import IntEnum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reforge.sandbox import wire
+from reforge.sandbox.checkers import same_value
+
+hashable = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
+    max_leaves=5,
+)
+values = st.recursive(
+    hashable | st.complex_numbers(allow_nan=False) | st.sets(hashable, max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner) | st.dictionaries(hashable, inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_every_plain_value_survives_the_way(value: object) -> None:
+    back = wire.loads(wire.dumps(value, 1 << 20))
+    assert type(back) is type(value)
+    assert back == value
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_plain_json_stays_plain(value: object) -> None:
+    assert json.loads(wire.dumps(value, 1 << 20)) == value
+
+
+def test_a_json_object_reads_as_a_dict() -> None:
+    assert wire.loads('{"a": {"b": 1}}') == {"a": {"b": 1}}
+
+
+class Color(IntEnum):
+    RED = 1
+
+
+class Liar(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "lie"
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = str.__hash__
+
+
+class Hollow(list):  # type: ignore[type-arg]
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter([1, 2, 3])
+
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (OrderedDict(a=1), {"a": 1}),
+        (defaultdict(list, {1: [2]}), {1: [2]}),
+        (namedtuple("Point", "x y")(1, 2), (1, 2)),  # noqa: PYI024
+        (Color.RED, 1),
+        (Liar("truth"), "truth"),
+        (Hollow(), []),
+    ],
+)
+def test_subclasses_are_reduced_by_the_base_class(value: object, plain: object) -> None:
+    back = wire.loads(wire.dumps(value, 1000))
+    assert type(back) is type(plain)
+    assert same_value(plain, back)
+
+
+def nested(depth: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def doubling(times: int) -> list[object]:
+    value: list[object] = [1]
+    for _ in range(times):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (object(), "an object, which is not plain data"),
+        (range(3), "a range, which is not plain data"),
+        ([1, print], "builtin_function_or_method"),
+        (10**5000, "an integer of 16610 bits"),
+        (nested(101), "nested more than 100 deep"),
+        (doubling(60), "too large"),
+        ("a" * 2000, "more than 1000 bytes"),
+    ],
+)
+def test_what_is_not_plain_is_refused(value: object, reason: str) -> None:
+    with pytest.raises(wire.NotPlainError, match=reason):
+        wire.dumps(value, 1000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1",
+        '{"$": "object", "v": 1}',
+        '{"$": ["set"], "v": []}',
+        '{"$": "set"}',
+        '{"$": "set", "v": [[1]]}',
+        '{"$": "bytes", "v": "zz"}',
+        '{"$": "dict", "v": [[1]]}',
+        '{"$": "complex", "v": 5}',
+        "9" * 10_000,
+        "[" * 500 + "]" * 500,
+        "[" * 100_000,
+    ],
+)
+def test_malformed_texts_raise_only_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match="malformed typed JSON"):
+        wire.loads(text)

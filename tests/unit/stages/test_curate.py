@@ -1,0 +1,176 @@
+"""The curate stage: what it writes, what it leaves out and why, and that nothing gets lost on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reforge.compose import compose
+from reforge.config import build_config
+from reforge.errors import InfrastructureError, UserError
+from reforge.problems.store import read_problems, read_quarantined
+from reforge.stages import curate
+from reforge.stages.contract import StageContext
+from reforge.types import Problem, Status, Verdict
+
+SQUARES = [
+    {
+        "text": f"Square {i} things.",
+        "code": f"def square{i}(x):\n    return x * x",
+        "task_id": i,
+        "test_setup_code": "",
+        "test_list": [f"assert square{i}(2) == 4", f"assert square{i}(3) == 9"],
+        "challenge_test_list": [],
+    }
+    for i in range(1, 9)
+]
+
+
+class Accepting:
+    """Stands in for the sandbox: accepts every program but those that say otherwise."""
+
+    def judge_many(self, jobs: list[tuple[str, Problem]], on_done: Callable[[], None] | None = None) -> list[Verdict]:
+        said = {"# wrong": Verdict(Status.WRONG_ANSWER, "says so", 0), "# broken": Verdict(Status.INFRASTRUCTURE, "no")}
+        return [said.get(program.splitlines()[-1], Verdict(Status.ACCEPTED)) for program, _ in jobs]
+
+
+@pytest.fixture
+def judged_by_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def judge_of(ctx: StageContext) -> Iterator[Accepting]:
+        yield Accepting()
+
+    monkeypatch.setattr(curate, "judge_of", judge_of)
+
+
+def context(out: Path, overrides: list[str], seed: int = 5) -> StageContext:
+    out.mkdir(parents=True)
+    cfg = build_config(compose(overrides), "test")
+    scratch = out.with_name(f"{out.name}-scratch")
+    scratch.mkdir()
+    unused: Any = None  # curate logs no steps
+    return StageContext("curate", cfg, (), {}, out, scratch, scratch, seed, unused)
+
+
+def mbpp(tmp_path: Path, rows: list[Any], *overrides: str) -> StageContext:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sizes = ["problems.train=3", "problems.heldout=2", *overrides]
+    return context(tmp_path / "out", ["problems=mbpp", f"problems.path={path}", *sizes])
+
+
+def funnel(ctx: StageContext) -> dict[str, Any]:
+    return json.loads((ctx.out / "funnel.json").read_text())
+
+
+def snapshot_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_every_row_is_kept_held_out_quarantined_or_surplus(tmp_path: Path) -> None:
+    good = SQUARES[:6]
+    bad = [
+        SQUARES[0],
+        {**SQUARES[6], "test_list": []},
+        {**SQUARES[6], "test_list": SQUARES[6]["test_list"][:1]},
+        {**SQUARES[7], "code": SQUARES[7]["code"] + "\n# wrong"},
+        ["no object"],
+    ]
+    ctx = mbpp(tmp_path, [*good, *bad], "problems.tests_per_problem=2")
+    curate.run(ctx)
+    found = funnel(ctx)
+    assert found["read"] == {"in": 11, "kept": 8, "quarantined": 3}
+    assert found["tests"] == {"in": 8, "kept": 7, "quarantined": 1}
+    assert found["verify"] == {"in": 7, "kept": 6, "quarantined": 1}
+    assert found["split"] == {"in": 6, "train": 3, "heldout": 2, "surplus": 1}
+    assert [
+        (item.line, item.id, item.reason) for item in read_quarantined(ctx.out / "problems/quarantined.parquet")
+    ] == [
+        (7, "1", "duplicate id: also in line 1"),
+        (8, "7", "no tests: test_list is empty"),
+        (11, "", "not an object: a JSON list"),
+        (9, "mbpp/7", "too few tests: 1 of 2"),
+        (10, "mbpp/8", "reference solution WA: test 1, says so"),
+    ]
+    train, heldout = (read_problems(ctx.out / f"problems/{side}.parquet") for side in ("train", "heldout"))
+    assert {problem.id for problem in train + heldout} < {f"mbpp/{row['task_id']}" for row in good}
+    assert ctx.metrics == {"read": 11, "quarantined": 5, "train": 3, "heldout": 2, "surplus": 1}
+    assert (ctx.out / "raw/rows.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_generated_problems_are_split_evenly_and_repeat_byte_for_byte(tmp_path: Path) -> None:
+    sizes = ["problems.difficulties=[1,2]", "problems.train=64", "problems.heldout=8"]
+    contexts = [context(tmp_path / name, sizes, seed) for name, seed in (("a", 5), ("b", 5), ("c", 6))]
+    for ctx in contexts:
+        curate.run(ctx)
+    one, again, other = (snapshot_of(ctx.out) for ctx in contexts)
+    assert one == again
+    assert one["raw/rows.jsonl"] != other["raw/rows.jsonl"]
+    found = funnel(contexts[0])
+    assert found["difficulties"] == {"train": {"1": 32, "2": 32}, "heldout": {"1": 4, "2": 4}}
+    assert found["split"]["surplus"] == 0
+    assert len(one["raw/rows.jsonl"].splitlines()) == 72
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_a_failing_sandbox_stops_the_stage_before_it_writes_problems(tmp_path: Path) -> None:
+    ctx = mbpp(tmp_path, [*SQUARES, {**SQUARES[0], "task_id": 99, "code": SQUARES[0]["code"] + "\n# broken"}])
+    with pytest.raises(InfrastructureError, match="1 of 9 reference solutions, first on mbpp/99"):
+        curate.run(ctx)
+    assert not (ctx.out / "problems").exists()
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_a_problem_lost_on_the_way_stops_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = curate.verify
+    monkeypatch.setattr(curate, "verify", lambda entries, judge, on_done: real(entries[1:], judge, on_done))
+    with pytest.raises(AssertionError, match="8 problems came in"):
+        curate.run(mbpp(tmp_path, SQUARES))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "it has no rows"),
+        ([{"task_id": 1}, {"task_id": 2}], r"missing|no tests \(2\)\. First: line 1"),
+        ([{**row, "code": row["code"] + "\n# wrong"} for row in SQUARES], r"reference solution WA \(8\)"),
+        (SQUARES[:4], "problems.train=3 and problems.heldout=2 are wanted, but 4 problems are left"),
+    ],
+)
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_a_source_that_gives_nothing_or_too_little(tmp_path: Path, rows: list[Any], message: str) -> None:
+    ctx = mbpp(tmp_path, rows)
+    with pytest.raises(UserError, match=message):
+        curate.run(ctx)
+    assert not (ctx.out / "problems").exists()
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_a_malformed_line_names_file_and_line(tmp_path: Path) -> None:
+    ctx = mbpp(tmp_path, SQUARES)
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps(SQUARES[0]) + "\n{'text': 1}\n")
+    ctx = context(tmp_path / "other", ["problems=mbpp", f"problems.path={path}"])
+    with pytest.raises(UserError, match=r"bad\.jsonl, line 2: not valid JSON"):
+        curate.run(ctx)
+
+
+@pytest.mark.usefixtures("repository")
+def test_the_real_sandbox_keeps_right_references_and_quarantines_the_others(tmp_path: Path) -> None:
+    wrong = {**SQUARES[6], "code": "def square7(x):\n    return x + x"}  # right for 2, wrong for 3
+    broken = {**SQUARES[7], "test_list": ["assert square8(Missing()) == 4"]}
+    ctx = mbpp(tmp_path, [*SQUARES[:5], wrong, broken])
+    curate.run(ctx)
+    assert funnel(ctx)["verify"] == {"in": 7, "kept": 5, "quarantined": 2}
+    first, second = read_quarantined(ctx.out / "problems/quarantined.parquet")
+    assert (first.id, first.line) == ("mbpp/7", 6)
+    assert first.reason.startswith("reference solution WA: test 2")
+    assert (second.id, second.line) == ("mbpp/8", 7)
+    assert second.reason.startswith("broken test: test 1, test code failed: NameError")

@@ -1,0 +1,69 @@
+"""MLflow's account of a pipeline in which DVC skipped a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from reforge.lineage import graph, manifest
+from reforge.stages import runs
+
+Runner = Callable[..., None]
+
+
+def all_runs(project: Path) -> list[Run]:
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("reforge")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+
+def test_a_skipped_stage_has_a_child_too_that_names_the_run_it_came_from(project: Path, run_stages: Runner) -> None:
+    run_stages("curate", "base")
+    first = manifest.read("curate", project)["mlflow_run_id"]
+    before = runs.pipeline_id()
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("vocab_size: ", "vocab_size: 1"))
+    run_stages("base")
+    runs.mirror_cached()
+    runs.close_pipeline("FINISHED")
+    assert runs.pipeline_id() != before
+
+    mine = {r.data.tags["reforge.stage"]: r for r in all_runs(project) if r.data.tags["reforge.pipeline"] != before}
+    assert set(mine) == {"pipeline", "curate", "base"}  # what has never run has no child
+    assert {name: run.data.tags.get("reforge.status") for name, run in mine.items()} == {
+        "pipeline": None,
+        "curate": "cached",
+        "base": "ran",
+    }
+    assert mine["curate"].data.tags["reforge.produced_by"] == first
+    assert mine["curate"].data.metrics == {"final/problems": 64.0}
+    assert mine["pipeline"].data.tags["reforge.dvc_lock"] == graph.lock_hash()
+    assert mine["pipeline"].info.status == "FINISHED"
+
+
+def test_a_run_says_what_it_read_and_made_in_dvc_s_digests(project: Path, run_stages: Runner) -> None:
+    run_stages("curate", "base")
+    base = next(run for run in all_runs(project) if run.data.tags["reforge.stage"] == "base")
+    lock = graph.locked("base")
+    assert {d.dataset.name: d.dataset.digest for d in base.inputs.dataset_inputs} == {
+        entry["path"]: entry["md5"] for entry in lock["deps"]
+    }
+    assert base.data.tags["reforge.out"] == next(e["md5"] for e in lock["outs"] if e["path"] == "outputs/base")
+    assert base.data.tags["reforge.fingerprint"] == manifest.read("base", project)["fingerprint"]
+    assert base.data.params["model.vocab_size"].isdigit()
+    assert len(base.data.tags["reforge.git_sha"]) == 40
+
+
+def test_a_changed_file_under_version_control_is_said(project: Path) -> None:
+    assert manifest.code_version()["dirty"] is False
+    (project / "fake.py").write_text((project / "fake.py").read_text() + "\n")
+    assert manifest.code_version()["dirty"] is True
+
+
+def test_outside_of_git_the_code_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert manifest.code_version() == {"sha": "", "dirty": True}

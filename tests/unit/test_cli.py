@@ -1,0 +1,89 @@
+"""The command line: what goes wrong is one paragraph and a code; help is quick because nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+def reforge(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reforge.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+
+
+def test_compose_writes_params(project: Path) -> None:
+    done = reforge("compose", "experiment=smoke", "seed=5")
+    assert (done.returncode, done.stdout) == (0, "params.yaml: experiment smoke, seed 5\n")
+    assert yaml.safe_load(Path("params.yaml").read_text())["seed"] == 5
+
+
+def test_compose_works_from_a_folder_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("lib")
+    assert reforge("compose", "seed=6").returncode == 0
+    assert yaml.safe_load((project / "params.yaml").read_text())["seed"] == 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compose", "rl.lerning_rate=1"],
+        ["stage", "curat"],
+        ["table"],
+        ["why", "nothing"],
+    ],
+)
+def test_an_error_of_the_user_is_one_paragraph(project: Path, words: list[str]) -> None:
+    before = Path("params.yaml").read_bytes()
+    done = reforge(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("reforge: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = reforge("compose")
+    assert done.returncode == 2
+    assert "No dvc.yaml in" in done.stderr
+
+
+def test_table_prints_the_report_s(project: Path) -> None:
+    Path("report").mkdir()
+    Path("report/table.md").write_text("| a |\n")
+    assert reforge("table").stdout == "| a |\n"
+
+
+def test_doctor_names_what_there_is(project: Path) -> None:
+    done = reforge("doctor")
+    assert "python " in done.stdout
+    assert "port 4200" in done.stdout
+    assert "torch " in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, reforge.cli; print([m for m in ('torch', 'mlflow', 'dvc', 'hydra', 'vllm') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_stage_always_runs_with_one_order_of_sets(project: Path) -> None:
+    """`reforge stage` starts itself again if the hash seed is another: seen in an injected module's own record."""
+    (project / "lib" / "sitecustomize.py").write_text(
+        "import sys, types, os\n"
+        "module = types.ModuleType('reforge.stages.curate')\n"
+        "def run(ctx):\n"
+        "    (ctx.out / 'hash').write_text(os.environ['PYTHONHASHSEED'] + str(hash('a') == hash('a')))\n"
+        "module.run = run\n"
+        "sys.modules['reforge.stages.curate'] = module\n"
+    )
+    done = reforge("stage", "curate", PYTHONPATH="lib", PYTHONHASHSEED="77")
+    assert done.returncode == 0, done.stderr
+    assert Path("outputs/curate/hash").read_text() == "0True"
