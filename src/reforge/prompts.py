@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from reforge.types import Problem, Prompt
@@ -13,6 +14,8 @@ class Tokenizer(Protocol):
     def apply_chat_template(self, conversation: Any, **options: Any) -> Any: ...
 
     def encode(self, text: str, **options: Any) -> list[int]: ...
+
+    def decode(self, token_ids: Any, **options: Any) -> Any: ...
 
 
 def build_prompt(problem: Problem, tokenizer: Tokenizer) -> Prompt:
@@ -31,3 +34,8 @@ def worked_answer(problem: Problem) -> str:
 def answer_ids(answer: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Token ids of an assistant's turn, with the end token that must be learnt too."""
     return tuple(tokenizer.encode(answer + tokenizer.eos_token, add_special_tokens=False))
+
+
+def decoder(tokenizer: Tokenizer) -> Callable[[Sequence[int]], str]:
+    """Token ids → the text that a grader reads, without special tokens."""
+    return lambda token_ids: str(tokenizer.decode(list(token_ids), skip_special_tokens=True))

@@ -11,6 +11,7 @@ from reforge.errors import InfrastructureError
 from reforge.policy.learner import build_learner
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
+from reforge.prompts import decoder
 from reforge.rollouts.sampler import Sampler, Sampling, rollout_seed
 from reforge.rollouts.server import serving
 from reforge.training.handover import hand_over, parity_gap
@@ -49,7 +50,7 @@ def learner(checkpoint, config):
 
 @pytest.fixture
 def sampler(url, learner, checkpoint):
-    sampler = Sampler([url], learner.tokenizer)
+    sampler = Sampler([url], decoder(learner.tokenizer))
     sampler.load_weights(str(checkpoint), 0)
     return sampler
 
@@ -127,4 +128,4 @@ def test_a_server_that_fails_to_start_shows_its_cause(config, tmp_path):
 
 def test_an_unreachable_sampler_is_an_infrastructure_error(learner):
     with pytest.raises(InfrastructureError, match="broke off"):
-        list(Sampler(["http://127.0.0.1:9"], learner.tokenizer).sample(PROMPTS, 1, SAMPLING, "x"))
+        list(Sampler(["http://127.0.0.1:9"], decoder(learner.tokenizer)).sample(PROMPTS, 1, SAMPLING, "x"))

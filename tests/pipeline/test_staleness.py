@@ -1,4 +1,4 @@
-"""After a run DVC has nothing to do; a change makes stale what hangs on it and nothing else; a remote brings it back."""
+"""After a run DVC has nothing to do; a change makes stale what hangs on it, no more; a remote brings all of it back."""
 
 from __future__ import annotations
 

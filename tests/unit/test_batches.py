@@ -31,7 +31,11 @@ row_lengths = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 30)), min_si
 def test_every_row_once_within_the_budget(lengths, budget):
     rows = [Row((0,) * prompt, (number,) * tokens) for number, (prompt, tokens) in enumerate(lengths)]
     batch = build_batch(rows, budget, PAD)
-    assert batch.tokens == sum(tokens for _, tokens in lengths) == sum(int(m.mask_BT.sum()) for m in batch.micro_batches)
-    seen = [int(ids[mask.bool()][0]) for m in batch.micro_batches for ids, mask in zip(m.ids_BT, m.mask_BT, strict=True)]
+    assert (
+        batch.tokens == sum(tokens for _, tokens in lengths) == sum(int(m.mask_BT.sum()) for m in batch.micro_batches)
+    )
+    seen = [
+        int(ids[mask.bool()][0]) for m in batch.micro_batches for ids, mask in zip(m.ids_BT, m.mask_BT, strict=True)
+    ]
     assert sorted(seen) == list(range(len(rows)))
     assert all(m.ids_BT.numel() <= budget or len(m.ids_BT) == 1 for m in batch.micro_batches)

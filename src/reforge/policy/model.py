@@ -8,13 +8,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from reforge.config import Architecture
 from reforge.errors import UserError
 
 
-def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> nn.Module:
+def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> Any:
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
@@ -30,7 +36,8 @@ def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, se
         dtype=torch.float32,
     )
     torch.manual_seed(seed)
-    return Qwen2ForCausalLM(config)
+    make: Any = Qwen2ForCausalLM
+    return make(config)
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
@@ -39,7 +46,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+def load_tokenizer(folder: Path) -> Any:
     """tokenizer.json exactly as it is written. AutoTokenizer would put the model family's own pre-tokenizer in its
     place (transformers 5, model_type qwen2), and every text would silently get other token ids."""
     check_checkpoint(folder)

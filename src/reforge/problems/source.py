@@ -84,7 +84,7 @@ def _json_rows(path: Path, name: str) -> Iterator[Row]:
         try:
             for line, raw in enumerate(file, 1):
                 if raw.strip():
-                    yield Row(line, _parsed(raw, name, line))
+                    yield Row(line, _parsed(raw.rstrip(), name, line))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise UserError(f"{name} is not a whole gzip file: {error}. Fetch it again.") from error
 
@@ -93,8 +93,9 @@ def _parsed(raw: bytes, name: str, line: int) -> Any:
     try:
         return json.loads(raw.decode("utf-8-sig" if line == 1 else "utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8
+        why = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise UserError(
-            f"{name}, line {line}: not valid JSON ({error}). Each line must hold one object: mend or delete this one, "
+            f"{name}, line {line}: not valid JSON ({why}). Each line must hold one object: mend or delete this one, "
             "then compose again."
         ) from error
 

@@ -46,8 +46,8 @@ def split(problems: Sequence[Problem], train: int, heldout: int) -> Split:
 
 
 def _short(found: str, total: int, train: int, heldout: int) -> UserError:
-    advice = f"problems.train={total - heldout}" if total > heldout else f"problems.heldout={max(1, total // 10)}"
+    held = heldout if heldout < total else max(1, total // 10)
     return UserError(
         f"problems.train={train} and problems.heldout={heldout} are wanted, but {found}. Compose again with smaller "
-        f"numbers (for example {advice}), or give a larger source."
+        f"numbers (for example problems.train={max(1, total - held)} problems.heldout={held}), or give a larger source."
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
@@ -16,10 +16,6 @@ from reforge.types import Prompt, Rollout
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
 _TIMEOUT = httpx.Timeout(30.0, read=None)  # a wave answers when its first rollout ends, however long that takes
-
-
-class Decoder(Protocol):
-    def decode(self, token_ids: Sequence[int], **options: Any) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Sampler:
     """One or more vLLM servers holding the same weights. Prompts of a wave are dealt to the servers in turn."""
 
     urls: Sequence[str]
-    tokenizer: Decoder
+    decode: Callable[[Sequence[int]], str]
     policy_version: int = 0
     _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=_TIMEOUT))
 
@@ -65,14 +61,12 @@ class Sampler:
                 token_ids=token_ids,
                 logprobs=tuple(answer["logprobs"]),
                 finish_reason="length" if answer["finish_reason"] == "length" else "stop",
-                text=self.tokenizer.decode(token_ids, skip_special_tokens=True),
+                text=self.decode(token_ids),
             )
 
     def canary_logprobs(self, canaries: Sequence[Sequence[int]]) -> list[list[float]]:
         """Log-probs of each token given those before it, from every server in turn: first server's answers first."""
-        requests = [
-            _request(ids, Sampling(1.0, 1.0, 1), seed=0) | {"prompt_logprobs": True} for ids in canaries
-        ]
+        requests = [_request(ids, Sampling(1.0, 1.0, 1), seed=0) | {"prompt_logprobs": True} for ids in canaries]
         rows = []
         for url in self.urls:
             answers = sorted(self._post_wave(url, requests), key=lambda answer: answer["number"])

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import httpx
 
 from reforge.config import Sampler as SamplerConfig
 from reforge.errors import InfrastructureError
-from reforge.rollouts.sampler import Decoder, Sampler
+from reforge.rollouts.sampler import Sampler
 
 _POLL_SECONDS = 0.25
 _STOP_SECONDS = 10.0
@@ -26,16 +26,18 @@ _PROMPT_ROOM = 65536  # tokens prefilled in one engine step: a seeded prompt mus
 
 
 @contextmanager
-def open_sampler(folder: Path, config: SamplerConfig, tokenizer: Decoder, log: Path) -> Iterator[Sampler]:
+def open_sampler(
+    folder: Path, config: SamplerConfig, decode: Callable[[Sequence[int]], str], log: Path
+) -> Iterator[Sampler]:
     """A sampler running the model in `folder`: on a server of its own, or on those that `config.urls` names (which
     must see the same path)."""
     if config.urls:
-        sampler = Sampler(config.urls, tokenizer)
+        sampler = Sampler(config.urls, decode)
         sampler.load_weights(str(folder), 0)
         yield sampler
         return
     with serving(folder, config, log) as url:
-        yield Sampler([url], tokenizer)
+        yield Sampler([url], decode)
 
 
 @contextmanager
@@ -102,7 +104,8 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, seconds: flo
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise InfrastructureError(
-                f"vLLM ended with exit code {process.returncode} before it was ready: {_cause(log)} Its whole log: {log}"
+                f"vLLM ended with exit code {process.returncode} before it was ready: {_cause(log)} "
+                f"Its whole log: {log}"
             )
         try:
             if httpx.get(f"{url}/health", timeout=2.0).status_code == 200:

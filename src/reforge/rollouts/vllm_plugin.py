@@ -80,7 +80,9 @@ async def _finished(collectors: list[Any]) -> AsyncIterator[str]:
         answer = {
             "number": number,
             "token_ids": list(completion.token_ids),
-            "logprobs": [row[token].logprob for row, token in zip(completion.logprobs, completion.token_ids)],
+            "logprobs": [
+                row[token].logprob for row, token in zip(completion.logprobs, completion.token_ids, strict=True)
+            ],
             "finish_reason": completion.finish_reason,
         }
         if output.prompt_logprobs is not None:

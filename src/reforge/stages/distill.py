@@ -11,7 +11,7 @@ from reforge.errors import UserError
 from reforge.policy.learner import build_learner
 from reforge.policy.model import load_tokenizer, new_model, save_model
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt
+from reforge.prompts import build_prompt, decoder
 from reforge.rewards import score
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.server import open_sampler
@@ -54,7 +54,7 @@ def _ask_teacher(ctx: StageContext) -> None:
     sampling = Sampling(config.temperature, 1.0, config.max_tokens)
     with (
         judge_of(ctx) as judge,
-        open_sampler(ctx.dep("model"), ctx.cfg.sampler, tokenizer, ctx.log_folder / "vllm.log") as sampler,
+        open_sampler(ctx.dep("model"), ctx.cfg.sampler, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler,
     ):
         rollouts = sampler.sample(prompts, config.answers, sampling, str(ctx.seed))
         bar = tqdm(rollouts, total=len(prompts) * config.answers, desc=f"{ctx.name}: teacher", unit="answer")

@@ -10,7 +10,7 @@ from reforge.evaluation.limits import cut
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt
+from reforge.prompts import build_prompt, decoder
 from reforge.rewards import score
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.server import open_sampler
@@ -30,14 +30,14 @@ def run(ctx: StageContext) -> None:
     rows, outcomes = [], []
     with (
         judge_of(ctx) as judge,
-        open_sampler(ctx.dep("model"), ctx.cfg.sampler, tokenizer, ctx.log_folder / "vllm.log") as sampler,
+        open_sampler(ctx.dep("model"), ctx.cfg.sampler, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler,
     ):
         # The same seed for every model: paired rollouts.
         rollouts = sampler.sample(prompts, config.rollouts, longest, f"{ctx.cfg.seed}/evaluate")
         bar = tqdm(rollouts, total=len(prompts) * config.rollouts, desc=ctx.name, unit="rollout")
         drawn = list(bar)
         for name, limit in config.lengths.items():
-            shorter = (cut(rollout, limit, tokenizer) for rollout in drawn)
+            shorter = (cut(rollout, limit, decoder(tokenizer)) for rollout in drawn)
             groups = score_as_they_finish(
                 shorter, lambda r: score(r, problems[r.problem_id], judge), prompts, ctx.cfg.sandbox.workers
             )

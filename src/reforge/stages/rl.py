@@ -9,7 +9,7 @@ from tqdm import tqdm
 from reforge.policy.learner import build_learner
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt
+from reforge.prompts import build_prompt, decoder
 from reforge.rewards import score
 from reforge.rollouts.server import open_sampler
 from reforge.stages.contract import StageContext
@@ -29,7 +29,7 @@ def run(ctx: StageContext) -> None:
     weights, states = ctx.scratch / "weights", ctx.scratch / "checkpoint"
     with (
         judge_of(ctx) as judge,
-        open_sampler(ctx.dep("model"), ctx.cfg.sampler, tokenizer, ctx.log_folder / "vllm.log") as sampler,
+        open_sampler(ctx.dep("model"), ctx.cfg.sampler, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler,
     ):
         learner = build_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed)
         start = checkpoint.resume(learner, states)

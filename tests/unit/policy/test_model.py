@@ -32,7 +32,10 @@ def test_a_saved_tokenizer_gives_the_same_ids_after_loading(tmp_path, model, tok
 
 def test_weights_are_a_function_of_the_seed_and_survive_saving(tmp_path, model, tokenizer):
     save_model(model, tokenizer, tmp_path)
-    again, other = new_model(ARCHITECTURE, tokenizer, 0).state_dict(), new_model(ARCHITECTURE, tokenizer, 1).state_dict()
+    again, other = (
+        new_model(ARCHITECTURE, tokenizer, 0).state_dict(),
+        new_model(ARCHITECTURE, tokenizer, 1).state_dict(),
+    )
     loaded = load_model(tmp_path).state_dict()
     assert all(torch.equal(loaded[name], again[name]) for name in again)
     assert not all(torch.equal(other[name], again[name]) for name in again)

@@ -65,6 +65,12 @@ def test_a_malformed_line_is_named_with_its_file(tmp_path: Path, bad: bytes) -> 
         snapshot(settings(path), tmp_path / "raw")
 
 
+def test_the_position_in_a_malformed_line_is_its_column(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"a": \n')
+    with pytest.raises(UserError, match=r"line 1: not valid JSON \(Expecting value, column 6\)"):
+        snapshot(settings(tmp_path / "rows.jsonl"), tmp_path / "raw")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

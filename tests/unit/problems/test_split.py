@@ -63,5 +63,7 @@ def test_a_position_does_not_depend_on_the_process() -> None:
 def test_too_few_problems() -> None:
     with pytest.raises(UserError, match=r"5 problems are left.*problems\.train=3"):
         split(problems(list("abcde")), 4, 2)
+    with pytest.raises(UserError, match=r"problems\.train=18 problems\.heldout=2\)"):
+        split(problems([str(i) for i in range(20)]), 800, 100)
     with pytest.raises(UserError, match=r"families that 1 held-out problems belong to leave 0"):
         split(problems(["a"] * 9), 4, 1)

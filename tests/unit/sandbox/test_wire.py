@@ -67,7 +67,7 @@ class Hollow(list):  # type: ignore[type-arg]
         (Counter("aab"), {"a": 2, "b": 1}),
         (OrderedDict(a=1), {"a": 1}),
         (defaultdict(list, {1: [2]}), {1: [2]}),
-        (namedtuple("Point", "x y")(1, 2), (1, 2)),  # noqa: PYI024
+        (namedtuple("Point", "x y")(1, 2), (1, 2)),
         (Color.RED, 1),
         (Liar("truth"), "truth"),
         (Hollow(), []),
@@ -99,10 +99,10 @@ def doubling(times: int) -> list[object]:
         (object(), "an object, which is not plain data"),
         (range(3), "a range, which is not plain data"),
         ([1, print], "builtin_function_or_method"),
-        (10**5000, "an integer of 16610 bits"),
+        ([10**5000], "an integer of 16610 bits"),
         (nested(101), "nested more than 100 deep"),
         (doubling(60), "too large"),
-        ("a" * 2000, "more than 1000 bytes"),
+        (["a" * 2000], "more than 1000 bytes"),
     ],
 )
 def test_what_is_not_plain_is_refused(value: object, reason: str) -> None:
@@ -122,7 +122,7 @@ def test_what_is_not_plain_is_refused(value: object, reason: str) -> None:
         '{"$": "bytes", "v": "zz"}',
         '{"$": "dict", "v": [[1]]}',
         '{"$": "complex", "v": 5}',
-        "9" * 10_000,
+        "9" * 5_000,
         "[" * 500 + "]" * 500,
         "[" * 100_000,
     ],

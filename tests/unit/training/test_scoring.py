@@ -11,7 +11,9 @@ def rollout(problem: str, index: int) -> Rollout:
 def test_groups_keep_the_order_of_prompts_and_indices_whatever_finishes_first():
     prompts = [Prompt("a", (1,)), Prompt("b", (1,))]
     finished = [rollout("b", 1), rollout("a", 1), rollout("b", 0), rollout("a", 0)]
-    groups = score_as_they_finish(iter(finished), lambda r: Reward(float(r.index), {}, Verdict(Status.ACCEPTED)), prompts, 2)
+    groups = score_as_they_finish(
+        iter(finished), lambda r: Reward(float(r.index), {}, Verdict(Status.ACCEPTED)), prompts, 2
+    )
     assert [[r.text for r in group.rollouts] for group in groups] == [["a0", "a1"], ["b0", "b1"]]
     assert [[reward.value for reward in group.rewards] for group in groups] == [[0.0, 1.0], [0.0, 1.0]]
 
