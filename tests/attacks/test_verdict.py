@@ -31,7 +31,7 @@ def f(x):
 
 FUNCTIONS = {
     "eq": "class A:\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(x): return A()",
-    "eq in an int": "class A(int):\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(x): return A(1)",
+    "eq in an int": "class A(int):\n    def __eq__(self, other): return True\ndef f(x): return A(1)",
     "eq in a list": "class A(list):\n    def __eq__(self, other): return True\ndef f(x): return A()",
     "metaclass": "class M(type):\n    def mro(c): return [c, int, object]\nclass A(int, metaclass=M):\n"
     "    def __int__(self): return 7\n    __index__ = __int__\ndef f(x): return A(1)",
@@ -45,8 +45,8 @@ FUNCTIONS = {
     "StopIteration": "def f(x): raise StopIteration",
     "AssertionError": "def f(x): raise AssertionError",
     "own builtins": "import builtins\nbuiltins.AssertionError = ValueError\ndef f(x): return 0",
-    "json": "import json\njson.dumps = lambda *a, **k: 'true'\ndef f(x): return 0",
-    "codec": "import sys\nw = sys.modules['reforge.sandbox.wire']\nw.dumps = lambda *a: '[]'\ndef f(x): return 0",
+    "json": "import _json\n_json.make_encoder = lambda *a: 'true'\ndef f(x): return 0",
+    "codec": "import sys\ndef f(x):\n    sys._getframe(1).f_globals['wire'].dumps = lambda *a: '[]'",
     "nan": "def f(x): return float('nan')",
     "generator": "def f(x):\n    yield 1",
 }

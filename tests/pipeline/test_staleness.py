@@ -52,8 +52,8 @@ def test_editing_the_readme_makes_nothing_stale(smoke: Path) -> None:
 
 def test_editing_code_makes_its_stages_stale(smoke: Path) -> None:
     """So the two tests above do not pass by being blind."""
-    losses = smoke / "src/reforge/losses.py"
-    with edited(losses, losses.read_text() + "\n# changed\n"):
+    advantages = smoke / "src/reforge/advantages.py"
+    with edited(advantages, advantages.read_text() + "\n# changed\n"):
         assert stale(smoke) == after_rl_16k()
 
 
@@ -66,7 +66,7 @@ def test_changing_one_value_of_rl_makes_rl_16k_stale_and_what_hangs_on_it(smoke:
 
 def after_rl_16k() -> set[str]:
     return {
-        "rl@16k", "rl@32k", "distill", "evaluate@rl_16k", "evaluate@rl_32k", "evaluate@student", "report",
+        "rl@16k", "rl@32k", "distill", "evaluate@rl-16k", "evaluate@rl-32k", "evaluate@student", "report",
     }  # fmt: skip
 
 

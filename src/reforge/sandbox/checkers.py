@@ -26,7 +26,7 @@ def _same_token(wanted: str, given: str) -> bool:
     if _INTEGER.fullmatch(wanted):
         return _INTEGER.fullmatch(given) is not None and int(wanted) == int(given)
     if _NUMBER.fullmatch(wanted) and _NUMBER.fullmatch(given):
-        return _close(float(wanted), float(given))
+        return math.isfinite(float(given)) and math.isfinite(float(wanted)) and _close(float(wanted), float(given))
     return False
 
 

@@ -8,7 +8,6 @@ make the parent receive no more than a value.
 from __future__ import annotations
 
 import builtins
-import json
 import os
 import sys
 
@@ -16,7 +15,7 @@ from reforge.sandbox import wire
 from reforge.sandbox.confine import confine
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # these two imports would cost each program as much as the interpreter's own start
+if TYPE_CHECKING:  # not imported here, for the reason given in wire.py
     import types
     from collections.abc import Callable
     from typing import Any, NoReturn
@@ -29,14 +28,14 @@ _STEERING = (StopIteration, StopAsyncIteration)
 
 class Channel:
     def __init__(self, requests: int, answers: int) -> None:
-        self._requests = open(requests, "rb")  # noqa: SIM115 - for the life of the process
+        self._requests = open(requests, encoding="utf-8")  # noqa: SIM115 - for the life of the process
         self._answers = answers
 
     def receive(self) -> dict[str, Any]:
         line = self._requests.readline()
         if not line:
             os._exit(0)  # the parent has finished with us
-        message: dict[str, Any] = json.loads(line)
+        message: dict[str, Any] = wire.parse(line)
         return message
 
     def send(self, kind: str, content: str) -> None:
@@ -61,6 +60,8 @@ def main(role: str, *numbers: str) -> None:
 def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None:
     """With an entry point: define the program, then answer calls for ever. Without: it uses stdin and stdout."""
     entry, source = job["entry"], job["program"]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "reforge"]:
+        del sys.modules[name]  # with the package goes the path to the rest of it
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # else made by `site`, which is not loaded
     if "random" in source:
         import random
@@ -99,7 +100,7 @@ def _answer(channel: Channel, function: Callable[..., object], request: dict[str
     try:
         text = wire.dumps(function(*arguments, **keywords), value_bytes)
     except wire.NotPlainError as error:
-        channel.send("unplain", json.dumps(str(error)))
+        channel.send("unplain", wire.write(str(error)))
     except BaseException as error:
         channel.send("raised", _described(error))
     else:
@@ -114,7 +115,7 @@ def _stop(channel: Channel, kind: str, error: BaseException) -> NoReturn:
 def _described(error: BaseException) -> str:
     """[type, message] as JSON. The program may have written the exception's own methods."""
     try:
-        return json.dumps([type(error).__name__, str(error)[:500]])
+        return wire.write([type(error).__name__, str(error)[:500]])
     except BaseException:
         return '["Exception", ""]'
 

@@ -58,7 +58,7 @@ class _Run:
                 raise Failed(Status.WRONG_ANSWER)
 
     def _print(self, test: TestCase) -> str:
-        """What the program prints. stdin and stdout are files in memory: no pipe to fill up, and a bound on their size."""
+        """What the program prints. stdin and stdout are files in memory: no pipe to fill up, a bound on their size."""
         limits = self._limits
         with _memory_file(test.input.encode()) as stdin, _memory_file() as stdout:
             with self._measured(Child("program", limits, stdin, stdout)) as child:

@@ -7,12 +7,13 @@ type by that type's own methods, which the subclass cannot override.
 
 from __future__ import annotations
 
-import json
+# The C half of `json`. The package itself, `typing` and `collections.abc` would more than double the start of a child.
+import _json
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # a child starts without these modules, which are slow to import
+if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
 MAX_DEPTH = 100
 MAX_INT_BITS = 14_000  # ~4200 digits, below the interpreter's own limit for converting from text
@@ -25,7 +26,7 @@ class NotPlainError(Exception):
 
 def dumps(value: object, max_bytes: int) -> str:
     """Typed JSON of a value. Raises NotPlainError for what is not plain data, too deep or longer than `max_bytes`."""
-    text = json.dumps(_Encoder(max_bytes).encode(value, 0))
+    text = write(_Encoder(max_bytes).encode(value, 0))
     if len(text) > max_bytes:
         raise NotPlainError(f"a value of more than {max_bytes} bytes")
     return text
@@ -33,10 +34,7 @@ def dumps(value: object, max_bytes: int) -> str:
 
 def loads(text: str) -> Any:
     """The value of a typed JSON text. Raises ValueError for anything malformed, however wild."""
-    try:
-        return build(json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"malformed typed JSON: {error}") from error
+    return build(parse(text))
 
 
 def build(tree: Any) -> Any:
@@ -45,6 +43,38 @@ def build(tree: Any) -> Any:
         return _build(tree, 0)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"malformed typed JSON ({type(error).__name__})") from error
+
+
+class _Standard:
+    """How the scanner is to read: as `json.loads` does."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_int, parse_float, parse_constant = int, float, float
+
+
+def _refuse(value: object) -> NoReturn:
+    raise NotPlainError(f"{_article(type(value).__name__)}, which is not plain data")
+
+
+_scan = _json.make_scanner(_Standard())  # type: ignore[arg-type]
+_pieces = _json.make_encoder(None, _refuse, _json.encode_basestring_ascii, None, ": ", ", ", False, False, True)
+
+
+def parse(text: str) -> Any:
+    """`json.loads` for text that begins with a value. Raises ValueError for anything malformed."""
+    try:
+        tree, end = _scan(text, 0)
+    except (StopIteration, ValueError, RecursionError) as error:
+        raise ValueError(f"malformed typed JSON ({type(error).__name__})") from error
+    if text[end:].strip():
+        raise ValueError("malformed typed JSON (something follows it)")
+    return tree
+
+
+def write(tree: object) -> str:
+    """`json.dumps`"""
+    return "".join(_pieces(tree, 0))
 
 
 class _Encoder:
@@ -62,7 +92,7 @@ class _Encoder:
         for base in type.mro(type(value)):
             if base in _REDUCE:
                 return _REDUCE[base](self, value, depth + 1)
-        raise NotPlainError(f"{_article(type(value).__name__)}, which is not plain data")
+        _refuse(value)
 
     def integer(self, value: Any, depth: int) -> int:
         plain = int.__int__(value)

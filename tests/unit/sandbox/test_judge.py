@@ -1,6 +1,8 @@
 import errno
 import json
 import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,7 +207,7 @@ def test_a_full_disk_is_infrastructure(judge: Judge, monkeypatch: pytest.MonkeyP
     def full(*_: object, **__: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(process.tempfile, "mkdtemp", full)
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
     verdict = judge.judge("f = sum  # full disk", SUM)
     assert verdict.status is Status.INFRASTRUCTURE
     assert "No space left" in verdict.reason
@@ -220,7 +222,7 @@ def test_an_interpreter_that_does_not_start_is_infrastructure(judge: Judge, monk
 
 def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = set(Path("/proc/self/fd").iterdir())
-    monkeypatch.setattr(process.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Judge(LIMITS, workers=1) as judge:
         judge.judge("open('file', 'w').write('x')\nf = sum", SUM)
         judge.judge("print(1)", ADD)
@@ -285,7 +287,7 @@ def test_the_key_covers_all_that_a_verdict_depends_on(monkeypatch: pytest.Monkey
     keys.add(cache.verdict_key("p", SUM, Limits(2.0, 10.0, 256, 64)))
     keys.add(cache.verdict_key("p", asserts("x"), LIMITS))
     keys.add(cache.verdict_key("p", asserts("x", setup="y"), LIMITS))
-    monkeypatch.setattr(cache.sys, "version", "3.99")
+    monkeypatch.setattr(sys, "version", "3.99")
     keys.add(cache.verdict_key("p", SUM, LIMITS))
     assert len(keys) == 7
     renamed = Problem("another id and statement", "s", "sol", SUM.tests, entry_point="f", difficulty=3)
@@ -350,8 +352,8 @@ def test_a_problem_that_cannot_be_judged_stops_many(judge: Judge) -> None:
 
 def test_the_sandbox_imports_nothing_heavy() -> None:
     code = (
-        "import sys, json; from reforge.rewards import score; "
-        "print(json.dumps([m for m in ('torch', 'numpy', 'transformers', 'vllm', 'mlflow', 'dvc') if m in sys.modules]))"
+        "import sys, json; from reforge.rewards import score; heavy = ('torch', 'numpy', 'transformers', 'vllm'); "
+        "print(json.dumps([name for name in heavy if name in sys.modules]))"
     )
-    found = subprocess.run([process.sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert json.loads(found) == []

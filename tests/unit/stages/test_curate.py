@@ -154,7 +154,6 @@ def test_a_source_that_gives_nothing_or_too_little(tmp_path: Path, rows: list[An
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
 def test_a_malformed_line_names_file_and_line(tmp_path: Path) -> None:
-    ctx = mbpp(tmp_path, SQUARES)
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps(SQUARES[0]) + "\n{'text': 1}\n")
     ctx = context(tmp_path / "other", ["problems=mbpp", f"problems.path={path}"])
@@ -174,3 +173,23 @@ def test_the_real_sandbox_keeps_right_references_and_quarantines_the_others(tmp_
     assert first.reason.startswith("reference solution WA: test 2")
     assert (second.id, second.line) == ("mbpp/8", 7)
     assert second.reason.startswith("broken test: test 1, test code failed: NameError")
+
+
+@pytest.mark.usefixtures("repository")
+def test_every_reference_solution_of_humaneval_is_verified(tmp_path: Path, shared: Path) -> None:
+    path = shared / "data/humaneval/HumanEval.jsonl.gz"
+    ctx = context(tmp_path / "out", ["problems=humaneval", f"problems.path={path}", "sandbox.cpu_seconds=8"])
+    curate.run(ctx)
+    assert funnel(ctx)["verify"] == {"in": 164, "kept": 164, "quarantined": 0}
+    assert funnel(ctx)["split"] == {"in": 164, "train": 100, "heldout": 64, "surplus": 0}
+    assert (ctx.out / "raw/HumanEval.jsonl.gz").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.usefixtures("repository")
+def test_reference_solutions_of_mbpp_are_verified(tmp_path: Path, shared: Path) -> None:
+    """Every 26th, the slowest (123), and one whose tests use an import of the solution (596)."""
+    lines = (shared / "data/mbpp/mbpp.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in [*lines[::26], lines[122], lines[595]]]
+    ctx = mbpp(tmp_path, rows, "sandbox.cpu_seconds=8")
+    curate.run(ctx)
+    assert funnel(ctx)["verify"] == {"in": 40, "kept": 40, "quarantined": 0}
