@@ -25,6 +25,7 @@ from typing import IO, Any
 import psutil
 
 from flows.console import TERMINAL
+from flows.hooks import close_tracking
 from flows.leash import end, leashed
 from reforge.compose import compose
 from reforge.environment import project_root, quiet
@@ -73,8 +74,10 @@ def run(root: Path, wanted: dict[str, Any]) -> int:
         asyncio.run(prepare())
         call([*PREFECT, "--no-prompt", "deploy", "--name", "cpu"], log)
         worker = stack.enter_context(running([sys.executable, "-c", WORKER], stderr=log))
-        state = asyncio.run(run_deployment(wanted, worker))
-    return show(root, state, time.monotonic() - started)
+        flow_run = asyncio.run(run_deployment(wanted, worker))
+    if flow_run.state.is_crashed():  # the worker, who would have run the hooks, may be gone before it does
+        close_tracking(None, flow_run, flow_run.state)
+    return show(root, flow_run.state, time.monotonic() - started)
 
 
 PREFECT = [sys.executable, "-m", "prefect"]
@@ -181,7 +184,10 @@ async def prepare() -> None:
         open_types = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
         open_runs = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=open_types)))
         for zombie in await client.read_flow_runs(flow_run_filter=open_runs):
-            await client.set_flow_run_state(zombie.id, Crashed(message="its processes are gone"), force=True)
+            state: Any = Crashed(message="its processes are gone")
+            await client.set_flow_run_state(zombie.id, state, force=True)
+            if zombie.start_time:
+                close_tracking(None, zombie, state)
 
 
 async def run_deployment(parameters: dict[str, Any], worker: subprocess.Popen[bytes]) -> Any:
@@ -191,9 +197,9 @@ async def run_deployment(parameters: dict[str, Any], worker: subprocess.Popen[by
         deployment = await client.read_deployment_by_name("pipeline/cpu")
         flow_run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
         while True:
-            state = (await client.read_flow_run(flow_run.id)).state
-            if state and state.is_final():
-                return state
+            flow_run = await client.read_flow_run(flow_run.id)
+            if flow_run.state and flow_run.state.is_final():
+                return flow_run
             if worker.poll() is not None:
                 raise InfrastructureError("The Prefect worker ended before the run did. See .runs/prefect/server.log")
             await asyncio.sleep(1)
