@@ -54,7 +54,7 @@ FUNCTIONS = {
 
 def message(kind: str, content: str) -> str:
     """A program that writes a message of its own to every descriptor, and then ends or goes on."""
-    line = f'{{"{kind}": {content}}}\\n'
+    line = f' {{"{kind}": {content}}}\\n'
     return f"import os\nfor d in range(3, 64):\n    try: os.write(d, b'{line}' * 9)\n    except OSError: pass\n"
 
 
@@ -128,3 +128,14 @@ def test_a_loop_cannot_be_ended_from_within(judge: Judge) -> None:
     problem = Problem("loop", "", "", (TestCase("assert", "assert all(map(f, [1, 2, 3]))"),), entry_point="f")
     assert judge.judge("def f(x): raise StopIteration", problem).status is Status.RUNTIME_ERROR
     assert judge.judge("def f(x): return True", problem).status is Status.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "line", [' {"value": 1}', '{"value":1}\\r', '{"value": 1, "value": 1}', '{"raised": ["", ""]}']
+)
+def test_an_odd_message_cannot_break_the_evaluator(judge: Judge, line: str) -> None:
+    """If the tests' process stumbled over the form of an answer, a program could buy the verdict that is not scored."""
+    lines = f'{{"loaded": true}}\\n{line}\\n'
+    program = f"import os\nfor d in range(3, 64):\n    try: os.write(d, b'{lines}')\n    except OSError: pass"
+    verdict = judge.judge(program, ASSERT)
+    assert verdict.status in (Status.WRONG_ANSWER, Status.RUNTIME_ERROR), verdict.reason

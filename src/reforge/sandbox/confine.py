@@ -27,7 +27,8 @@ _X32 = 0x40000000
 # machine → audit architecture, clone, clone3, and three lists. fcntl and ioctl, which must name no owner of signals.
 # Calls allowed on the process itself only (named by the first argument): kill, tgkill, prlimit64, sched_setaffinity,
 # sched_setscheduler. Calls denied: fork, vfork, socket, ptrace, process_vm_readv, process_vm_writev, unshare, setns,
-# mount, bpf, io_uring_setup, keyctl, userfaultfd, pidfd_getfd, pidfd_send_signal, rt_sigqueueinfo, rt_tgsigqueueinfo, tkill, setpriority.
+# mount, bpf, io_uring_setup, keyctl, userfaultfd, pidfd_getfd, pidfd_send_signal, rt_sigqueueinfo, rt_tgsigqueueinfo,
+# tkill, setpriority.
 _MACHINES = {
     "x86_64": (
         0xC000003E, 56, 435, (72, 16), (62, 234, 302, 203, 144),

@@ -116,7 +116,7 @@ def _serve(tests: Child, program: Child) -> None:
     answered = False
     while True:
         try:
-            message, line = tests.receive_line()
+            message = tests.receive()
         except Failed as failed:
             if failed.status is Status.TIME_LIMIT:
                 raise Failed(failed.status, f"while its answer was tested: {failed.reason}") from failed
@@ -125,12 +125,12 @@ def _serve(tests: Child, program: Child) -> None:
             return
         if "call" not in message:
             raise _outcome(message, answered)
-        program.send_line(line)
-        message, line = program.receive_line()
+        program.send(message)
+        message = program.receive()
         if not _is_exception(message) or message["raised"][0] == "MemoryError":  # tests may expect an exception
             _value_of(message)
         answered = True
-        tests.send_line(line)
+        tests.send(message)  # written anew: the program chose the words, not their form
 
 
 def _outcome(message: dict[str, Any], answered: bool) -> Failed:
@@ -140,7 +140,7 @@ def _outcome(message: dict[str, Any], answered: bool) -> Failed:
         return Failed(Status.WRONG_ANSWER, text)
     if kind == "raised":
         return _failure(message)
-    return _stumbled(f"{name}: {text}", answered and kind == "stumbled")
+    return _stumbled(f"{name}: {text}", answered)
 
 
 def _stumbled(reason: str, answered: bool) -> Failed:

@@ -104,10 +104,7 @@ class Child:
         self.send(job)
 
     def send(self, message: dict[str, Any]) -> None:
-        self.send_line(json.dumps(message).encode() + b"\n")
-
-    def send_line(self, line: bytes) -> None:
-        rest = memoryview(line)
+        rest = memoryview(json.dumps(message).encode() + b"\n")
         with contextlib.suppress(BrokenPipeError):  # it has ended; receive() will say how
             while rest:
                 self._await(self._requests, select.POLLOUT)
@@ -115,10 +112,7 @@ class Child:
                     rest = rest[os.write(self._requests, rest) :]
 
     def receive(self) -> dict[str, Any]:
-        return self.receive_line()[0]
-
-    def receive_line(self) -> tuple[dict[str, Any], bytes]:
-        """The next message, parsed and as it came. Raises Failed where none comes, or one that is none."""
+        """The next message. Raises Failed where none comes, or one that is none."""
         while (end := self._buffer.find(b"\n") + 1) == 0:
             if len(self._buffer) > self._longest:
                 raise Failed(Status.OUTPUT_LIMIT, f"returned more than {self._limits.output_kb} kB")
@@ -132,7 +126,7 @@ class Child:
         with contextlib.suppress(ValueError, RecursionError):
             message = json.loads(line)
             if type(message) is dict and len(message) == 1:
-                return message, line
+                return message
         raise Failed(Status.RUNTIME_ERROR, FOREIGN)
 
     def kill(self) -> None:

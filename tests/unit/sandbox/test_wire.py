@@ -61,6 +61,11 @@ class Hollow(list):  # type: ignore[type-arg]
         return 3
 
 
+class Sly(dict):  # type: ignore[type-arg]
+    def items(self):  # type: ignore[no-untyped-def]
+        return [(1, "lie")]
+
+
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
@@ -71,6 +76,7 @@ class Hollow(list):  # type: ignore[type-arg]
         (Color.RED, 1),
         (Liar("truth"), "truth"),
         (Hollow(), []),
+        (Sly(a=1), {"a": 1}),
     ],
 )
 def test_subclasses_are_reduced_by_the_base_class(value: object, plain: object) -> None:
