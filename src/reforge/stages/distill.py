@@ -11,14 +11,14 @@ from reforge.errors import UserError
 from reforge.policy.learner import build_learner
 from reforge.policy.model import load_tokenizer, new_model, save_model
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt, decoder
+from reforge.prompts import build_prompt
 from reforge.rewards import score
 from reforge.rollouts.sampler import Sampling
-from reforge.rollouts.server import open_sampler
 from reforge.rollouts.store import read_rows, to_row, write_rows
 from reforge.stages.contract import StageContext
 from reforge.stages.finetuning import finetune
 from reforge.stages.grading import judge_of
+from reforge.stages.sampling import sampler_of
 from reforge.training.scoring import score_as_they_finish
 
 
@@ -54,7 +54,7 @@ def _ask_teacher(ctx: StageContext) -> None:
     sampling = Sampling(config.temperature, 1.0, config.max_tokens)
     with (
         judge_of(ctx) as judge,
-        open_sampler(ctx.dep("model"), ctx.cfg.sampler, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler,
+        sampler_of(ctx, tokenizer) as sampler,
     ):
         rollouts = sampler.sample(prompts, config.answers, sampling, str(ctx.seed))
         bar = tqdm(rollouts, total=len(prompts) * config.answers, desc=f"{ctx.name}: teacher", unit="answer")

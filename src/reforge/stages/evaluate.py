@@ -13,10 +13,10 @@ from reforge.problems.store import read_problems
 from reforge.prompts import build_prompt, decoder
 from reforge.rewards import score
 from reforge.rollouts.sampler import Sampling
-from reforge.rollouts.server import open_sampler
 from reforge.rollouts.store import to_row, write_rows
 from reforge.stages.contract import StageContext
 from reforge.stages.grading import judge_of
+from reforge.stages.sampling import sampler_of
 from reforge.training.scoring import score_as_they_finish
 from reforge.types import Problem, Reward, Rollout
 
@@ -30,7 +30,7 @@ def run(ctx: StageContext) -> None:
     rows, outcomes = [], []
     with (
         judge_of(ctx) as judge,
-        open_sampler(ctx.dep("model"), ctx.cfg.sampler, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler,
+        sampler_of(ctx, tokenizer) as sampler,
     ):
         # The same seed for every model: paired rollouts.
         rollouts = sampler.sample(prompts, config.rollouts, longest, f"{ctx.cfg.seed}/evaluate")

@@ -9,11 +9,11 @@ from tqdm import tqdm
 from reforge.policy.learner import build_learner
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt, decoder
+from reforge.prompts import build_prompt
 from reforge.rewards import score
-from reforge.rollouts.server import open_sampler
 from reforge.stages.contract import StageContext
 from reforge.stages.grading import judge_of
+from reforge.stages.sampling import sampler_of
 from reforge.training import checkpoint, grpo
 from reforge.training.handover import hand_over
 
@@ -29,7 +29,7 @@ def run(ctx: StageContext) -> None:
     weights, states = ctx.scratch / "weights", ctx.scratch / "checkpoint"
     with (
         judge_of(ctx) as judge,
-        open_sampler(ctx.dep("model"), ctx.cfg.sampler, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler,
+        sampler_of(ctx, tokenizer) as sampler,
     ):
         learner = build_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed)
         start = checkpoint.resume(learner, states)
