@@ -25,7 +25,7 @@ from reforge.errors import InfrastructureError, UserError
 from reforge.lineage.graph import StageSpec, graph, stages
 from reforge.stages import runs
 
-Experiment = Literal["tiny", "smoke", "deepcoder_1p5b", "deepcoder_14b"]
+Experiment = Literal["tiny", "smoke", "real", "deepcoder_1p5b", "deepcoder_14b"]
 TABLE = Path("report/table.md")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reforge.config import load_config
+from reforge.rollouts.server import serving
 from tests.pipeline.projects import quick_project, run, smoke_clone
 
 # Before the first import of prefect: a stray call must fail, not start a server or write into the home folder.
@@ -18,11 +20,18 @@ os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="reforge-prefect-")
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`smoke` as `dvc repro` leaves it. Shared: a test that changes something puts it back."""
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`smoke` as `dvc repro` leaves it. Shared: a test that changes something puts it back.
+
+    All stages, of all doors, use one vLLM server given by its URL: starting one takes as long as three stages.
+    """
     project = smoke_clone(tmp_path_factory.mktemp("dvc"))
-    run(["dvc", "repro"], project)
-    return project
+    run(["dvc", "repro", "base"], project)
+    sampler = load_config(project / "params.yaml").sampler
+    with serving(project / "outputs/base/model", sampler, project / ".runs/vllm.log") as url:
+        run(["reforge", "compose", "experiment=smoke", f"sampler.urls=['{url}']"], project)
+        run(["dvc", "repro"], project)
+        yield project
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from reforge.compose import compose, write_params
+from reforge.config import load_config
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -48,9 +49,14 @@ def clone(target: Path) -> Path:
     return target
 
 
-def smoke_clone(target: Path) -> Path:
-    run(["reforge", "compose", "experiment=smoke"], clone(target))
+def smoke_clone(target: Path, *overrides: str) -> Path:
+    run(["reforge", "compose", "experiment=smoke", *overrides], clone(target))
     return target
+
+
+def server_of(project: Path) -> str:
+    """The override that names the vLLM server which `project` uses."""
+    return f"sampler.urls={load_config(project / 'params.yaml').sampler.urls}"
 
 
 def lock(project: Path) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from flows.leash import leashed
-from tests.pipeline.projects import BIN, lock, run, smoke_clone
+from tests.pipeline.projects import BIN, lock, run, server_of, smoke_clone
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -39,7 +40,7 @@ def test_one_flipped_byte_of_an_output_would_be_seen() -> None:
 
 
 def test_stage_by_stage_equals_dvc_repro(smoke: Path, tmp_path: Path) -> None:
-    project = smoke_clone(tmp_path)
+    project = smoke_clone(tmp_path, server_of(smoke))
     order = run([sys.executable, "-c", "from reforge.lineage.graph import graph; print(*graph())"], project)
     for name in order.stdout.split():
         run(["reforge", "stage", name], project)
@@ -54,7 +55,8 @@ def test_prefect_deployment_equals_dvc_repro(smoke: Path, tmp_path: Path) -> Non
         run([*prefect, "work-pool", "create", "cpu", "--type", "process"], project, **environment)
         run([*prefect, "deploy", "--name", "cpu"], project, **environment)
         with worker(project, tmp_path / "worker.log", environment):
-            command = [*prefect, "deployment", "run", "pipeline/cpu", "-p", "experiment=smoke", "--watch"]
+            command = [*prefect, "deployment", "run", "pipeline/cpu", "-p", "experiment=smoke"]
+            command += ["-p", f"overrides={json.dumps([server_of(smoke)])}", "--watch"]
             done = run(command, project, check=False, **environment)
     assert done.returncode == 0, f"{done.stdout}\n{(tmp_path / 'worker.log').read_text()[-5000:]}"
     assert differences(lock(smoke), lock(project)) == []
