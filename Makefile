@@ -31,9 +31,8 @@ lint: $(INSTALLED) ## style, types, import contracts
 format: $(INSTALLED) ## put the style right
 	@ruff check --fix . && ruff format .
 
-ui: $(INSTALLED) ## every run and metric, in a browser on this machine
-	@[[ -f mlflow.db ]] || { echo "There is nothing to show yet: mlflow.db appears with the first run. Start with: make demo" >&2; exit 1; }
-	@MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(or $(PORT),5000)
+ui: $(INSTALLED) ## every run and metric, in a browser on this machine (PORT=5000)
+	@reforge ui --port $(or $(PORT),5000)
 
 lock: $(INSTALLED) ## resolve requirements/*.in again, changing no more than they demand
 	@requirements/lock

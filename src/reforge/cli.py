@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +67,26 @@ def why(
     from reforge.lineage.chain import explain
 
     print("\n".join(explain(what)))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+    """Show every run and metric in MLflow's own pages, on this machine only."""
+    database = project_root() / "mlflow.db"
+    if not database.is_file():
+        raise UserError("There is nothing to show yet: mlflow.db appears with the first run. Start with: make demo")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(
+                f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}). Stop what listens there or take another: "
+                f"make ui PORT={port + 1}"
+            ) from error
+    os.chdir(project_root())
+    command = ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1"]
+    os.execvp("mlflow", [*command, "--port", str(port)])
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,19 @@ def test_a_stage_always_runs_with_one_order_of_sets(project: Path) -> None:
     done = reforge("stage", "curate", PYTHONPATH="lib", PYTHONHASHSEED="77")
     assert done.returncode == 0, done.stderr
     assert Path("outputs/curate/hash").read_text() == "0True"
+
+
+def test_ui_on_a_port_in_use_says_which_and_what_to_do(project: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = reforge("ui", "--port", str(port))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"reforge: Port {port} of 127.0.0.1 cannot be used (Address already in use).")
+    assert done.stderr.count("\n") == 1
+
+
+def test_ui_before_the_first_run(project: Path) -> None:
+    Path("mlflow.db").unlink()
+    assert "mlflow.db appears with the first run" in reforge("ui").stderr
