@@ -12,7 +12,7 @@ import pytest
 
 from reforge.config import load_config
 from reforge.rollouts.server import serving
-from tests.pipeline.projects import quick_project, run, smoke_clone
+from tests.pipeline.projects import clone, quick_project, run
 
 # Before the first import of prefect: a stray call must fail, not start a server or write into the home folder.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
@@ -25,7 +25,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     All stages, of all doors, use one vLLM server given by its URL: starting one takes as long as three stages.
     """
-    project = smoke_clone(tmp_path_factory.mktemp("dvc"))
+    project = clone(tmp_path_factory.mktemp("dvc"))
+    run(["reforge", "compose", "experiment=smoke"], project)
     run(["dvc", "repro", "base"], project)
     sampler = load_config(project / "params.yaml").sampler
     with serving(project / "outputs/base/model", sampler, project / ".runs/vllm.log") as url:

@@ -49,8 +49,9 @@ def clone(target: Path) -> Path:
     return target
 
 
-def smoke_clone(target: Path, *overrides: str) -> Path:
-    run(["reforge", "compose", "experiment=smoke", *overrides], clone(target))
+def second_clone(project: Path, target: Path) -> Path:
+    """The same commit elsewhere, with nothing of what has been made since."""
+    run([*GIT, "clone", "-q", str(project), str(target)], project)
     return target
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipeline.projects import GIT, run
+from tests.pipeline.projects import run, second_clone
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -73,8 +73,7 @@ def after_rl_16k() -> set[str]:
 def test_push_and_pull_bring_every_output_to_another_clone(smoke: Path, tmp_path: Path) -> None:
     run(["dvc", "remote", "add", "--local", "--default", "--force", "store", str(tmp_path / "store")], smoke)
     run(["dvc", "push"], smoke)
-    other = tmp_path / "other"
-    run([*GIT, "clone", "-q", str(smoke), str(other)], tmp_path)
+    other = second_clone(smoke, tmp_path / "other")
     for name in ("dvc.lock", "params.yaml"):  # what the owner would have committed
         shutil.copy(smoke / name, other / name)
     shutil.copytree(smoke / "metrics", other / "metrics")

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from flows.leash import leashed
-from tests.pipeline.projects import BIN, lock, run, server_of, smoke_clone
+from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -40,7 +40,8 @@ def test_one_flipped_byte_of_an_output_would_be_seen() -> None:
 
 
 def test_stage_by_stage_equals_dvc_repro(smoke: Path, tmp_path: Path) -> None:
-    project = smoke_clone(tmp_path, server_of(smoke))
+    project = second_clone(smoke, tmp_path / "project")
+    run(["reforge", "compose", "experiment=smoke", server_of(smoke)], project)
     order = run([sys.executable, "-c", "from reforge.lineage.graph import graph; print(*graph())"], project)
     for name in order.stdout.split():
         run(["reforge", "stage", name], project)
@@ -49,7 +50,7 @@ def test_stage_by_stage_equals_dvc_repro(smoke: Path, tmp_path: Path) -> None:
 
 
 def test_prefect_deployment_equals_dvc_repro(smoke: Path, tmp_path: Path) -> None:
-    project = smoke_clone(tmp_path / "project")
+    project = second_clone(smoke, tmp_path / "project")
     with prefect_server(tmp_path / "home") as environment:
         prefect = [str(BIN / "prefect"), "--no-prompt"]
         run([*prefect, "work-pool", "create", "cpu", "--type", "process"], project, **environment)
