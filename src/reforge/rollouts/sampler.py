@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +77,7 @@ class Sampler:
     def load_weights(self, folder: str, policy_version: int) -> None:
         """Swap every server's weights for those in `folder`. Only a parity check afterwards makes the swap done."""
         for url in self.urls:
-            body = {"method": "update_weights_from", "args": [folder]}
+            body = {"method": "update_weights_from", "args": [os.path.abspath(folder)]}  # it may run elsewhere
             self._checked(url, self._client.post(f"{url}/collective_rpc", json=body))
         self.policy_version = policy_version
 
