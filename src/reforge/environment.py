@@ -10,10 +10,12 @@ from reforge.errors import UserError
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # one for each file written; the bars of the stages are the ones to read
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",  # no code in checkpoints, whoever loads them (DeepSpeed asks for pickles)
     "VLLM_NO_USAGE_STATS": "1",
     "WANDB_MODE": "offline",
 }
