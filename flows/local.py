@@ -13,7 +13,6 @@ import fcntl
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from flows.leash import end, leashed
 from reforge.compose import compose
 from reforge.environment import project_root, quiet
 from reforge.errors import InfrastructureError, UserError
+from reforge.process import free_port
 
 START_SECONDS = 180.0
 MARK = "REFORGE_LOCAL"  # in the environment of every process of a local run: the folder that it works in
@@ -144,12 +144,6 @@ def call(command: list[str], log: IO[bytes]) -> None:
     log.write(done.stdout)
     if done.returncode:
         raise InfrastructureError(f"`prefect {command[3]}` failed: {done.stdout.decode(errors='replace')[-800:]}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx
 
 from reforge.config import Sampler as SamplerConfig
 from reforge.errors import InfrastructureError
+from reforge.process import free_port
 from reforge.rollouts.sampler import Sampler
 
 _POLL_SECONDS = 0.25
@@ -47,7 +47,7 @@ def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[str]:
     Raises InfrastructureError with the cause found in `log` when it does not come up.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     with log.open("w") as stream:
         process = subprocess.Popen(
             _command(folder, port, config), stdout=stream, stderr=subprocess.STDOUT, env=_environment(config)
@@ -140,9 +140,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

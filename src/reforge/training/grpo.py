@@ -65,7 +65,9 @@ def train(run: Run, start: int = 0) -> None:
         metrics |= update(run, groups, advantages)
         clock.lap("train")
 
-        canaries = [(*rollout.prompt_ids, *rollout.token_ids) for rollout in _first_of_each(groups)[:_CANARIES]]
+        canaries = [
+            (*rollout.prompt_ids, *rollout.token_ids) for rollout in (group.rollouts[0] for group in groups[:_CANARIES])
+        ]
         metrics["parity/max_abs"] = hand_over(
             run.learner, run.sampler, run.weights_folder, run.sampler.policy_version + 1, canaries, run.parity_tolerance
         )
@@ -181,11 +183,10 @@ def check_truncation(truncated: float, limit: float, step: int) -> None:
         )
 
 
-@dataclass
 class Clock:
     """Seconds of each phase of a step."""
 
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
@@ -210,10 +211,6 @@ def _rows(step: int, groups: Sequence[Group], advantages: Sequence[Sequence[floa
         for group, values in zip(groups, advantages, strict=True)
         for rollout, reward, advantage in zip(group.rollouts, group.rewards, values, strict=True)
     ]
-
-
-def _first_of_each(groups: Sequence[Group]) -> list[Rollout]:
-    return [group.rollouts[0] for group in groups]
 
 
 def _accumulate(totals: dict[str, float], more: dict[str, float]) -> None:
