@@ -1,13 +1,15 @@
-"""reforge compose | stage | table | why | doctor. Heavy imports wait until a command needs them."""
+"""reforge compose | stage | table | why | judge | ui | doctor. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import os
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -98,6 +100,71 @@ def doctor() -> None:
     print("\n".join(lines))
     if problems:
         raise UserError(" ".join(problems))
+
+
+class _JudgeCommands(typer.core.TyperGroup):
+    """`reforge judge FILE` judges; only the other commands have names."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["program", *args])
+
+
+judging = typer.Typer(cls=_JudgeCommands, no_args_is_help=True, help="Judge a program, or serve a judge over HTTP.")
+app.add_typer(judging, name="judge")
+
+
+@judging.command("program")
+def judge_program(
+    program: Annotated[Path, typer.Argument(help="A Python file.", exists=True, dir_okay=False)],
+    tests: Annotated[Path, typer.Option(help="JSON: tests, entry_point, setup, files, checker (docs/sandbox.md).")],
+    checker: Annotated[
+        list[str] | None, typer.Option(help="Instead of the file's; several are shown together.")
+    ] = None,
+    package: Annotated[list[str] | None, typer.Option(help="What the program may import beside the library.")] = None,
+    minimum: Annotated[str, typer.Option(help="limits, syscalls, files or full: refuse to run below it.")] = "syscalls",
+    cpu_seconds: float = 6.0,
+    wall_seconds: float = 20.0,
+    memory_mb: int = 512,
+    output_kb: int = 64,
+) -> None:
+    """Print a verdict as JSON. Exit code 0 accepted, 1 not, 75 not judged."""
+    from reforge.sandbox.judge import Isolation, Judge, Limits
+    from reforge.sandbox.spec import read_spec
+
+    limits = Limits(cpu_seconds, wall_seconds, memory_mb, output_kb, 15 * cpu_seconds)
+    spec, source = read_spec(tests), program.read_text(errors="replace")
+    if minimum.upper() not in Isolation.__members__:
+        raise UserError(f"--minimum {minimum}: it is one of {', '.join(level.label for level in Isolation)}.")
+    with Judge(limits, 1, minimum=Isolation[minimum.upper()], packages=package or []) as judge:
+        verdicts = [judge.judge(source, problem) for problem in spec.problems(program.name, checker)]
+    for verdict in verdicts:
+        print(json.dumps(dataclasses.asdict(verdict)))
+    if not all(verdict.conclusive for verdict in verdicts):
+        sys.exit(InfrastructureError.exit_code)
+    sys.exit(any(verdict.status != "AC" for verdict in verdicts))
+
+
+@judging.command("serve")
+def judge_serve(
+    host: Annotated[
+        str, typer.Option(help="Beyond this machine only with a token in REFORGE_JUDGE_TOKEN.")
+    ] = "127.0.0.1",
+    port: int = 8400,
+    queue: Annotated[int, typer.Option(help="Jobs at a time; those beyond are asked to come again.")] = 256,
+) -> None:
+    """Judge for other machines, by the limits of params.yaml."""
+    import uvicorn
+
+    from reforge.config import load_config
+    from reforge.sandbox.service import app_of
+    from reforge.stages.grading import limits_of, local_judge, token
+
+    if host not in ("127.0.0.1", "::1", "localhost") and not token():
+        raise UserError(f"--host {host} lets others in: set REFORGE_JUDGE_TOKEN, here and where sandbox.urls is used.")
+    config = load_config(project_root() / "params.yaml").sandbox
+    with local_judge(config) as judge:
+        print(f"judging at http://{host}:{port}, {config.workers} at a time, isolation {judge.isolation.label}")
+        uvicorn.run(app_of(judge, limits_of(config), queue, token()), host=host, port=port, log_level="warning")
 
 
 def main() -> None:

@@ -34,6 +34,10 @@ class Sandbox(Section):
     wall_seconds: float = Field(gt=0)
     memory_mb: int = Field(ge=64)
     output_kb: int = Field(ge=1)
+    budget_seconds: float = Field(gt=0)
+    minimum_isolation: Literal["limits", "syscalls", "files", "full"]
+    packages: list[str]
+    urls: list[str]
     workers: int = Field(ge=1)
 
 
@@ -116,6 +120,7 @@ class Rl(Section):
     overlong_filter: bool
     max_prompt_tokens: int = Field(ge=1)
     max_truncated: float = Field(gt=0, le=1)
+    reward_tests: int = Field(ge=1)
     checkpoint_every: int = Field(ge=1)
     rungs: dict[str, Rung]
 

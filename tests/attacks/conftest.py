@@ -2,10 +2,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from reforge.sandbox.judge import Judge, Limits
+from reforge.sandbox.judge import Judge
+from tests.attacks.levels import OFFERED, judge_at
 
 
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(Limits(cpu_seconds=1.0, wall_seconds=2.5, memory_mb=256, output_kb=64), workers=2) as judge:
+@pytest.fixture(scope="session", params=OFFERED)
+def level(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def judge(level: str) -> Iterator[Judge]:
+    with judge_at(level) as judge:
         yield judge

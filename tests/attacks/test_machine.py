@@ -1,14 +1,20 @@
-"""Attempts on the machine: its time, memory, disk, processes and secrets. Every payload is bounded."""
+"""Attempts on the machine, at every level of isolation that it offers. Every payload is bounded."""
 
 import os
+import socket
+import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reforge.sandbox.judge import Judge
 from reforge.types import Problem, Status, TestCase, Verdict
+from tests.attacks.breaches import BREACHES, Breach
+from tests.attacks.levels import OFFERED, judge_at
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def printed(judge: Judge, program: str, expected: str) -> Verdict:
@@ -19,49 +25,154 @@ def called(judge: Judge, body: str) -> Verdict:
     return judge.judge(f"def f(x):\n    {body}", Problem("f", "", "", (TestCase("call", "[1]", "1"),), entry_point="f"))
 
 
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What there is to attack. The folder lies where everybody may pass: closed only if the sandbox closes it."""
+    folder = tmp_path_factory.mktemp("target")
+    for path in folder.parents[:2]:
+        path.chmod(0o755)
+    folder.chmod(0o777)
+    secret = folder / "secret"
+    secret.write_text("hunter2")
+    secret.chmod(0o666)
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env={"TOKEN": "hunter2"})
+    with (
+        sleeper,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as local,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        port = server.getsockname()[1]
+        local.bind(str(folder / "socket"))
+        (folder / "socket").chmod(0o777)
+        local.listen()
+        abstract.bind(f"\0{port}")
+        abstract.listen()
+        yield {
+            "SECRET": str(secret),
+            "FOLDER": str(folder),
+            "PORT": str(port),
+            "SOCKET": str(folder / "socket"),
+            "PARENT": str(os.getpid()),
+            "SLEEPER": str(sleeper.pid),
+            "REPOSITORY": str(REPOSITORY),
+        }
+        sleeper.kill()
+
+
+def attempt(judge: Judge, breach: Breach, targets: dict[str, str]) -> str:
+    """Either "breached" or "held", or how the program ended that could say neither."""
+    Path(targets["FOLDER"], "victim").write_text("x")
+    body = breach.body
+    for name, value in targets.items():
+        body = body.replace(name, value)
+    program = "import os, random, socket, threading, time\ntry:\n"
+    program += "".join(f"    {line}\n" for line in body.split("\n"))
+    program += (
+        "    said = 'breached'\nexcept BaseException:\n    said = 'held'\nos.write(1, said.encode())\nos._exit(0)\n"
+    )
+    verdict = printed(judge, program, "held")
+    if verdict.status is Status.ACCEPTED:
+        return "held"
+    return "breached" if verdict.status is Status.WRONG_ANSWER else f"{verdict.status}: {verdict.reason}"
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_breaches(
+    judge: Judge, level: str, name: str, targets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    said = attempt(judge, BREACHES[name], targets)
+    if level not in BREACHES[name].open_at:
+        assert said == "held"
+    elif os.geteuid() == 0:  # the list of known gaps was made as root; elsewhere more is held
+        assert said == "breached", "a gap has closed: take it off the list, here and in docs/sandbox.md"
+
+
+def test_the_attempts_are_real(targets: dict[str, str]) -> None:
+    """A hole is planted: with all layers switched off, the same attempts must be seen to succeed."""
+    with judge_at("limits") as open_judge:
+        succeeded = [name for name, breach in BREACHES.items() if attempt(open_judge, breach, targets) == "breached"]
+    for name in ("read a file", "write to a folder", "connect to a server", "fork", "subprocess", "io_uring"):
+        assert name in succeeded
+    assert len(succeeded) >= 30
+
+
+def test_the_gaps_are_documented() -> None:
+    text = (REPOSITORY / "docs" / "sandbox.md").read_text()
+    table = text.partition("| attempt | succeeds at |\n|---|---|\n")[2].partition("\n\n")[0]
+    documented = dict(row.strip("| ").split(" | ") for row in table.splitlines())
+    gaps = {name: breach.open_at for name, breach in BREACHES.items() if breach.open_at}
+    assert documented == {name: ", ".join(level for level in OFFERED if level in at) for name, at in gaps.items()}
+
+
 EXHAUSTING = {
-    "a loop": ("while True: pass", Status.TIME_LIMIT),
+    "a loop": ("while True: pass", {Status.TIME_LIMIT}),
     "a loop that swallows everything": (
         "import signal\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n    except Exception: pass\n"
         "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
-        Status.TIME_LIMIT,
+        {Status.TIME_LIMIT},
     ),
-    "a sleep": ("import time\ntime.sleep(100)", Status.TIME_LIMIT),
+    "a sleep": ("import time\ntime.sleep(100)", {Status.TIME_LIMIT}),
+    "a thread that never ends": (
+        "import threading\nthreading.Thread(target=threading.Event().wait).start()", {Status.TIME_LIMIT}
+    ),
+    "an exit handler that never ends": (
+        "import atexit, time\natexit.register(time.sleep, 100)", {Status.TIME_LIMIT}
+    ),
     "reading its own channels": (
-        "import os\nfor d in range(3, 64):\n    try: os.read(d, 1)\n    except OSError: pass",
-        Status.TIME_LIMIT,
+        "import os\nfor d in range(3, 64):\n    try: os.read(d, 1)\n    except OSError: pass", {Status.TIME_LIMIT}
     ),
-    "4 GB": ("x = bytearray(4 << 30)", Status.MEMORY_LIMIT),
-    "a growing list": ("x = [0]\nwhile True: x = x + x", Status.MEMORY_LIMIT),
+    "closing its own channels": ("import os\nos.closerange(0, 64)\nwhile True: pass", {Status.TIME_LIMIT}),
+    "4 GB": ("x = bytearray(4 << 30)", {Status.MEMORY_LIMIT}),
+    "4 GB mapped": ("import mmap\nmmap.mmap(-1, 4 << 30)", {Status.RUNTIME_ERROR}),
+    "memory in files of memory": (
+        "import os\nfor _ in range(50): assert os.write(os.memfd_create('x'), bytes(1 << 20)) > 1 << 19",
+        {Status.RUNTIME_ERROR},
+    ),
+    "a growing list": ("x = [0]\nwhile True: x = x + x", {Status.MEMORY_LIMIT}),
+    "a dictionary of colliding keys": (
+        "class K:\n    def __hash__(self): return 1\nd = {}\nwhile True: d[K()] = 1", {Status.TIME_LIMIT}
+    ),
     "more limits": (
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nx = bytearray(4 << 30)",
-        Status.RUNTIME_ERROR,
+        {Status.RUNTIME_ERROR},
     ),
-    "recursion": ("def g(): g()\ng()", Status.RUNTIME_ERROR),
-    "a segmentation fault": (
-        "import ctypes\nctypes.string_at(0)",
-        Status.RUNTIME_ERROR,
+    "recursion": ("def g(): g()\ng()", {Status.RUNTIME_ERROR}),
+    "recursion without a limit": (
+        "import sys\nsys.setrecursionlimit(10**9)\ndef g(): g()\ng()", {Status.MEMORY_LIMIT, Status.TIME_LIMIT}
     ),
-    "its own death": ("import os\nos.kill(os.getpid(), 9)", Status.RUNTIME_ERROR),
-    "an abort": ("import os\nos.abort()", Status.RUNTIME_ERROR),
-    "much output": ("while True: print('x' * 1000)", Status.OUTPUT_LIMIT),
+    "recursion in C": (
+        "import sys\nsys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**5): x = [x]\nrepr(x)",
+        {Status.RUNTIME_ERROR, Status.TIME_LIMIT},
+    ),
+    "a segmentation fault": ("import ctypes\nctypes.string_at(0)", {Status.RUNTIME_ERROR}),
+    "its own death": ("import os\nos.kill(os.getpid(), 9)", {Status.RUNTIME_ERROR, Status.WRONG_ANSWER}),
+    "an abort": ("import os\nos.abort()", {Status.RUNTIME_ERROR}),
+    "a stop": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", {Status.TIME_LIMIT, Status.WRONG_ANSWER}),
+    "much output": ("while True: print('x' * 1000)", {Status.OUTPUT_LIMIT}),
     "much output, errors swallowed": (
         "import os\nfor _ in range(1000):\n    try: os.write(1, b'x' * 1000)\n    except OSError: pass",
-        Status.OUTPUT_LIMIT,
+        {Status.OUTPUT_LIMIT},
     ),
-    "much noise": ("import sys\nfor _ in range(10**4): sys.stderr.write('x' * 1000)", Status.WRONG_ANSWER),
-    "a huge integer": ("print(10 ** 10000)", Status.RUNTIME_ERROR),
-    "a huge file": ("open('big', 'w').write('x' * (1 << 20))", Status.RUNTIME_ERROR),
-    "many files": ("files = [open(str(i), 'w') for i in range(200)]", Status.RUNTIME_ERROR),
-    "deep source": ("x = " + "(" * 5000 + ")" * 5000, Status.COMPILE_ERROR),
+    "much noise": ("import sys\nfor _ in range(10**4): sys.stderr.write('x' * 1000)", {Status.WRONG_ANSWER}),
+    "a huge integer": ("print(10 ** 10000)", {Status.RUNTIME_ERROR}),
+    "a power tower": ("print(9 ** 9 ** 9 % 10)", {Status.TIME_LIMIT, Status.MEMORY_LIMIT}),
+    "a regular expression": ("import re\nre.match('(a+)+$', 'a' * 60 + 'b')", {Status.TIME_LIMIT}),
+    "a compile bomb": ("(1,) * (1 << 30)", {Status.MEMORY_LIMIT, Status.WRONG_ANSWER}),
+    "a compile bomb of constants": ("x = 'a' * (1 << 40)", {Status.MEMORY_LIMIT}),
+    "deep source": ("x = " + "(" * 5000 + ")" * 5000, {Status.COMPILE_ERROR}),
+    "deep attributes": ("x = a" + ".a" * 100_000, {Status.COMPILE_ERROR, Status.RUNTIME_ERROR}),
+    "an endless import": ("import sys\nclass F:\n    def find_spec(s, *a):\n        while True: pass\n"
+                          "sys.meta_path.insert(0, F())\nimport nothing", {Status.TIME_LIMIT}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EXHAUSTING)
 def test_exhausting(judge: Judge, name: str) -> None:
-    program, status = EXHAUSTING[name]
+    program, statuses = EXHAUSTING[name]
     verdict = printed(judge, program, "unreachable")
-    assert verdict.status is status, verdict.reason
+    assert verdict.status in statuses, verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -91,31 +202,86 @@ def test_large_arguments_that_are_never_read_do_not_hang(judge: Judge) -> None:
     assert judge.judge(program, problem).status is Status.TIME_LIMIT
 
 
-REFUSED = {
-    "fork": "os.fork()",
-    "a bounded fork bomb": "[os.fork() for _ in range(8)]",
-    "posix_spawn": "os.posix_spawn('/bin/true', ['true'], {})",
-    "subprocess": "__import__('subprocess').run(['true'])",
-    "multiprocessing": "__import__('multiprocessing').Process(target=print).start()",
-    "signal to the parent": "os.kill(os.getppid(), 0)",
-    "signal to everybody": "os.kill(-1, 0)",
-    "signal to the parent's group": "os.killpg(os.getpgid(os.getppid()), 0)",
-    "limits of the parent": "__import__('resource').prlimit(os.getppid(), 7)",
-    "processors of the parent": "os.sched_setaffinity(os.getppid(), [0])",
-    "a socket": "__import__('socket').socket()",
-    "a unix socket": "__import__('socket').socket(1)",
-    "more limits": "__import__('resource').setrlimit(0, (99, 99))",
+# What one program does, and how the next would notice. Each pair is judged by the same server, one after the other.
+TRACES = {
+    "a file": (
+        "open('left', 'w').write('x')",
+        "import os; print(os.path.exists('left'))",
+    ),
+    "a file elsewhere in memory": (
+        "open('/tmp/left', 'w').write('x')",
+        "import os; print(os.path.exists('/tmp/left'))",
+    ),
+    "a folder nobody may enter": (
+        "import os\nos.makedirs('a/b')\nopen('a/b/left', 'w').close()\nos.chmod('a', 0)",
+        "import os; print(bool(os.listdir()))",
+    ),
+    "deep folders": (
+        "import os\nfor _ in range(900):\n    os.mkdir('d'); os.chdir('d')",
+        "import os; print(bool(os.listdir()))",
+    ),
+    "a folder closed to all": (
+        "import os\nos.chmod('.', 0)",
+        "open('mine', 'w').write('x'); print(open('mine').read() != 'x')",
+    ),
+    "a full disk": (
+        "for i in range(999):\n    open(f'f{i}', 'wb').write(bytes(60_000))",
+        "print(open('mine', 'w').write('x' * 60_000) != 60_000)",
+    ),
+    "a module": (
+        "import sys, math\nmath.pi = 3\nsys.modules['left'] = sys",
+        "import sys, math; print(math.pi == 3 or 'left' in sys.modules)",
+    ),
+    "a builtin": (
+        "import builtins\nbuiltins.left = 1",
+        "import builtins; print(hasattr(builtins, 'left'))",
+    ),
+    "an environment variable": (
+        "import os\nos.environ['LEFT'] = 'x'",
+        "import os; print('LEFT' in os.environ)",
+    ),
+    "a random state": (
+        "import random\nrandom.seed(1)",
+        "import random; print(random.random() != 0.8444218515250481)",
+    ),
+    "a descriptor": (
+        "import os\nos.dup2(os.memfd_create('left'), 20)",
+        "import os\ntry: os.fstat(20); print(True)\nexcept OSError: print(False)",
+    ),
+    "a limit": (
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))",
+        "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 9)",
+    ),
+    "a signal handler": (
+        "import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)",
+        "import signal; print(signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN)",
+    ),
+    "a mask for new files": (
+        "import os\nos.umask(0o777)",
+        "import os; print(os.umask(0) == 0o777)",
+    ),
 }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="system call filters are Linux's")
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused(judge: Judge, name: str) -> None:
+@pytest.mark.parametrize("name", TRACES)
+def test_no_program_meets_what_another_left(judge: Judge, level: str, name: str) -> None:
+    if name == "a file elsewhere in memory" and level in ("syscalls", "limits"):
+        pytest.skip("a known gap: all that this user may write to is open at these levels")
+    left, found = TRACES[name]
+    printed(judge, f"# {name}\n{left}", "")
+    assert printed(judge, f"# {name}\n{found}", "False").status is Status.ACCEPTED
+
+
+def test_nothing_runs_after_the_verdict(judge: Judge) -> None:
+    """A thread left behind by a function that has answered would go on writing; so the next program would find it."""
     program = (
-        f"import os\ntry:\n    {REFUSED[name]}\n    print('done')\nexcept (OSError, ValueError):\n    print('refused')"
+        "import os, threading, time\ndef run():\n    while True:\n        open('beat', 'a').write('x')\n"
+        "        time.sleep(0.001)\nthreading.Thread(target=run).start()\ntime.sleep(0.05)\ndef f(x): return x"
     )
-    verdict = printed(judge, program, "refused")
-    assert verdict.status is Status.ACCEPTED, verdict.reason
+    problem = Problem("thread", "", "", (TestCase("call", "[1]", "1"),), entry_point="f")
+    assert judge.judge(program, problem).status is Status.ACCEPTED
+    later = "import os, time\nbefore = os.listdir()\ntime.sleep(0.1)\nprint(before, os.listdir())"
+    assert printed(judge, later, "[] []").status is Status.ACCEPTED
 
 
 def test_threads_work(judge: Judge) -> None:
@@ -124,73 +290,32 @@ def test_threads_work(judge: Judge) -> None:
     assert printed(judge, program, "1 1 1 1").status is Status.ACCEPTED
 
 
-def test_the_environment_holds_no_secrets(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_stack_works(judge: Judge) -> None:
+    program = (
+        "import sys, threading\nthreading.stack_size(64 << 20)\nsys.setrecursionlimit(10**6)\n"
+        "def add(n): return 0 if n == 0 else 1 + add(n - 1)\n"
+        "threading.Thread(target=lambda: print(add(50_000))).start()"
+    )
+    assert printed(judge, program, "50000").status is Status.ACCEPTED
+
+
+def test_the_environment_is_the_same_everywhere(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
-    program = "import os\nprint(*sorted(os.environ), 'hunter2' in open('/proc/self/environ').read())"
-    assert printed(judge, program, "LANG PATH PYTHONHASHSEED False").status is Status.ACCEPTED
+    program = "import os\nprint(*sorted(os.environ), sep=',')"
+    expected = "LANG,OPENBLAS_NUM_THREADS,PATH,PYTHONHASHSEED,TMPDIR,TZ"
+    assert printed(judge, program, expected).status is Status.ACCEPTED
 
 
 def test_only_the_interpreters_own_library_is_importable(judge: Judge) -> None:
     program = (
-        "import sys\nfor name in ('reforge.types', 'reforge.config', 'pydantic', 'pip', 'sitecustomize'):\n"
+        "import sys\nfor name in ('reforge.types', 'reforge.config', 'pydantic', 'pip', 'sitecustomize', 'numpy'):\n"
         "    try: __import__(name); print(name)\n    except ImportError: pass\nprint(sys.flags.no_site, 'end')"
     )
     assert printed(judge, program, "1 end").status is Status.ACCEPTED
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="without privileges to give up, a parent of the same user stays readable")
-@pytest.mark.parametrize("entry", ["environ", "mem", "maps", "fd/0", "root/etc/hostname", "cwd/pyproject.toml"])
-def test_the_parent_cannot_be_looked_into(judge: Judge, entry: str) -> None:
-    program = f"import os\ntry:\n    open('/proc/%d/{entry}' % os.getppid(), 'rb')\n    print('open')\n"
-    verdict = printed(judge, program + "except PermissionError:\n    print('refused')", "refused")
-    assert verdict.status is Status.ACCEPTED, verdict.reason
-
-
-def test_the_evaluator_cannot_be_looked_into(judge: Judge) -> None:
-    """It holds the tests. Its memory is refused to the program; so is that of any process of this package."""
-    program = """
-import os
-def f(x):
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if b"tests" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0"):
-                found.append(pid)
-        except OSError:
-            pass
-    if not found:
-        return "no evaluator"
-    for pid in found:
-        for entry in ("mem", "maps", "environ"):
-            try:
-                open(f"/proc/{pid}/{entry}", "rb").read(1)
-                return "open"
-            except PermissionError:
-                pass
-    return "refused"
-"""
-    problem = Problem("peek", "", "", (TestCase("assert", "assert f(1) == 'refused', f(1)"),), entry_point="f")
-    verdict = judge.judge(program, problem)
-    assert verdict.status is Status.ACCEPTED, verdict.reason
-
-
-def test_each_program_has_an_empty_folder_of_its_own(judge: Judge) -> None:
-    program = "import os\nprint(len(os.listdir()), oct(os.stat('.').st_mode & 0o777))\nopen('left', 'w').write('x')"
-    for comment in ("# first", "# second"):
-        assert printed(judge, f"{program}{comment}", "0 0o700").status is Status.ACCEPTED
-
-
-def test_nothing_runs_after_the_verdict(judge: Judge, tmp_path: Path) -> None:
-    """A thread left behind by a function that has answered would go on writing."""
-    beat = tmp_path / "beat"
+def test_a_program_starts_in_an_empty_folder_it_may_write_to(judge: Judge) -> None:
     program = (
-        "import threading, time\ndef run():\n    while True:\n"
-        f"        open({str(beat)!r}, 'a').write('x')\n        time.sleep(0.01)\n"
-        "threading.Thread(target=run).start()\ntime.sleep(0.1)\ndef f(x): return x"
+        "import os, tempfile\nopen('x', 'w').write('x')\nprint(os.listdir(), tempfile.gettempdir() == os.getcwd())"
     )
-    problem = Problem("thread", "", "", (TestCase("call", "[1]", "1"),), entry_point="f")
-    assert judge.judge(program, problem).status is Status.ACCEPTED
-    size = beat.stat().st_size
-    assert size > 0
-    time.sleep(0.1)
-    assert beat.stat().st_size == size
+    assert printed(judge, program, "['x'] True").status is Status.ACCEPTED

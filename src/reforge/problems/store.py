@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reforge.errors import UserError
 from reforge.problems.funnel import Quarantined
-from reforge.types import Problem, TestCase
+from reforge.types import Checker, Problem, TestCase
 
+_FILE = pa.struct([("name", pa.string()), ("text", pa.string())])
+_CHECKER = pa.struct([("rule", pa.string()), ("tolerance", pa.float64()), ("source", pa.string())])
 _TEST = pa.struct([("kind", pa.string()), ("input", pa.string()), ("expected", pa.string())])
 PROBLEMS = pa.schema(
     [
@@ -25,20 +28,32 @@ PROBLEMS = pa.schema(
         ("thinking", pa.string()),
         ("difficulty", pa.int32()),
         ("family", pa.string()),
+        ("files", pa.list_(_FILE)),
+        ("checker", _CHECKER),
     ]
 )
 QUARANTINED = pa.schema([("id", pa.string()), ("reason", pa.string()), ("line", pa.int64())])
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    _write(path, pa.Table.from_pylist([asdict(problem) for problem in problems], schema=PROBLEMS))
+    _write(path, pa.Table.from_pylist([_row(problem) for problem in problems], schema=PROBLEMS))
 
 
 def read_problems(path: Path) -> list[Problem]:
-    return [
-        Problem(**{**row, "tests": tuple(TestCase(**test) for test in row["tests"])})
-        for row in _read(path, PROBLEMS).to_pylist()
-    ]
+    return [_problem(row) for row in _read(path, PROBLEMS).to_pylist()]
+
+
+def _row(problem: Problem) -> dict[str, Any]:
+    return {**asdict(problem), "files": [{"name": name, "text": text} for name, text in problem.files]}
+
+
+def _problem(row: dict[str, Any]) -> Problem:
+    records = {
+        "tests": tuple(TestCase(**test) for test in row["tests"]),
+        "files": tuple((file["name"], file["text"]) for file in row["files"]),
+        "checker": Checker(**row["checker"]),
+    }
+    return Problem(**{**row, **records})
 
 
 def write_quarantined(path: Path, quarantined: Sequence[Quarantined]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reforge.sandbox.judge import Judge
+from reforge.sandbox.judge import Judging
 from reforge.types import Problem, Reward, Rollout, Status, Verdict
 
 _FENCE = "```"
@@ -26,11 +26,11 @@ def extract_program(text: str) -> str | None:
     return program
 
 
-def score(rollout: Rollout, problem: Problem, judge: Judge) -> Reward:
+def score(rollout: Rollout, problem: Problem, judge: Judging) -> Reward:
     """DeepCoder's sparse reward: 1 if every test passes in time, else 0; no credit for parts."""
     program = extract_program(rollout.text)
     verdict = Verdict(Status.NO_PROGRAM, "no complete code block") if program is None else judge.judge(program, problem)
-    if verdict.status is Status.INFRASTRUCTURE:
+    if not verdict.conclusive:
         return Reward(None, {}, verdict)
     accuracy = float(verdict.status is Status.ACCEPTED)
     return Reward(accuracy, {"accuracy": accuracy}, verdict)

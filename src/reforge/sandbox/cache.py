@@ -6,19 +6,23 @@ import dataclasses
 import functools
 import hashlib
 import json
-import sys
 from contextlib import suppress
 from pathlib import Path
 
-from reforge.sandbox.process import Limits
+from reforge.sandbox.limits import Limits
 from reforge.types import Problem, Status, Verdict
 
 
-def verdict_key(program: str, problem: Problem, limits: Limits) -> str:
+def verdict_key(program: str, problem: Problem, limits: Limits, layers: tuple[str, ...], interpreter: str) -> str:
     """A digest of all that a verdict depends on."""
-    tests = [dataclasses.astuple(test) for test in problem.tests]
-    asked = [program, tests, problem.setup, problem.entry_point, dataclasses.astuple(limits)]
-    return hashlib.sha256(json.dumps([*asked, sys.version, _code_digest()]).encode()).hexdigest()
+    asked = [
+        program,
+        [dataclasses.astuple(test) for test in problem.tests],
+        [problem.setup, problem.entry_point, problem.files, dataclasses.astuple(problem.checker)],
+        dataclasses.astuple(limits),
+        [layers, interpreter, _code_digest()],
+    ]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 @functools.cache
@@ -42,13 +46,13 @@ class VerdictCache:
     def get(self, key: str) -> Verdict | None:
         return self._known.get(key)
 
-    def put(self, key: str, verdict: Verdict) -> None:
+    def put(self, verdict: Verdict) -> None:
         if verdict.status is Status.INFRASTRUCTURE:
             return
-        self._known[key] = verdict
+        self._known[verdict.key] = verdict
         if self._file is not None:
             with suppress(OSError):  # a full disk: the verdict is good all the same, and can be had again
-                self._file.write(json.dumps([key, *dataclasses.astuple(verdict)]) + "\n")
+                self._file.write(json.dumps(dataclasses.asdict(verdict)) + "\n")
                 self._file.flush()
 
     def close(self) -> None:
@@ -60,7 +64,7 @@ class VerdictCache:
         assert self._file is not None
         self._file.seek(0)
         for line in self._file:
-            with suppress(ValueError, TypeError):  # torn by a crash
-                key, status, reason, test_index, cpu_seconds = json.loads(line)
-                self._known[key] = Verdict(Status(status), reason, test_index, cpu_seconds)
+            with suppress(ValueError, TypeError, KeyError):  # torn by a crash
+                values = json.loads(line)
+                self._known[values["key"]] = Verdict(**{**values, "status": Status(values["status"])})
         self._file.write("\n")  # whatever was torn must not swallow the next line

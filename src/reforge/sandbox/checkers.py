@@ -1,24 +1,54 @@
-"""When an answer is right. Both checkers see only text or plain builtin values, outside the program's process."""
+"""When an answer is right. All see only text or plain builtin values, outside the program's process.
+
+Tokens are testlib's wcmp and rcmp in one: words exact, integers exact, a tolerance only for expected reals. The `lcb`
+rules are LiveCodeBench's (`testing_util.py`), false rejections included, for numbers that must be comparable.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-TOLERANCE = 1e-6  # absolute, or relative to the expected number
+from reforge.types import Checker
+
+VERSION = 1  # of every rule here; part of each verdict
 _MAX_DIGITS = 4000  # of a number; anything longer must be the same text
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
-def same_output(expected: str, printed: str) -> bool:
-    """Token by token over the whole output, as testlib does: integers exact, a tolerance only for expected reals."""
+def name_of(checker: Checker) -> str:
+    tolerance = f"({checker.tolerance:g})" if checker.rule in ("tokens", "lines", "yesno") else ""
+    return f"{checker.rule}{tolerance}/{VERSION}"
+
+
+def same_output(expected: str, printed: str, checker: Checker = Checker()) -> bool:  # noqa: B008 - frozen
+    """By any rule but `program`."""
+    match checker.rule:
+        case "lcb":
+            return _lcb_output(expected, printed)
+        case "lines":  # where blanks end a line, and empty lines the output, they do not count
+            wanted, given = expected.rstrip().split("\n"), printed.rstrip().split("\n")
+            pairs = zip(wanted, given, strict=False)
+            return len(wanted) == len(given) and all(_same_tokens(*pair, checker.tolerance) for pair in pairs)
+        case "yesno":
+            return _same_tokens(_fold(expected), _fold(printed), checker.tolerance)
+    return _same_tokens(expected, printed, checker.tolerance)
+
+
+def _fold(text: str) -> str:
+    return " ".join(token.lower() if token.lower() in ("yes", "no") else token for token in text.split())
+
+
+def _same_tokens(expected: str, printed: str, tolerance: float) -> bool:
     wanted, given = expected.split(), printed.split()
-    return len(wanted) == len(given) and all(map(_same_token, wanted, given))
+    pairs = zip(wanted, given, strict=False)
+    return len(wanted) == len(given) and all(_same_token(*pair, tolerance) for pair in pairs)
 
 
-def _same_token(wanted: str, given: str) -> bool:
+def _same_token(wanted: str, given: str, tolerance: float) -> bool:
     if wanted == given:
         return True
     if max(len(wanted), len(given)) > _MAX_DIGITS:
@@ -26,37 +56,62 @@ def _same_token(wanted: str, given: str) -> bool:
     if _INTEGER.fullmatch(wanted):
         return _INTEGER.fullmatch(given) is not None and int(wanted) == int(given)
     if _NUMBER.fullmatch(wanted) and _NUMBER.fullmatch(given):
-        return math.isfinite(float(given)) and math.isfinite(float(wanted)) and _close(float(wanted), float(given))
+        finite = math.isfinite(float(given)) and math.isfinite(float(wanted))
+        return finite and _close(float(wanted), float(given), tolerance)
     return False
 
 
-def _close(wanted: float, given: float) -> bool:
+def _close(wanted: float, given: float, tolerance: float) -> bool:
     """NaN equals NaN only, an infinity itself only."""
     if math.isfinite(wanted) and math.isfinite(given):
-        return abs(wanted - given) <= TOLERANCE * max(1.0, abs(wanted))
+        return abs(wanted - given) <= tolerance * max(1.0, abs(wanted))
     return wanted == given or (math.isnan(wanted) and math.isnan(given))
 
 
-def same_value(expected: Any, returned: Any) -> bool:
+def _lcb_output(expected: str, printed: str) -> bool:
+    wanted = [line.strip() for line in expected.strip().split("\n")]
+    given = [line.strip() for line in printed.strip().split("\n")]
+    if len(wanted) != len(given):
+        return False
+    return all(a == b or _lcb_decimals(a, b) for a, b in zip(wanted, given, strict=True))
+
+
+def _lcb_decimals(wanted: str, given: str) -> bool:
+    try:
+        return [Decimal(token) for token in wanted.split()] == [Decimal(token) for token in given.split()]
+    except InvalidOperation:
+        return False
+
+
+def same_value(expected: Any, returned: Any, checker: Checker = Checker()) -> bool:  # noqa: B008 - frozen
     """Equal with equal types: True is not 1, 1.0 is not 1. An expected float allows an int and a tolerance (not inside
-    sets and keys); an expected list allows a tuple, because plain JSON has no other way to write one.
+    sets and keys); an expected list allows a tuple, because plain JSON has no other way to write one. By `lcb`:
+    Python's equality, a tuple allowed at the top only.
     """
+    if checker.rule == "lcb":
+        return bool((list(returned) if type(returned) is tuple else returned) == expected)
+    return _same(expected, returned, checker.tolerance)
+
+
+def _same(expected: Any, returned: Any, tolerance: float) -> bool:
     kind = type(returned)
     if type(expected) is float and kind is int:
-        return abs(returned) < 1 << 1000 and _close(expected, float(returned))
+        return abs(returned) < 1 << 1000 and _close(expected, float(returned), tolerance)
     if type(expected) is list and kind is tuple:
         kind = list
     if type(expected) is not kind:
         return False
     if kind is float:
-        return _close(expected, returned)
+        return _close(expected, returned, tolerance)
     if kind is complex:
-        return _close(expected.real, returned.real) and _close(expected.imag, returned.imag)
+        parts = ((expected.real, returned.real), (expected.imag, returned.imag))
+        return all(_close(*pair, tolerance) for pair in parts)
     if kind in (list, tuple):
-        return len(expected) == len(returned) and all(map(same_value, expected, returned))
+        pairs = zip(expected, returned, strict=False)
+        return len(expected) == len(returned) and all(_same(*pair, tolerance) for pair in pairs)
     if kind is dict:
         wanted, given = _by_exact_key(expected), _by_exact_key(returned)
-        return wanted.keys() == given.keys() and all(same_value(wanted[key], given[key]) for key in wanted)
+        return wanted.keys() == given.keys() and all(_same(wanted[key], given[key], tolerance) for key in wanted)
     if kind in (set, frozenset):
         return set(map(_exact, expected)) == set(map(_exact, returned))
     return bool(expected == returned)

@@ -1,55 +1,50 @@
-"""The child's side of a sandbox process: confine itself, then run a program, or tests that call one.
+"""The child's side of a sandbox process, once it is fenced in: run a program, or tests that call one.
 
-Only the interpreter's own library is importable here, plus the few modules of this package that it has loaded already.
 Messages are lines of JSON on two pipes of its own; stdout is the program's. Whatever a program does in here, it can
 make the parent receive no more than a value.
 """
 
 from __future__ import annotations
 
+import atexit
 import builtins
+import json
 import os
+import random
 import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from reforge.sandbox import wire
-from reforge.sandbox.confine import confine
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # not imported here, for the reason given in wire.py
-    import types
-    from collections.abc import Callable
-    from typing import Any, NoReturn
-
+REQUESTS, ANSWERS = 3, 4  # descriptors
 _ARGUMENTS_BYTES = 1 << 26  # of one call by a test; the tests are ours
-
-
 _STEERING = (StopIteration, StopAsyncIteration)
 
 
 class Channel:
-    def __init__(self, requests: int, answers: int) -> None:
-        self._requests = open(requests, encoding="utf-8")  # noqa: SIM115 - for the life of the process
-        self._answers = answers
+    def __init__(self) -> None:
+        self._requests = open(REQUESTS, encoding="utf-8")  # noqa: SIM115 - for the life of the process
 
     def receive(self) -> dict[str, Any]:
         line = self._requests.readline()
         if not line:
             os._exit(0)  # the parent has finished with us
-        message: dict[str, Any] = wire.parse(line)
+        message: dict[str, Any] = json.loads(line)
         return message
 
     def send(self, kind: str, content: str) -> None:
         """`content` is JSON already."""
         data = f'{{"{kind}": {content}}}\n'.encode()
         while data:
-            data = data[os.write(self._answers, data) :]
+            data = data[os.write(ANSWERS, data) :]
 
 
-def main(role: str, *numbers: str) -> None:
-    requests, answers, cpu_seconds, memory_bytes, file_bytes, value_bytes, parent = map(int, numbers)
-    confine(cpu_seconds, memory_bytes, file_bytes, parent)
-    channel = Channel(requests, answers)
-    channel.send("ready", "true")
+def run(channel: Channel, role: str, value_bytes: int) -> None:
+    """`role`: "program" or "tests". `value_bytes` bounds what a program may return."""
+    _be_new()
     job = channel.receive()
     if role == "tests":
         run_tests(channel, job)
@@ -57,19 +52,22 @@ def main(role: str, *numbers: str) -> None:
         run_program(channel, job, value_bytes)
 
 
-def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None:
-    """With an entry point: define the program, then answer calls for ever. Without: it uses stdin and stdout."""
-    entry, source = job["entry"], job["program"]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "reforge"]:
-        del sys.modules[name]  # with the package goes the path to the rest of it
-    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # else made by `site`, which is not loaded
-    if "random" in source:
-        import random
+def _be_new() -> None:
+    """Look like an interpreter that has just started, and the same one each time: verdicts must not depend on more."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    errors = sys.stdin.errors
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
 
-        random.seed(0)  # a verdict must not depend on the day
-    module = type(sys)("program" if entry else "__main__")
+
+def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None:
+    """With an entry point: define the program, then answer for ever. Without: it uses stdin and stdout, and ends."""
+    entry, source = job["entry"], job["program"]
+    _write_files(job["files"])
+    module = types.ModuleType("program" if entry else "__main__")
     sys.modules[module.__name__] = module
-    sys.argv = ["program.py"]
     try:
         code = compile(source, "program.py", "exec", dont_inherit=True)
     except BaseException as error:
@@ -77,30 +75,66 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
     try:
         exec(code, module.__dict__)
         if not entry:
-            return  # the interpreter waits for the program's threads and flushes its output
-        function = _entry_point(module, entry)
+            _exit(0)
+        function = _entry_point(module.__dict__, entry)
     except BaseException as error:
         if isinstance(error, SystemExit) and not entry:
-            raise
+            _exit(error.code)
         _stop(channel, "raised", error)
     channel.send("loaded", "true")
     while True:
-        _answer(channel, function, channel.receive(), value_bytes)
+        _answer(channel, module, function, channel.receive(), value_bytes)
 
 
-def _entry_point(module: types.ModuleType, entry: str) -> Callable[..., object]:
-    if entry not in module.__dict__:
-        raise NameError(f"the program does not define {entry!r}")
-    function: Callable[..., object] = module.__dict__[entry]
-    return function
+def _write_files(files: dict[str, str]) -> None:
+    """Beside the program, where it can import and read them."""
+    for name, text in files.items():
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(text)
+    if files:
+        sys.path.insert(0, os.getcwd())
 
 
-def _answer(channel: Channel, function: Callable[..., object], request: dict[str, Any], value_bytes: int) -> None:
-    arguments, keywords = wire.build(request["call"])
+def _exit(code: object) -> NoReturn:
+    """As the interpreter ends: it waits for threads, runs what was registered, and flushes. But nothing is freed."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
     try:
-        text = wire.dumps(function(*arguments, **keywords), value_bytes)
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os._exit(120)
+    os._exit(0 if code is None else code & 0xFF if isinstance(code, int) else 1)
+
+
+def _entry_point(names: dict[str, Any], entry: str) -> Callable[..., object]:
+    """A function, or a method: `Class.method`, or one of a class `Solution`. Each call gets a new object."""
+    if entry in names:
+        function: Callable[..., object] = names[entry]
+        return function
+    owner, _, method = entry.rpartition(".")
+    kind: Any = names.get(owner or "Solution")
+    if not hasattr(kind, method):
+        raise NameError(f"the program does not define {entry!r}")
+    return lambda *arguments, **keywords: getattr(kind(), method)(*arguments, **keywords)
+
+
+def _answer(
+    channel: Channel, module: types.ModuleType, function: Callable[..., object], request: dict[str, Any], limit: int
+) -> None:
+    """A call of the entry point, or an expression of a test that only the program's own names can make sense of."""
+    try:
+        if "call" in request:
+            arguments, keywords = wire.build(request["call"])
+            value = function(*arguments, **keywords)
+        else:
+            setup, expression = request["evaluate"]
+            scope = dict(module.__dict__)
+            exec(compile(setup, "setup.py", "exec", dont_inherit=True), scope)
+            value = eval(compile(expression, "test.py", "eval", dont_inherit=True), scope)
+        text = wire.dumps(value, limit)
     except wire.NotPlainError as error:
-        channel.send("unplain", wire.write(str(error)))
+        channel.send("unplain", json.dumps(str(error)))
     except BaseException as error:
         channel.send("raised", _described(error))
     else:
@@ -115,16 +149,13 @@ def _stop(channel: Channel, kind: str, error: BaseException) -> NoReturn:
 def _described(error: BaseException) -> str:
     """[type, message] as JSON. The program may have written the exception's own methods."""
     try:
-        return wire.write([type(error).__name__, str(error)[:500]])
+        return json.dumps([type(error).__name__, str(error)[:500]])
     except BaseException:
         return '["Exception", ""]'
 
 
 def run_tests(channel: Channel, job: dict[str, Any]) -> None:
     """Run test sources, with a proxy in place of the program's entry point, up to the first that does not pass."""
-    import random
-
-    random.seed(0)  # tests that draw inputs draw the same ones for every program
     scope: dict[str, Any] = {"__name__": "tests"}
     proxy = Proxy(channel)
     try:

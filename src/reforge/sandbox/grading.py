@@ -9,16 +9,20 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from reforge.errors import UserError
 from reforge.sandbox import wire
-from reforge.sandbox.checkers import same_output, same_value
-from reforge.sandbox.process import FOREIGN, Child, Failed, Limits
+from reforge.sandbox.asserts import Call, Source, steps_of
+from reforge.sandbox.checkers import name_of, same_output, same_value
+from reforge.sandbox.limits import MARGIN, Failed, Limits
+from reforge.sandbox.process import FOREIGN, Child, Server
 from reforge.types import Problem, Status, TestCase, Verdict
 
 _REASON = 300  # characters kept of what a program says about itself
+_ARGUMENTS_BYTES = 1 << 26  # of a call by a test; the tests are ours
 
 
 def check_tests(problem: Problem) -> None:
@@ -31,16 +35,50 @@ def check_tests(problem: Problem) -> None:
         raise UserError(f"Problem {problem.id!r} has {kinds[0]} tests but no entry_point to call.")
     if kinds == ["call"]:
         _calls_of(problem)
+    for name, _ in problem.files:
+        if os.path.isabs(name) or ".." in name.split("/") or not name:
+            raise UserError(f"Problem {problem.id!r} has a file named {name!r}; it must lie in the program's folder.")
 
 
-def grade(program: str, problem: Problem, limits: Limits) -> Verdict:
+@dataclass(frozen=True)
+class Graded:
+    """`nearly_in_time`: a time limit was missed by so little that the neighbours may have caused it."""
+
+    verdict: Verdict
+    nearly_in_time: bool = False
+
+
+def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Graded:
     """Raises InfrastructureError or OSError where the machine, not the program, failed."""
-    run = _Run(program, problem, limits)
+    run = _Run(program, problem, limits, server)
+    kind = problem.tests[0].kind
+    status, reason, index = Status.ACCEPTED, "", -1
     try:
-        {"stdin": run.stdin_tests, "call": run.call_tests, "assert": run.assert_tests}[problem.tests[0].kind]()
+        {"stdin": run.stdin_tests, "call": run.call_tests, "assert": run.assert_tests}[kind]()
     except Failed as failed:
-        return Verdict(failed.status, _steady(failed.reason)[:_REASON], run.test_index, round(run.cpu_seconds, 3))
-    return Verdict(Status.ACCEPTED, cpu_seconds=round(run.cpu_seconds, 3))
+        status, reason, index = failed.status, _steady(failed.reason)[:_REASON], run.test_index
+    near = False
+    for used, limit, of in (
+        (run.cpu_seconds, limits.cpu_seconds, ""),
+        (run.cpu_total, limits.budget_seconds, " for all tests together"),
+    ):
+        if used > limit and status is not Status.BROKEN_TEST:
+            status, reason, index = Status.TIME_LIMIT, f"used more than {limit} s of CPU time{of}", run.test_index
+            near = used <= MARGIN * limit
+    checker = "python" if kind == "assert" else name_of(problem.checker)
+    verdict = Verdict(
+        status=status,
+        reason=reason,
+        test_index=index,
+        cpu_seconds=round(run.cpu_seconds, 5),
+        wall_seconds=round(run.wall_seconds, 5),
+        memory_kb=run.memory_kb,
+        isolation=server.isolation.label,
+        interpreter=server.interpreter,
+        checker=checker,
+        exposed=run.exposed,
+    )
+    return Graded(verdict, near)
 
 
 def _steady(reason: str) -> str:
@@ -51,24 +89,33 @@ def _steady(reason: str) -> str:
 class _Run:
     """One program against its tests: where it is and what it has used. The tests return, or raise Failed."""
 
-    def __init__(self, program: str, problem: Problem, limits: Limits) -> None:
+    def __init__(self, program: str, problem: Problem, limits: Limits, server: Server) -> None:
         self._program = program
         self._problem = problem
         self._limits = limits
+        self._server = server
         self.test_index = -1
-        self.cpu_seconds = 0.0
+        self.cpu_seconds = self.cpu_total = self.wall_seconds = 0.0
+        self.memory_kb = 0
+        self.exposed = False
 
     def stdin_tests(self) -> None:
-        for self.test_index, test in enumerate(self._problem.tests):  # noqa: B020 - the index outlives the loop
-            if not same_output(test.expected, self._print(test)):
+        problem = self._problem
+        for self.test_index, test in enumerate(problem.tests):
+            printed = self._print(test)
+            if problem.checker.rule == "program":
+                self._ask_checker(test.input, test.expected, printed)
+            elif not same_output(test.expected, printed, problem.checker):
                 raise Failed(Status.WRONG_ANSWER)
+            if self.cpu_total > MARGIN * self._limits.budget_seconds:
+                raise Failed(Status.TIME_LIMIT)
 
     def _print(self, test: TestCase) -> str:
         """What the program prints. stdin and stdout are files in memory: no pipe to fill up, a bound on their size."""
         limits = self._limits
         with _memory_file(test.input.encode()) as stdin, _memory_file() as stdout:
-            with self._measured(Child("program", limits, stdin, stdout)) as child:
-                child.start({"program": self._program, "entry": ""})
+            with self._measured(stdin, stdout) as child:
+                self._hand_over(child, "")
                 ended = _end_of(child)
             if ended.status is not Status.TIME_LIMIT and os.fstat(stdout).st_size > limits.output_bytes:
                 raise Failed(Status.OUTPUT_LIMIT, f"printed more than {limits.output_kb} kB")
@@ -77,38 +124,98 @@ class _Run:
             return os.pread(stdout, limits.output_bytes, 0).decode(errors="replace")
 
     def call_tests(self) -> None:
-        with self._measured(Child("program", self._limits)) as child:
+        problem = self._problem
+        with self._measured() as child:
             self._load(child)
-            for self.test_index, (arguments, expected) in enumerate(_calls_of(self._problem)):  # noqa: B020
+            for self.test_index, (arguments, expected) in enumerate(_calls_of(problem)):
                 child.send({"call": [arguments, {}]})
-                if not same_value(expected, _value_of(child.receive())):
+                returned = _value_of(child.receive())
+                if problem.checker.rule == "program":
+                    self._ask_checker(wire.build(arguments), expected, returned)
+                elif not same_value(expected, returned, problem.checker):
                     raise Failed(Status.WRONG_ANSWER)
-        child.check_cpu()
 
     def assert_tests(self) -> None:
-        """Two processes: the evaluator holds the tests, and each of its calls is carried to the program's and back."""
-        problem = self._problem
-        with self._measured(Child("program", self._limits)) as child, Child("tests", self._limits) as tests:
+        problem, steps = self._problem, steps_of(self._problem)
+        sources = [step.text for step in steps if isinstance(step, Source)]
+        with self._measured() as child, ExitStack() as stack:
             self._load(child)
-            sources = [test.input for test in problem.tests]
-            tests.start({"setup": problem.setup, "tests": sources, "entry": problem.entry_point})
-            for self.test_index in range(len(problem.tests)):
-                _serve(tests, child)
-        child.check_cpu()
+            tests = None
+            if sources:
+                tests = stack.enter_context(_quiet_child(self._server, "tests", self._limits))
+                tests.start({"setup": problem.setup, "tests": sources, "entry": problem.entry_point})
+            for self.test_index, step in enumerate(steps):
+                if isinstance(step, Source):
+                    assert tests is not None
+                    _serve(tests, child)
+                    continue
+                if isinstance(step, Call):
+                    tree = json.loads(wire.dumps([step.arguments, step.keywords], _ARGUMENTS_BYTES))
+                    child.send({"call": tree})
+                else:
+                    self.exposed = True
+                    child.send({"evaluate": [problem.setup, step.source]})
+                if not step.want.holds(_value_of(child.receive())):
+                    raise Failed(Status.WRONG_ANSWER)
 
     def _load(self, child: Child) -> None:
-        child.start({"program": self._program, "entry": self._problem.entry_point})
+        self._hand_over(child, self._problem.entry_point)
         message = child.receive()
         if "loaded" not in message:
             raise _failure(message)
 
+    def _hand_over(self, child: Child, entry: str) -> None:
+        child.start({"program": self._program, "entry": entry, "files": dict(self._problem.files)})
+
     @contextmanager
-    def _measured(self, child: Child) -> Iterator[Child]:
+    def _measured(self, stdin: int | None = None, stdout: int | None = None) -> Iterator[Child]:
+        child = None
         try:
-            with child:
+            with _quiet_child(self._server, "program", self._limits, stdin, stdout) as child:
                 yield child
         finally:
-            self.cpu_seconds += child.cpu_seconds
+            if child is not None:
+                self.cpu_seconds = max(self.cpu_seconds, child.cpu_seconds)
+                self.cpu_total += child.cpu_seconds
+                self.wall_seconds = max(self.wall_seconds, child.wall_seconds)
+                self.memory_kb = max(self.memory_kb, child.memory_kb)
+
+    def _ask_checker(self, *of: Any) -> None:
+        """The problem's own checker, a program like any other. One that cannot be had is broken; what it makes of this
+        output, an exception or a time-out included, is the output's doing: none can buy a verdict that is not scored.
+        """
+        with _quiet_child(self._server, "program", self._limits) as child:
+            child.start({"program": self._problem.checker.source, "entry": "check", "files": {}})
+            try:
+                message = child.receive()
+            except Failed as failed:
+                raise Failed(Status.BROKEN_TEST, f"the checker failed: {failed.reason}") from failed
+            if "loaded" not in message:
+                raise Failed(Status.BROKEN_TEST, f"the checker failed: {_failure(message).reason}")
+            try:
+                child.send({"call": [json.loads(wire.dumps(list(of), _ARGUMENTS_BYTES)), {}]})
+                answer = _value_of(child.receive())
+            except Failed as failed:
+                raise Failed(Status.WRONG_ANSWER, f"the checker could not use it: {failed.reason}") from failed
+        if answer is not True:
+            raise Failed(Status.WRONG_ANSWER)
+
+
+@contextmanager
+def _quiet_child(
+    server: Server, role: str, limits: Limits, stdin: int | None = None, stdout: int | None = None
+) -> Iterator[Child]:
+    """A child that hears and says nothing but through these."""
+    with open(os.devnull, "r+b", buffering=0) as null:
+        child = Child(
+            server,
+            role,
+            limits,
+            null.fileno() if stdin is None else stdin,
+            null.fileno() if stdout is None else stdout,
+        )
+    with child:
+        yield child
 
 
 def _serve(tests: Child, program: Child) -> None:
@@ -145,11 +252,11 @@ def _outcome(message: dict[str, Any], answered: bool) -> Failed:
 
 def _stumbled(reason: str, answered: bool) -> Failed:
     """Test code broke. After an answer of the program, the answer did that (`None[0]`): it is wrong. Before, the test
-    is broken for every program: no program is to blame, so the verdict is the one that is never scored.
+    is broken for every program: no program is to blame.
     """
     if answered:
         return Failed(Status.WRONG_ANSWER, f"the test could not use the returned value: {reason}")
-    return Failed(Status.INFRASTRUCTURE, f"test code failed: {reason}")
+    return Failed(Status.BROKEN_TEST, reason)
 
 
 def _end_of(child: Child) -> Failed:

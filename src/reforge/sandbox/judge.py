@@ -3,36 +3,79 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, Self
 
 from reforge.errors import InfrastructureError
 from reforge.sandbox.cache import VerdictCache, verdict_key
-from reforge.sandbox.grading import check_tests, grade
-from reforge.sandbox.process import Limits
+from reforge.sandbox.fleet import Fleet
+from reforge.sandbox.grading import Graded, check_tests, grade
+from reforge.sandbox.isolation import LAYERS, Isolation
+from reforge.sandbox.limits import Limits
 from reforge.types import Problem, Status, Verdict
 
-__all__ = ["Judge", "Limits"]
+__all__ = ["Isolation", "Judge", "Judging", "Limits"]
+
+
+class Judging(Protocol):
+    """What `Judge` and `service.RemoteJudge` have in common: all that the rest of the system needs."""
+
+    def judge(self, program: str, problem: Problem) -> Verdict: ...
+
+    def judge_many(
+        self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
+    ) -> list[Verdict]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Judge:
-    """Thread-safe. At most `workers` programs run at a time; of equal jobs one runs and the others get its verdict."""
+    """Thread-safe. At most `workers` programs run at a time; of equal jobs one runs and the others get its verdict.
 
-    def __init__(self, limits: Limits, workers: int, cache: Path | None = None) -> None:
+    Raises UserError where this machine's isolation is below `minimum`, or a package is missing. `packages`:
+    distributions that programs may import beside the interpreter's own library.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        workers: int,
+        cache: Path | None = None,
+        minimum: Isolation = Isolation.LIMITS,
+        packages: Sequence[str] = (),
+        layers: Sequence[str] = LAYERS,
+    ) -> None:
         self._limits = limits
         self._workers = workers
-        self._slots = threading.Semaphore(workers)
+        self._fleet = Fleet(workers, minimum, layers, packages)
+        self._crowd = _Crowd()
         self._lock = threading.Lock()  # of the two below
         self._cache = VerdictCache(cache)
         self._running: dict[str, Future[Verdict]] = {}
 
+    @property
+    def isolation(self) -> Isolation:
+        return self._fleet.isolation
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Of each layer that this machine does not offer, why not."""
+        return self._fleet.refused
+
     def judge(self, program: str, problem: Problem) -> Verdict:
-        """Status INFRA where not the program failed but the machine, or the problem's own test code: such a verdict
-        says nothing about the program. Raises UserError for a problem that cannot be judged, as one without tests.
+        """Status INFRA where not the program failed but the machine, BROKEN where the problem's own test code did:
+        such a verdict says nothing about the program. Raises UserError for a problem that cannot be judged, as one
+        without tests.
         """
         check_tests(problem)
-        key = verdict_key(program, problem, self._limits)
+        fleet = self._fleet
+        key = verdict_key(program, problem, self._limits, fleet.layers, fleet.interpreter)
         with self._lock:
             known = self._cache.get(key)
             if known is not None:
@@ -44,15 +87,14 @@ class Judge:
         if not mine:
             return future.result()
         try:
-            with self._slots:
-                verdict = self._grade(program, problem)
+            verdict = replace(self._grade(program, problem), key=key)
         except BaseException as error:
             with self._lock:
                 del self._running[key]
             future.set_exception(error)
             raise
         with self._lock:
-            self._cache.put(key, verdict)
+            self._cache.put(verdict)
             del self._running[key]
         future.set_result(verdict)
         return verdict
@@ -61,21 +103,10 @@ class Judge:
         self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
     ) -> list[Verdict]:
         """In the order of `jobs`; `on_done` is called after each, from several threads."""
-
-        def one(job: tuple[str, Problem]) -> Verdict:
-            verdict = self.judge(*job)
-            if on_done is not None:
-                on_done()
-            return verdict
-
-        with ThreadPoolExecutor(self._workers) as pool:
-            try:
-                return [future.result() for future in [pool.submit(one, job) for job in jobs]]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        return judge_in_parallel(self.judge, jobs, self._workers, on_done)
 
     def close(self) -> None:
+        self._fleet.close()
         self._cache.close()
 
     def __enter__(self) -> Judge:
@@ -85,7 +116,72 @@ class Judge:
         self.close()
 
     def _grade(self, program: str, problem: Problem) -> Verdict:
+        """A time limit just missed may be the neighbours' fault: then the program is judged again, alone."""
+        with self._crowd.joined():
+            graded = self._grade_once(program, problem)
+        if graded.nearly_in_time:
+            with self._crowd.alone():
+                graded = self._grade_once(program, problem)
+        return graded.verdict
+
+    def _grade_once(self, program: str, problem: Problem) -> Graded:
         try:
-            return grade(program, problem, self._limits)
+            with self._fleet.borrow() as server:
+                return grade(program, problem, self._limits, server)
         except (InfrastructureError, OSError) as error:
-            return Verdict(Status.INFRASTRUCTURE, f"{type(error).__name__}: {error}")
+            return Graded(Verdict(Status.INFRASTRUCTURE, f"{type(error).__name__}: {error}"))
+
+
+def judge_in_parallel(
+    judge: Callable[[str, Problem], Verdict],
+    jobs: Sequence[tuple[str, Problem]],
+    workers: int,
+    on_done: Callable[[], None] | None,
+) -> list[Verdict]:
+    def one(job: tuple[str, Problem]) -> Verdict:
+        verdict = judge(*job)
+        if on_done is not None:
+            on_done()
+        return verdict
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            return [future.result() for future in [pool.submit(one, job) for job in jobs]]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class _Crowd:
+    """Many at a time, or one alone, who is let in as soon as those before him have left."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._waiting = 0  # to be alone
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._inside >= 0 and not self._waiting)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._inside == 0)
+            self._waiting -= 1
+            self._inside = -1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside = 0
+                self._changed.notify_all()

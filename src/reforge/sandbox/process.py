@@ -1,4 +1,4 @@
-"""A sandbox process as the parent sees it: started, talked to within a deadline, killed, measured."""
+"""Fork-servers and the processes they start, as the judge sees them: started, talked to in time, ended, measured."""
 
 from __future__ import annotations
 
@@ -7,101 +7,163 @@ import json
 import math
 import os
 import select
-import shutil
-import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reforge.errors import InfrastructureError
+from reforge.sandbox.isolation import Isolation, level_of
+from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.types import Status
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from reforge.sandbox.child import main; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from reforge.sandbox.server import main; "
     "del sys.path[0]; main(*sys.argv[2:])"
 )
 # -I would do more at once, but makes the interpreter ignore PYTHONHASHSEED: then the order of sets differs each time.
 _PYTHON = [sys.executable, "-s", "-P", "-S", "-c", _BOOT, _ROOT]
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PATH": "/usr/bin:/bin",
+    "OPENBLAS_NUM_THREADS": "1",  # a fork has only the thread that forked
+}
+_PATIENCE = 60.0  # seconds for a server to start, and for any answer of it beyond what it was told to wait
+_MESSAGE = 1 << 16
 _ENVELOPE = 1024  # bytes around a value in a message
 _TESTS_BYTES = 1 << 27  # of a message from the tests; they are ours
 FOREIGN = "the program wrote to the channel of its results"
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Of one process: of each stdin test, and of all call or assert tests of a program together.
+class Server:
+    """One fork-server. Raises InfrastructureError whenever it cannot be had or does not answer; it is then dead.
 
-    The CPU time decides; the wall clock is a backstop for programs that sleep. `output_kb` bounds what it prints, each
-    file it writes and each value it returns.
+    `layers` are those that it achieved, `refused` says of the others why not; a `spent` server must be replaced.
     """
 
-    cpu_seconds: float
-    wall_seconds: float
-    memory_mb: int
-    output_kb: int
+    def __init__(self, layers: tuple[str, ...], packages: list[str], scratch: str) -> None:
+        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        asked = json.dumps({"layers": layers, "packages": packages, "scratch": scratch})
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*_PYTHON, str(theirs.fileno()), asked],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=_ENVIRONMENT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._door.close()
+            raise InfrastructureError(f"a fork-server could not be started: {error}") from error
+        report, _ = self._hear(_PATIENCE)
+        if "failed" in report:
+            self.close()
+            raise InfrastructureError(f"a fork-server did not start: {report['failed']}")
+        self.layers: tuple[str, ...] = tuple(report["layers"])
+        self.refused: dict[str, str] = report["refused"]
+        self.interpreter: str = report["interpreter"]
+        self.spent = False
 
     @property
-    def output_bytes(self) -> int:
-        return self.output_kb * 1024
+    def isolation(self) -> Isolation:
+        return level_of(self.layers)
 
+    def start(self, order: dict[str, Any], descriptors: list[int]) -> tuple[int, int | None]:
+        """The new process's number, by the server's own counting, and if it can be had a pidfd."""
+        self._tell({"start": order}, descriptors)
+        answer, handles = self._hear(_PATIENCE)
+        return answer["pid"], handles[0] if handles else None
 
-class Failed(Exception):
-    """The program did not pass, and this is how. `exit_code` where its process ended by itself."""
+    def end(self, pid: int, seconds: float) -> dict[str, Any]:
+        """Waits so long for it to end by itself."""
+        self._tell({"end": {"pid": pid, "seconds": seconds}})
+        answer, _ = self._hear(seconds + _PATIENCE)
+        self.spent = answer["spent"]
+        return answer
 
-    def __init__(self, status: Status, reason: str = "", exit_code: int | None = None) -> None:
-        super().__init__(status, reason)
-        self.status = status
-        self.reason = reason
-        self.exit_code = exit_code
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        self._door.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        try:
+            socket.send_fds(self._door, [json.dumps(message).encode()], descriptors or [])
+        except OSError as error:
+            raise self._dead(str(error)) from error
+
+    def _hear(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
+        self._door.settimeout(seconds)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._door, _MESSAGE, 1)
+        except OSError as error:  # a TimeoutError is one
+            raise self._dead(str(error) or type(error).__name__) from error
+        if not data:
+            raise self._dead("it ended")
+        return json.loads(data), descriptors
+
+    def _dead(self, reason: str) -> InfrastructureError:
+        self._process.kill()
+        self.close()
+        return InfrastructureError(f"a fork-server was lost: {reason} (exit code {self._process.returncode})")
 
 
 class Child:
-    """A process of its own session, in a folder of its own. On leaving the context, everything of it is gone.
+    """A process for one program, or for tests that call one. On leaving the context, everything of it is gone.
 
     `role`: "program" or "tests". Raises InfrastructureError or OSError where the process could not be brought to the
     point at which it meets the program; after that, nothing a program does may look like a failure of the machine.
     """
 
-    def __init__(self, role: str, limits: Limits, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL):
+    def __init__(self, server: Server, role: str, limits: Limits, stdin: int, stdout: int) -> None:
+        self._server = server
         self._limits = limits
-        self._deadline = time.monotonic() + limits.wall_seconds
+        self._started = time.monotonic()
         self._buffer = bytearray()
         self._longest = limits.output_bytes + _ENVELOPE if role == "program" else _TESTS_BYTES
-        self._return_code: int | None = None
-        self.cpu_seconds = 0.0
+        self._exit_code: int | None = None
+        self._host_pid: int | None = None
+        self.cpu_seconds = self.wall_seconds = 0.0
+        self.memory_kb = 0
+        order = {
+            "role": role,
+            "cpu_seconds": math.ceil(MARGIN * limits.cpu_seconds) + 1,  # the kernel's, should this process be held up
+            "memory_bytes": limits.memory_mb << 20,
+            "file_bytes": limits.output_bytes + 1,
+            "value_bytes": limits.output_bytes,
+        }
         with contextlib.ExitStack() as mine, contextlib.ExitStack() as its:
-            folder = tempfile.mkdtemp(prefix="reforge-")
-            mine.callback(shutil.rmtree, folder, ignore_errors=True)
             requests, self._requests = _pipe(its, mine)
             self._answers, answers = _pipe(mine, its)
             os.set_blocking(self._requests, False)
-            numbers = [requests, answers, math.ceil(limits.cpu_seconds), limits.memory_mb << 20]
-            numbers += [limits.output_bytes + 1, limits.output_bytes, os.getpid()]
-            self._process = subprocess.Popen(
-                [*_PYTHON, role, *map(str, numbers)],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(requests, answers),
-                cwd=folder,
-                env=_ENVIRONMENT,
-                start_new_session=True,
-            )
+            self._pid, self._handle = server.start(order, [stdin, stdout, requests, answers])
+            if self._handle is not None:
+                mine.callback(os.close, self._handle)
             self._resources = mine.pop_all()
 
     def start(self, job: dict[str, Any]) -> None:
-        """Wait until the process has confined itself, then hand it its work."""
+        """Hand it its work, which it takes up as soon as it is fenced in."""
         try:
-            self.receive()
+            self.send(job)
+            message = self.receive()
         except Failed as failed:
             raise InfrastructureError(f"a sandbox process did not start: {failed.reason}") from failed
-        self.send(job)
+        if "ready" not in message:
+            raise InfrastructureError(f"a sandbox process could not be fenced in: {message}")
 
     def send(self, message: dict[str, Any]) -> None:
         rest = memoryview(json.dumps(message).encode() + b"\n")
@@ -129,55 +191,73 @@ class Child:
                 return message
         raise Failed(Status.RUNTIME_ERROR, FOREIGN)
 
-    def kill(self) -> None:
-        """End it with all its threads, and measure it."""
-        if self._return_code is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._reap(0)
-
-    def check_cpu(self) -> None:
-        """Of an ended process: the kernel counts whole seconds, and a program may ignore its first signal."""
-        if self.cpu_seconds > self._limits.cpu_seconds or self._return_code == -signal.SIGXCPU:
-            raise Failed(Status.TIME_LIMIT, f"used more than {self._limits.cpu_seconds} s of CPU time")
+    def end(self, seconds: float = 0.0) -> None:
+        """End it with all its threads, unless it ends by itself in this time, and measure it."""
+        if self._exit_code is None:
+            self.wall_seconds = time.monotonic() - self._started
+            self._exit_code = -1  # whatever happens now, not twice
+            ended = self._server.end(self._pid, seconds)
+            self._exit_code, self.cpu_seconds, self.memory_kb = (
+                ended["ended"],
+                ended["cpu_seconds"],
+                ended["memory_kb"],
+            )
 
     def __enter__(self) -> Child:
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._resources:
-            self.kill()
+            self.end()
 
     def _ended(self) -> Failed:
-        """Wait, within the deadline, for the end of a process that has closed its pipe, and say how it ended."""
-        while self._return_code is None:
-            self._reap(os.WNOHANG)
-            if self._return_code is None:
-                if time.monotonic() > self._deadline:
-                    return self._overdue()
-                time.sleep(0.001)
-        self.check_cpu()
-        if self._return_code < 0:
-            return Failed(Status.RUNTIME_ERROR, f"killed by signal {-self._return_code}")
-        reason = f"ended with exit code {self._return_code} instead of answering"
-        return Failed(Status.RUNTIME_ERROR, reason, self._return_code)
+        """How a process ended that has closed its pipe; it may take its time to."""
+        while self._exit_code is None:
+            pause = self._patience()
+            if self._handle is None or _ready(self._handle, select.POLLIN, pause):
+                self.end(pause)
+        assert self._exit_code is not None
+        if self._exit_code < 0:
+            return Failed(Status.RUNTIME_ERROR, f"killed by signal {-self._exit_code}")
+        return Failed(
+            Status.RUNTIME_ERROR, f"ended with exit code {self._exit_code} instead of answering", self._exit_code
+        )
 
     def _await(self, descriptor: int, event: int) -> None:
-        poll = select.poll()  # select() fails above 1024 descriptors, which a trainer may hold
-        poll.register(descriptor, event)
-        left = self._deadline - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
-            raise self._overdue()
+        while not _ready(descriptor, event, self._patience()):
+            pass
 
-    def _overdue(self) -> Failed:
-        return Failed(Status.TIME_LIMIT, f"not finished after {self._limits.wall_seconds} s")
+    def _patience(self) -> float:
+        """Seconds that may pass before the limits need another look. Raises Failed where one is exceeded."""
+        stop = MARGIN * self._limits.cpu_seconds
+        wall = time.monotonic() - self._started
+        if wall < stop:
+            return stop - wall
+        used, waited = self._used()
+        if used > stop:
+            raise Failed(Status.TIME_LIMIT, f"used more than {self._limits.cpu_seconds} s of CPU time")
+        if wall - waited > self._limits.wall_seconds:
+            raise Failed(Status.TIME_LIMIT, f"not finished after {self._limits.wall_seconds} s")
+        return max(0.01, min(stop - used, self._limits.wall_seconds - wall + waited))
 
-    def _reap(self, flags: int) -> None:
-        """`Popen.wait` would throw the usage away."""
-        pid, status, usage = os.wait4(self._process.pid, flags)
-        if pid:
-            self._return_code = self._process.returncode = os.waitstatus_to_exitcode(status)
-            self.cpu_seconds = usage.ru_utime + usage.ru_stime
+    def _used(self) -> tuple[float, float]:
+        """Seconds of CPU time so far, and seconds of waiting for a processor; zeros where the kernel does not tell."""
+        try:
+            if self._host_pid is None:
+                info = Path(f"/proc/self/fdinfo/{self._handle}").read_text()
+                self._host_pid = next(int(line[4:]) for line in info.splitlines() if line.startswith("Pid:"))
+            clock = (~self._host_pid << 3) | 2  # as clock_getcpuclockid() makes it
+            waited = int(Path(f"/proc/{self._host_pid}/schedstat").read_text().split()[1]) / 1e9
+            return time.clock_gettime(clock), waited
+        except (OSError, StopIteration, IndexError):
+            return 0.0, 0.0
+
+
+def _ready(descriptor: int, event: int, seconds: float) -> bool:
+    """`select` would fail above 1024 descriptors, which a trainer may hold."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:

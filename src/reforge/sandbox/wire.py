@@ -7,13 +7,9 @@ type by that type's own methods, which the subclass cannot override.
 
 from __future__ import annotations
 
-# The C half of `json`. The package itself, `typing` and `collections.abc` would more than double the start of a child.
-import _json
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, NoReturn
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 MAX_DEPTH = 100
 MAX_INT_BITS = 14_000  # ~4200 digits, below the interpreter's own limit for converting from text
@@ -26,7 +22,7 @@ class NotPlainError(Exception):
 
 def dumps(value: object, max_bytes: int) -> str:
     """Typed JSON of a value. Raises NotPlainError for what is not plain data, too deep or longer than `max_bytes`."""
-    text = write(_Encoder(max_bytes).encode(value, 0))
+    text = json.dumps(_Encoder(max_bytes).encode(value, 0))
     if len(text) > max_bytes:
         raise NotPlainError(f"a value of more than {max_bytes} bytes")
     return text
@@ -45,36 +41,16 @@ def build(tree: Any) -> Any:
         raise ValueError(f"malformed typed JSON ({type(error).__name__})") from error
 
 
-class _Standard:
-    """How the scanner is to read: as `json.loads` does."""
-
-    strict = True
-    object_hook = object_pairs_hook = None
-    parse_int, parse_float, parse_constant = int, float, float
+def parse(text: str) -> Any:
+    """`json.loads`, but raises ValueError for anything malformed, however deep."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"malformed typed JSON ({type(error).__name__})") from error
 
 
 def _refuse(value: object) -> NoReturn:
     raise NotPlainError(f"{_article(type(value).__name__)}, which is not plain data")
-
-
-_scan = _json.make_scanner(_Standard())  # type: ignore[arg-type]
-_pieces = _json.make_encoder(None, _refuse, _json.encode_basestring_ascii, None, ": ", ", ", False, False, True)
-
-
-def parse(text: str) -> Any:
-    """`json.loads` for text that begins with a value. Raises ValueError for anything malformed."""
-    try:
-        tree, end = _scan(text, 0)
-    except (StopIteration, ValueError, RecursionError) as error:
-        raise ValueError(f"malformed typed JSON ({type(error).__name__})") from error
-    if text[end:].strip():
-        raise ValueError("malformed typed JSON (something follows it)")
-    return tree
-
-
-def write(tree: object) -> str:
-    """`json.dumps`"""
-    return "".join(_pieces(tree, 0))
 
 
 class _Encoder:
@@ -122,7 +98,16 @@ _REDUCE: dict[type, Callable[[_Encoder, Any, int], Any]] = {
     frozenset: lambda e, v, d: _tagged("frozenset", e.items(frozenset.__iter__(v), d)),
     bytes: lambda e, v, d: _tagged("bytes", bytes.hex(v)),
     complex: lambda e, v, d: _tagged("complex", [complex.__complex__(v).real, complex.__complex__(v).imag]),
+    type: lambda e, v, d: _tagged("type", _builtin_name(v)),
 }
+_TYPES = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, object, type(None))
+
+
+def _builtin_name(kind: object) -> str:
+    for builtin in _TYPES:
+        if kind is builtin:  # not `==`, which a metaclass may answer
+            return builtin.__name__
+    raise NotPlainError("a class of its own, which is not plain data")
 
 
 def _build(node: Any, depth: int) -> Any:
@@ -144,6 +129,7 @@ _BUILD: dict[str, Callable[[Any, int], Any]] = {
     "frozenset": lambda v, d: frozenset(_build(item, d) for item in v),
     "bytes": lambda v, d: bytes.fromhex(v),
     "complex": lambda v, d: complex(*v),
+    "type": lambda v, d: {kind.__name__: kind for kind in _TYPES}[v],
 }
 
 

@@ -34,7 +34,7 @@ def run(ctx: StageContext) -> None:
     funnel["tests"] = count(len(entries), kept=len(enough), quarantined=len(few))
     _some(enough, unusable + few, cfg)
     with tqdm(total=len(enough), desc="verify", unit="problem") as bar, judge_of(ctx) as judge:
-        verified, failed = verify(enough, judge, _advancing(bar))
+        verified, failed = verify(enough, judge, ctx.cfg.sandbox.cpu_seconds, _advancing(bar))
     funnel["verify"] = count(len(enough), kept=len(verified), quarantined=len(failed))
     quarantined = [*unusable, *few, *failed]
     _some(verified, quarantined, cfg)

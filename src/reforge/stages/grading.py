@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from reforge.sandbox.judge import Judge, Limits
+import os
+from pathlib import Path
+
+from reforge.config import Sandbox
+from reforge.sandbox.judge import Isolation, Judge, Judging, Limits
+from reforge.sandbox.service import RemoteJudge
 from reforge.stages.contract import StageContext
 
 
-def judge_of(ctx: StageContext) -> Judge:
+def judge_of(ctx: StageContext) -> Judging:
     """A judge with the limits of the config, which remembers its verdicts in the stage's scratch folder."""
     config = ctx.cfg.sandbox
-    limits = Limits(config.cpu_seconds, config.wall_seconds, config.memory_mb, config.output_kb)
-    return Judge(limits, config.workers, ctx.scratch / "verdicts.jsonl")
+    if config.urls:
+        return RemoteJudge(config.urls, limits_of(config), config.workers, minimum_of(config), token())
+    return local_judge(config, ctx.scratch / "verdicts.jsonl")
+
+
+def local_judge(config: Sandbox, cache: Path | None = None) -> Judge:
+    return Judge(limits_of(config), config.workers, cache, minimum_of(config), config.packages)
+
+
+def limits_of(config: Sandbox) -> Limits:
+    return Limits(config.cpu_seconds, config.wall_seconds, config.memory_mb, config.output_kb, config.budget_seconds)
+
+
+def minimum_of(config: Sandbox) -> Isolation:
+    return Isolation[config.minimum_isolation.upper()]
+
+
+def token() -> str:
+    """Shared by the servers of `reforge judge serve` and their clients; a secret, so it stands in no file of ours."""
+    return os.environ.get("REFORGE_JUDGE_TOKEN", "")

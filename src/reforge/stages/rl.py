@@ -11,6 +11,7 @@ from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
 from reforge.prompts import build_prompt
 from reforge.rewards import score
+from reforge.sandbox.selection import longest_inputs
 from reforge.stages.contract import StageContext
 from reforge.stages.grading import judge_of
 from reforge.stages.sampling import sampler_of
@@ -21,7 +22,8 @@ from reforge.training.handover import hand_over
 def run(ctx: StageContext) -> None:
     config = ctx.cfg.rl
     rung = config.rungs[ctx.key]
-    problems = {problem.id: problem for problem in read_problems(ctx.dep("problems") / "train.parquet")}
+    known = read_problems(ctx.dep("problems") / "train.parquet")
+    problems = {problem.id: longest_inputs(problem, config.reward_tests) for problem in known}
     tokenizer = load_tokenizer(ctx.dep("model"))
     prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
     fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= config.max_prompt_tokens]

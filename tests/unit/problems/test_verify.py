@@ -38,24 +38,27 @@ def test_only_accepted_references_are_kept() -> None:
             "b": Verdict(Status.WRONG_ANSWER, "expected 3, got 4", test_index=1),
             "c": Verdict(Status.COMPILE_ERROR, "invalid syntax"),
             "d": Verdict(Status.TIME_LIMIT, test_index=0),
-            "e": Verdict(Status.INFRASTRUCTURE, "test code failed: NameError", 0),
+            "e": Verdict(Status.BROKEN_TEST, "NameError", 0),
+            "f": Verdict(Status.ACCEPTED, cpu_seconds=0.6),
+            "g": Verdict(Status.ACCEPTED, cpu_seconds=0.5),
         }
     )
-    kept, dropped = verify(entries("abcde"), judge, lambda: done.append(None))
-    assert [entry.problem.id for entry in kept] == ["a"]
+    kept, dropped = verify(entries("abcdefg"), judge, 1.0, lambda: done.append(None))
+    assert [entry.problem.id for entry in kept] == ["a", "g"]
     assert dropped == [
         Quarantined("b", "reference solution WA: test 2, expected 3, got 4", 2),
         Quarantined("c", "reference solution CE: before the tests, invalid syntax", 3),
         Quarantined("d", "reference solution TLE: test 1", 4),
-        Quarantined("e", "broken test: test 1, test code failed: NameError", 5),
+        Quarantined("e", "broken test: test 1, NameError", 5),
+        Quarantined("f", "reference solution slow: over 1/2 of the limit of 1 s CPU time", 6),
     ]
-    assert len(done) == 5
+    assert len(done) == 7
 
 
 def test_a_failure_of_the_sandbox_stops_and_names_the_first_problem() -> None:
     judge = Scripted({"a": Verdict(Status.ACCEPTED), "b": Verdict(Status.INFRASTRUCTURE, "cannot fork")})
     with pytest.raises(InfrastructureError, match=r"1 of 2 reference solutions, first on b: cannot fork"):
-        verify(entries("ab"), judge)
+        verify(entries("ab"), judge, 1.0)
 
 
 def test_a_step_of_the_funnel_that_loses_a_problem_stops() -> None:

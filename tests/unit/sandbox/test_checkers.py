@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reforge.sandbox.checkers import same_output, same_value
+from reforge.sandbox.checkers import name_of, same_output, same_value
+from reforge.types import Checker
 
 # The table of shared errors of published graders: each "wrong" pair is accepted by at least one of them.
 RIGHT = [
@@ -117,3 +118,58 @@ def test_equal_values(expected: object, returned: object) -> None:
 )
 def test_different_values(expected: object, returned: object) -> None:
     assert not same_value(expected, returned)
+
+
+# --- named rules --------------------------------------------------------------------------------------------------
+
+LCB, LINES, YESNO = Checker("lcb"), Checker("lines"), Checker("yesno")
+
+
+@pytest.mark.parametrize(
+    ("checker", "expected", "printed", "right"),
+    [
+        # the reference table of graders, as LiveCodeBench's column has it
+        (LCB, "YES", "NO", False),
+        (LCB, "YES", "5", False),
+        (LCB, "1\n2", "1", False),
+        (LCB, "1", "1\n2", False),
+        (LCB, "1\n2", "2\n1", False),
+        (LCB, "1 1 2", "1 2", False),
+        (LCB, "1000000007", "1000000008", False),
+        (LCB, "0", "0.0001", False),
+        (LCB, "0.3333333333", "0.333333", False),  # its false rejection, kept
+        (LCB, "5", " 5  \n\n", True),
+        (LCB, "5", "nan", False),
+        (LCB, "1.0", "1.00", True),
+        (LCB, "1000", "1_000", True),
+        (LCB, "1\n2", "1\n\n2", False),
+        (LCB, "1 2", "1  2.0", True),
+        (LCB, "a b", "a  b", False),
+        (LINES, "1 2\n3", "1 2\n3\n", True),
+        (LINES, "1 2\n3", "1 2 3", False),
+        (LINES, "1 2\n3", "1  2  \n3", True),
+        (LINES, "1\n2", "1\n\n2", False),
+        (LINES, "0.5", "0.5000001", True),
+        (YESNO, "YES\nNO", "yes nO", True),
+        (YESNO, "YES", "NO", False),
+        (YESNO, "YES", "Y", False),
+        (YESNO, "YES a", "yes A", False),
+        (Checker("tokens", tolerance=0.01), "0.5", "0.509", True),
+        (Checker("tokens", tolerance=0.0), "0.5", "0.5000000001", False),
+        (Checker("tokens", tolerance=0.0), "0.5", "0.50", True),
+    ],
+)
+def test_named_rules(checker: Checker, expected: str, printed: str, right: bool) -> None:
+    assert same_output(expected, printed, checker) is right
+
+
+def test_lcb_rules_for_values_are_python_s_own() -> None:
+    assert same_value([1, 2], (1, 2), LCB)
+    assert not same_value([[1, 2]], [(1, 2)], LCB)  # at the top only
+    assert same_value(1, True, LCB)
+    assert not same_value(0.3, 0.1 + 0.2, LCB)
+
+
+def test_every_rule_has_a_name_with_what_it_depends_on() -> None:
+    assert name_of(Checker("tokens", 1e-4)) == "tokens(0.0001)/1"
+    assert name_of(LCB) == "lcb/1"

@@ -1,5 +1,7 @@
+import dataclasses
 import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from reforge.errors import UserError
-from reforge.sandbox import cache, grading, process
+from reforge.errors import InfrastructureError, UserError
+from reforge.sandbox import cache, process
+from reforge.sandbox.grading import Graded
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase, Verdict
+from reforge.types import Checker, Problem, Status, TestCase, Verdict
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=10.0, memory_mb=256, output_kb=64)
 
@@ -162,8 +165,8 @@ def test_a_test_may_expect_an_exception(judge: Judge) -> None:
 def test_broken_test_code_is_no_verdict_on_the_program(judge: Judge, problem: Problem) -> None:
     for program in ("def f(x): return x", "def f(x): return None"):
         verdict = judge.judge(program, problem)
-        assert verdict.status is Status.INFRASTRUCTURE
-        assert verdict.reason.startswith("test code failed")
+        assert verdict.status is Status.BROKEN_TEST, verdict.reason
+        assert not verdict.conclusive
 
 
 def test_a_value_that_breaks_the_test_is_a_wrong_answer(judge: Judge) -> None:
@@ -192,32 +195,49 @@ def test_problems_that_cannot_be_judged(judge: Judge, problem: Problem, message:
 
 
 def test_verdicts_do_not_depend_on_hash_seed_or_random(judge: Judge) -> None:
-    program = "import random\nprint(*{'a', 'b', 'c', 'd', 'e', 'f', 'g'}, random.random())"
-    outputs = set()
+    program = "__import__('random').random()"
+    problem = call(("[]", "0"))
+    asked = f"def f(): raise ValueError((*{{'a', 'b', 'c', 'd', 'e', 'f', 'g'}}, {program}))"
+    reasons = set()
     for _ in range(3):
-        run = grading._Run(program, stdin(("", "")), LIMITS)
-        outputs.add(run._print(TestCase("stdin", "")))
-    assert len(outputs) == 1
+        with Judge(LIMITS, workers=1) as another:
+            reasons.add(another.judge(asked, problem).reason)
+    assert len(reasons) == 1
+    assert "0.844421" in reasons.pop()  # the first of random.seed(0)
 
 
 # --- the machine's failures ---------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_is_infrastructure(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> str:
+def test_a_failing_machine_is_infrastructure(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", full)
-    verdict = judge.judge("f = sum  # full disk", SUM)
+    monkeypatch.setattr(os, "memfd_create", full)
+    verdict = judge.judge("print(3)  # no space", ADD)
     assert verdict.status is Status.INFRASTRUCTURE
     assert "No space left" in verdict.reason
+    monkeypatch.undo()
+    assert judge.judge("print(3)  # no space", ADD).status is Status.WRONG_ANSWER
 
 
-def test_an_interpreter_that_does_not_start_is_infrastructure(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_PYTHON", ["/bin/false"])
-    assert judge.judge("f = sum  # no interpreter", SUM).status is Status.INFRASTRUCTURE
-    monkeypatch.setattr(process, "_PYTHON", ["/no/such/python"])
-    assert judge.judge("f = sum  # no interpreter", SUM).status is Status.INFRASTRUCTURE
+@pytest.mark.parametrize("python", ["/bin/false", "/no/such/python"])
+def test_a_server_that_does_not_start_stops_the_judge(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PYTHON", [python])
+    with pytest.raises(InfrastructureError, match="fork-server"):
+        Judge(LIMITS, workers=1)
+
+
+def test_a_lost_server_is_replaced_and_only_its_own_program_not_judged(judge: Judge) -> None:
+    """Killed from outside in the middle of a program; the server is the parent of the waiting process's child."""
+    with Judge(LIMITS, workers=1) as lone:
+        (server,) = lone._fleet._folders
+        threading.Timer(0.3, server._process.kill).start()
+        lost = lone.judge("import time\ntime.sleep(5)\nprint(3)", ADD)
+        assert lost.status is Status.INFRASTRUCTURE
+        assert "lost" in lost.reason
+        assert lone.judge("print(sum(map(int, input().split())))", ADD).status is Status.ACCEPTED
+        assert lone._fleet._folders.keys().isdisjoint({server})
 
 
 def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -226,8 +246,7 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     with Judge(LIMITS, workers=1) as judge:
         judge.judge("open('file', 'w').write('x')\nf = sum", SUM)
         judge.judge("print(1)", ADD)
-        monkeypatch.setattr(process, "_PYTHON", ["/no/such/python"])
-        judge.judge("print(2)", ADD)
+        judge.judge("import os\nos.makedirs('/'.join('a' * 200))\nos.chmod('a', 0)\nf = sum", SUM)
     assert not list(tmp_path.iterdir())
     assert len(set(Path("/proc/self/fd").iterdir())) == len(before)
 
@@ -240,10 +259,10 @@ def graded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Programs that were really run, with a stub in place of running them."""
     programs: list[str] = []
 
-    def grade(program: str, problem: Problem, limits: Limits) -> Verdict:
+    def grade(program: str, *_: object) -> Graded:
         programs.append(program)
         status = Status.INFRASTRUCTURE if program == "infra" else Status.ACCEPTED
-        return Verdict(status, "why", 3, 0.5)
+        return Graded(Verdict(status, "why", 3, 0.5))
 
     monkeypatch.setattr("reforge.sandbox.judge.grade", grade)
     return programs
@@ -281,26 +300,34 @@ def test_a_torn_cache_file_loses_only_the_torn_line(graded: list[str], tmp_path:
 
 
 def test_the_key_covers_all_that_a_verdict_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {cache.verdict_key("p", SUM, LIMITS)}
-    keys.add(cache.verdict_key("q", SUM, LIMITS))
-    keys.add(cache.verdict_key("p", call(("[[1, 2]]", "3"), ("[[]]", "1")), LIMITS))
-    keys.add(cache.verdict_key("p", SUM, Limits(2.0, 10.0, 256, 64)))
-    keys.add(cache.verdict_key("p", asserts("x"), LIMITS))
-    keys.add(cache.verdict_key("p", asserts("x", setup="y"), LIMITS))
-    monkeypatch.setattr(sys, "version", "3.99")
-    keys.add(cache.verdict_key("p", SUM, LIMITS))
-    assert len(keys) == 7
+    on = (("seccomp",), "cpython 3.11.7")
+    keys = [
+        cache.verdict_key("p", SUM, LIMITS, *on),
+        cache.verdict_key("q", SUM, LIMITS, *on),
+        cache.verdict_key("p", call(("[[1, 2]]", "3"), ("[[]]", "1")), LIMITS, *on),
+        cache.verdict_key("p", SUM, Limits(2.0, 10.0, 256, 64), *on),
+        cache.verdict_key("p", asserts("x"), LIMITS, *on),
+        cache.verdict_key("p", asserts("x", setup="y"), LIMITS, *on),
+        cache.verdict_key("p", dataclasses.replace(SUM, files=(("a", "b"),)), LIMITS, *on),
+        cache.verdict_key("p", dataclasses.replace(SUM, checker=Checker("lcb")), LIMITS, *on),
+        cache.verdict_key("p", SUM, LIMITS, (), on[1]),
+        cache.verdict_key("p", SUM, LIMITS, on[0], "cpython 3.99"),
+    ]
+    monkeypatch.setattr(cache, "_code_digest", lambda: "changed")
+    keys.append(cache.verdict_key("p", SUM, LIMITS, *on))
+    assert len(set(keys)) == len(keys)
+    monkeypatch.undo()
     renamed = Problem("another id and statement", "s", "sol", SUM.tests, entry_point="f", difficulty=3)
-    assert cache.verdict_key("p", renamed, LIMITS) in keys
+    assert cache.verdict_key("p", renamed, LIMITS, *on) == keys[0]
 
 
 def test_of_equal_jobs_at_once_one_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     graded, release = [], threading.Event()
 
-    def grade(program: str, problem: Problem, limits: Limits) -> Verdict:
+    def grade(program: str, *_: object) -> Graded:
         graded.append(program)
         assert release.wait(30)
-        return Verdict(Status.ACCEPTED)
+        return Graded(Verdict(Status.ACCEPTED))
 
     monkeypatch.setattr("reforge.sandbox.judge.grade", grade)
     done: list[int] = []
@@ -319,15 +346,15 @@ def test_of_equal_jobs_at_once_one_is_run(monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_more_programs_at_once_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
-    def grade(program: str, problem: Problem, limits: Limits) -> Verdict:
+    def grade(*_: object) -> Graded:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        threading.Event().wait(0.01)
+        threading.Event().wait(0.1)
         with lock:
             running -= 1
-        return Verdict(Status.ACCEPTED)
+        return Graded(Verdict(Status.ACCEPTED))
 
     monkeypatch.setattr("reforge.sandbox.judge.grade", grade)
     with Judge(LIMITS, workers=2) as judge:

@@ -1,7 +1,7 @@
 """Verdicts are stored with the rollouts, so the same program must get the same one, letter by letter."""
 
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase
+from reforge.types import Problem, Status, TestCase, Verdict
 
 LIMITS = Limits(cpu_seconds=5.0, wall_seconds=20.0, memory_mb=512, output_kb=64)
 
@@ -10,11 +10,15 @@ def problem(*tests: TestCase) -> Problem:
     return Problem("p", "", "", tests, entry_point="solve")
 
 
+def judged_anew(program: str, problem: Problem) -> Verdict:
+    """By a judge of its own: no cache in between."""
+    with Judge(LIMITS, 1) as judge:
+        return judge.judge(program, problem)
+
+
 def test_reasons_name_no_address_and_no_temporary_folder():
     program = "import os\ndef solve(x):\n    raise ValueError(f'{object()} in {os.getcwd()}')\n"
-    verdicts = [
-        Judge(LIMITS, 1).judge(program, problem(TestCase("call", "[1]", "1"))) for _ in range(2)
-    ]  # two judges: no cache between them
+    verdicts = [judged_anew(program, problem(TestCase("call", "[1]", "1"))) for _ in range(2)]
     assert verdicts[0].reason == verdicts[1].reason
     assert "object at 0x…" in verdicts[0].reason
 
@@ -22,7 +26,7 @@ def test_reasons_name_no_address_and_no_temporary_folder():
 def test_tests_that_draw_inputs_draw_the_same_ones_each_time():
     test = TestCase("assert", "import random\nassert solve(random.random()) == 'never'")
     program = "def solve(x):\n    raise ValueError(x)\n"
-    reasons = {Judge(LIMITS, 1).judge(program, problem(test)).reason for _ in range(2)}
+    reasons = {judged_anew(program, problem(test)).reason for _ in range(2)}
     assert len(reasons) == 1
     assert "0.844421" in reasons.pop()  # the first of random.seed(0)
 
@@ -30,6 +34,6 @@ def test_tests_that_draw_inputs_draw_the_same_ones_each_time():
 def test_a_program_cannot_have_the_kernel_signal_another_process():
     """fcntl F_SETOWN + F_SETSIG would get around the filter on kill."""
     program = "import fcntl, os\ndef solve(x):\n    fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid())\n    return 1\n"
-    verdict = Judge(LIMITS, 1).judge(program, problem(TestCase("call", "[1]", "1")))
+    verdict = judged_anew(program, problem(TestCase("call", "[1]", "1")))
     assert verdict.status is Status.RUNTIME_ERROR
     assert "PermissionError" in verdict.reason

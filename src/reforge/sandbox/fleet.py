@@ -1,0 +1,110 @@
+"""The fork-servers of a judge: started when needed, replaced when lost."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import queue
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from reforge.errors import InfrastructureError, UserError
+from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation
+from reforge.sandbox.process import Server
+
+
+class Fleet:
+    """At most `size` servers, all alike. The first is started at once and settles which layers this machine offers.
+
+    Raises UserError where that is less than `minimum`, or where a package is not installed.
+    """
+
+    def __init__(
+        self, size: int, minimum: Isolation, layers: Sequence[str] = LAYERS, packages: Sequence[str] = ()
+    ) -> None:
+        self._packages = [path for package in packages for path in _paths_of(package)]
+        self._folders: dict[Server, str] = {}
+        self._idle: queue.LifoQueue[Server | None] = queue.LifoQueue()  # None: one that may yet be started
+        self.refused: dict[str, str] = {}
+        first = self._first(tuple(layers))
+        self.layers, self.isolation, self.interpreter = first.layers, first.isolation, first.interpreter
+        for server in [*[None] * (size - 1), first]:
+            self._idle.put(server)
+        if self.isolation < minimum:
+            self.close()
+            why = "; ".join(f"{layer}: {reason}" for layer, reason in self.refused.items())
+            raise UserError(
+                f"This machine isolates programs at the level {self.isolation.label!r}, and sandbox.minimum_isolation "
+                f"asks for {minimum.label!r} ({why or 'the rest was not asked for'}). Give it what is missing, or, for "
+                "programs that you trust that far, lower the setting."
+            )
+
+    @contextmanager
+    def borrow(self) -> Iterator[Server]:
+        """A server for oneself. One that was lost in between is not given back."""
+        server = self._idle.get()
+        try:
+            if server is not None and server.ended():
+                self._discard(server)
+                server = None
+            if server is None:
+                server = self._start(self.layers)
+            yield server
+            if server.spent:
+                self._discard(server)
+                server = None
+        except BaseException:
+            if server is not None:
+                self._discard(server)
+            server = None
+            raise
+        finally:
+            self._idle.put(server)
+
+    def close(self) -> None:
+        for server in list(self._folders):
+            self._discard(server)
+
+    def _first(self, layers: tuple[str, ...]) -> Server:
+        try:
+            server = self._start(layers)
+        except InfrastructureError as error:
+            if NAMESPACES not in layers:
+                raise
+            self.refused[NAMESPACES] = str(error)
+            server = self._start(tuple(layer for layer in layers if layer != NAMESPACES))
+        self.refused |= server.refused
+        return server
+
+    def _start(self, layers: tuple[str, ...]) -> Server:
+        folder = tempfile.mkdtemp(prefix="reforge-")
+        try:
+            server = Server(layers, self._packages, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self._folders[server] = folder
+        return server
+
+    def _discard(self, server: Server) -> None:
+        server.close()
+        folder = self._folders.pop(server, None)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _paths_of(package: str) -> list[str]:
+    """What an installed distribution put beside the others: its modules, and the libraries that they load."""
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(
+            f"sandbox.packages names {package!r}, which is not installed beside {sys.executable}. Install it, or take "
+            "it from the list."
+        ) from error
+    tops = {file.parts[0] for file in distribution.files or []}
+    own = sorted(top for top in tops if top not in ("..", "__pycache__") and not top.endswith(".dist-info"))
+    return [str(Path(str(distribution.locate_file(top))).resolve()) for top in own]

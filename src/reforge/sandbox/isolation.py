@@ -1,0 +1,29 @@
+"""How well a program is fenced in: layers that a machine may or may not offer, and the levels they add up to."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+NAMESPACES, LANDLOCK, SECCOMP = "namespaces", "landlock", "seccomp"
+LAYERS = (NAMESPACES, LANDLOCK, SECCOMP)
+
+
+class Isolation(IntEnum):
+    """Each level holds what the one below it holds. docs/sandbox.md lists what is still open at each."""
+
+    LIMITS = 0  # limits on time, memory, files; no privileges. For programs that one trusts
+    SYSCALLS = 1  # and no new processes, no network, no signals or tracing (seccomp)
+    FILES = (
+        2  # and only the interpreter's library readable, only an own folder writable (Landlock or a mount namespace)
+    )
+    FULL = 3  # and namespaces and Landlock both: own processes, network, mounts, IPC, host name
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+def level_of(layers: tuple[str, ...]) -> Isolation:
+    if SECCOMP not in layers:
+        return Isolation.LIMITS
+    return Isolation(Isolation.SYSCALLS + (NAMESPACES in layers) + (LANDLOCK in layers))

@@ -1,0 +1,201 @@
+"""The fences that a fork-server puts up once, for all the programs it will start: namespaces with a small read-only
+root, and a Landlock rule set. Linux calls that Python has no names for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sysconfig
+from contextlib import suppress
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 32, 4096
+_MS_REC, _MS_PRIVATE = 16384, 1 << 18
+_MNT_DETACH = 2
+_AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = -100, 0x8000, 1, 2, 4
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_MOUNT_SETATTR, _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 442, 444, 445, 446
+
+# Landlock's rights on files, by the version of its interface that brought them.
+_READ, _EXECUTE, _WRITE_FILE = 0b1100, 1, 0b10
+_FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+_NET_RIGHTS, _SCOPES = 0b11, 0b11  # bind and connect TCP (4); abstract sockets and signals (6)
+
+NOBODY = 65534
+SCRATCH = "/scratch"  # in the jail: the one place to write, in memory
+SCRATCH_BYTES, SCRATCH_FILES = 16 << 20, 512
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib")
+_FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo")
+
+
+def readable(packages: list[str]) -> list[str]:
+    """What a program may read: the interpreter's library, those it is linked with, and the packages given."""
+    paths = sysconfig.get_paths()
+    library = [paths["stdlib"], paths["platstdlib"], *_LIBRARIES, *_FILES, *packages]
+    return [path for path in dict.fromkeys(library) if os.path.exists(path)]
+
+
+def enter_namespaces(root: str, sources: list[str]) -> bool:
+    """Returns in a new process, the first of its own process namespace, with `root` as its root: a tmpfs with `sources`
+    bound read-only into it and a scratch folder. The old process only waits for it. Raises OSError where any step is
+    refused; this process is then of no use any more. True if it took a user namespace: there its user is a new one.
+    """
+    flags = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
+    as_other_user = os.geteuid() != 0 or LIBC.unshare(flags) != 0
+    if as_other_user:
+        user, group = os.geteuid(), os.getegid()
+        _check(LIBC.unshare(flags | _CLONE_NEWUSER), "unshare")
+        for name, text in (
+            ("setgroups", "deny"),
+            ("gid_map", f"{NOBODY} {group} 1"),
+            ("uid_map", f"{NOBODY} {user} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    _check(LIBC.sethostname(b"sandbox", 7), "sethostname")
+    _build_root(root, sources)
+    _fork_as_first()
+    return as_other_user
+
+
+def _build_root(root: str, sources: list[str]) -> None:
+    _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+    _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    for source in sources:
+        _bind(source, root)
+    os.mkdir(f"{root}/dev", 0o755)
+    for device in _DEVICES:
+        _bind(f"/dev/{device}", root)
+    os.mkdir(root + SCRATCH, 0o755)
+    _mount_scratch(root + SCRATCH)
+    if not os.path.exists(root + "/tmp"):  # else something readable lies there
+        os.symlink(SCRATCH, root + "/tmp")
+    os.chdir(root)
+    _check(LIBC.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    _check(LIBC.umount2(b".", _MNT_DETACH), "umount2")
+    os.chdir("/")
+    _mount("none", "/", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+
+
+def renew_scratch() -> None:
+    """In the jail: whatever was in the folder is gone, however deeply nested or well protected."""
+    _check(LIBC.umount2(SCRATCH.encode(), _MNT_DETACH), "umount2")
+    _mount_scratch(SCRATCH)
+
+
+def _mount_scratch(path: str) -> None:
+    _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={SCRATCH_BYTES},nr_inodes={SCRATCH_FILES},mode=777")
+
+
+def _bind(source: str, root: str) -> None:
+    """`source` at its own name below `root`: a link as a link, the rest bound and made read-only."""
+    target = root + source
+    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+    if os.path.islink(source):
+        os.symlink(os.readlink(source), target)
+        return
+    if os.path.isdir(source):
+        os.makedirs(target, 0o755, exist_ok=True)
+    else:
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+    _mount(source, target, "", _MS_BIND | _MS_REC)
+    nodev = 0 if source.startswith("/dev/") else _ATTR_NODEV
+    attributes = struct.pack("<QQQQ", _ATTR_RDONLY | _ATTR_NOSUID | nodev, 0, 0, 0)
+    result = LIBC.syscall(
+        _MOUNT_SETATTR, _AT_FDCWD, target.encode(), _AT_RECURSIVE, ctypes.c_char_p(attributes), len(attributes)
+    )
+    _check(result, f"mount_setattr {source}")
+
+
+def _fork_as_first() -> None:
+    """The child goes on; the parent waits for it and ends as it does. If either is killed, the other ends too."""
+    alive, ours = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        die_with_parent(alive)
+        return
+    os.closerange(3, ours)
+    os.closerange(ours + 1, 1024)
+    os.waitpid(pid, 0)
+    os._exit(0)
+
+
+def die_with_parent(alive: int = -1) -> None:
+    """`alive` is a pipe's end that reports a hang-up once the parent is gone, as it may be already."""
+    LIBC.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+    if alive < 0:
+        return
+    os.set_blocking(alive, False)
+    with suppress(BlockingIOError):
+        if os.read(alive, 1) == b"":
+            os._exit(1)
+    os.close(alive)
+
+
+def spare_user() -> int:
+    """A user that nobody else runs as, or nearly so where a container has only the first 65536."""
+    pid = os.getpid()
+    with open("/proc/self/uid_map") as file:
+        highest = max(int(start) + int(count) for start, _, count in map(str.split, file))
+    return 0x40000000 + pid if highest > 0x60000000 else 20_000 + pid % 40_000
+
+
+def new_process_namespace(own: int) -> None:
+    """For the next child, beside and not below that of the last one. `own`: this process's namespace, opened."""
+    _check(LIBC.setns(own, _CLONE_NEWPID), "setns")
+    _check(LIBC.unshare(_CLONE_NEWPID), "unshare")
+
+
+def make_ruleset(sources: list[str], writable: str) -> int:
+    """A descriptor of a Landlock rule set: `sources` may be read, `writable` written, all other files neither. Raises
+    OSError on a kernel without Landlock.
+    """
+    version = LIBC.syscall(_LANDLOCK_CREATE, None, 0, 1)
+    _check(version, "landlock_create_ruleset")
+    rights = _FILE_RIGHTS[max(v for v in _FILE_RIGHTS if v <= version)]
+    sizes = {1: 8, 4: 16, 6: 24}
+    size = sizes[max(v for v in sizes if v <= version)]
+    attributes = struct.pack("<QQQ", rights, _NET_RIGHTS, _SCOPES)
+    ruleset = LIBC.syscall(_LANDLOCK_CREATE, ctypes.c_char_p(attributes), size, 0)
+    _check(ruleset, "landlock_create_ruleset")
+    for path in sources:
+        _allow(ruleset, path, _READ)
+    for device in _DEVICES:
+        _allow(ruleset, f"/dev/{device}", 0b100 | _WRITE_FILE)
+    _allow(ruleset, writable, rights & ~_EXECUTE)
+    return int(ruleset)
+
+
+def _allow(ruleset: int, path: str, rights: int) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            of_files = rights & ~0b1000 if not os.path.isdir(path) else rights
+            rule = struct.pack("<Qi", of_files, descriptor)
+            _check(LIBC.syscall(_LANDLOCK_ADD, ruleset, 1, ctypes.c_char_p(rule), 0), f"landlock_add_rule {path}")
+        finally:
+            os.close(descriptor)
+
+
+def restrict(ruleset: int) -> None:
+    """Needs `no_new_privs`."""
+    _check(LIBC.syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    result = LIBC.mount(source.encode(), target.encode(), kind.encode() or None, flags, options.encode() or None)
+    _check(result, f"mount {target}")
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{what}: {os.strerror(error)}")

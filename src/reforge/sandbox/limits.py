@@ -1,0 +1,43 @@
+"""What a program may use, and how it can fail."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from reforge.types import Status
+
+MARGIN = (
+    2.0  # a program is stopped at this many times its CPU limit: measured on a busy machine, the same work costs up
+)
+# to 1.6 times as much. What ends between the limit and here is measured again, alone.
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one process: of each stdin test, and of all call or assert tests of a program together.
+
+    The CPU time decides. The wall clock is a backstop for programs that sleep; time spent waiting for a processor does
+    not count. `output_kb` bounds what it prints, each file it writes and each value it returns. `budget_seconds` is
+    the CPU time of all stdin tests of a program together.
+    """
+
+    cpu_seconds: float
+    wall_seconds: float
+    memory_mb: int
+    output_kb: int
+    budget_seconds: float = math.inf
+
+    @property
+    def output_bytes(self) -> int:
+        return self.output_kb * 1024
+
+
+class Failed(Exception):
+    """The program did not pass, and this is how. `exit_code` where its process ended by itself."""
+
+    def __init__(self, status: Status, reason: str = "", exit_code: int | None = None) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.exit_code = exit_code

@@ -1,0 +1,167 @@
+"""A judge behind HTTP, and the client that uses several of them as one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Header, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from reforge.errors import InfrastructureError, UserError
+from reforge.sandbox.isolation import Isolation
+from reforge.sandbox.judge import Judge, judge_in_parallel
+from reforge.sandbox.limits import Limits
+from reforge.sandbox.spec import ProblemSpec, spec_of
+from reforge.types import Problem, Status, Verdict
+
+logging.getLogger("httpx").setLevel(logging.WARNING)
+_BODY_BYTES = 64 << 20
+_PAUSE = 1.0  # seconds before a server that was busy or away is asked again
+
+
+class Job(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    program: str
+    problem: ProblemSpec
+
+
+def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI:
+    """More than `queue` jobs at a time are turned away with 503: the client waits, not a growing heap of requests."""
+    app = FastAPI(title="Reforge judge", docs_url=None, redoc_url=None)
+    room = threading.BoundedSemaphore(queue)
+
+    def admit(authorization: str) -> None:
+        if token and not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            raise HTTPException(401, "a token is needed: Authorization: Bearer …")
+
+    @app.get("/health")
+    def health(authorization: str = Header("")) -> dict[str, Any]:
+        admit(authorization)
+        return {"isolation": judge.isolation.label, "limits": dataclasses.asdict(limits)}
+
+    @app.post("/judge")
+    def judge_one(job: Job, authorization: str = Header("")) -> dict[str, Any]:
+        admit(authorization)
+        if not room.acquire(blocking=False):
+            raise HTTPException(503, "busy", headers={"Retry-After": str(int(_PAUSE))})
+        try:
+            return dataclasses.asdict(judge.judge(job.program, job.problem.problem("remote")))
+        except UserError as error:
+            raise HTTPException(422, str(error)) from error
+        finally:
+            room.release()
+
+    @app.middleware("http")
+    async def bounded(request: Request, call_next: Callable[..., Any]) -> Response:
+        if int(request.headers.get("content-length", 0)) > _BODY_BYTES:
+            return JSONResponse({"detail": f"more than {_BODY_BYTES >> 20} MiB"}, 413)
+        response: Response = await call_next(request)
+        return response
+
+    return app
+
+
+class RemoteJudge:
+    """Thread-safe. The same as `Judge`, by way of servers that hold one each.
+
+    Raises UserError where a server judges by other limits or is less isolated than `minimum`. Only what a judge said
+    becomes a verdict: a job without an answer goes to the next server, and after `patience` seconds to none (INFRA).
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        limits: Limits,
+        workers: int,
+        minimum: Isolation = Isolation.LIMITS,
+        token: str = "",
+        patience: float = 600.0,
+    ) -> None:
+        self._workers = workers
+        self._patience = patience
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(10.0, read=patience))
+        self._turns = itertools.cycle(urls)
+        self._lock = threading.Lock()  # of the turns
+        try:
+            self.isolation = min(self._examine(url, limits, minimum) for url in urls)
+        except BaseException:
+            self._client.close()
+            raise
+
+    def judge(self, program: str, problem: Problem) -> Verdict:
+        job = Job(program=program, problem=spec_of(problem)).model_dump_json()
+        deadline = time.monotonic() + self._patience
+        while True:
+            with self._lock:
+                url = next(self._turns)
+            try:
+                return self._ask(url, job)
+            except InfrastructureError as error:
+                if time.monotonic() > deadline:
+                    return Verdict(
+                        Status.INFRASTRUCTURE, f"no judge answered for {self._patience:g} s, the last: {error}"
+                    )
+                time.sleep(_PAUSE)
+
+    def judge_many(
+        self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
+    ) -> list[Verdict]:
+        return judge_in_parallel(self.judge, jobs, self._workers, on_done)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __enter__(self) -> RemoteJudge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, url: str, job: str) -> Verdict:
+        answer = self._call("POST", f"{url}/judge", job)
+        try:
+            return Verdict(**{**answer, "status": Status(answer["status"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise InfrastructureError(f"{url} gave no verdict: {str(answer)[:200]}") from error
+
+    def _examine(self, url: str, limits: Limits, minimum: Isolation) -> Isolation:
+        health = self._call("GET", f"{url}/health")
+        try:
+            theirs, isolation = health["limits"], Isolation[health["isolation"].upper()]
+        except (KeyError, AttributeError) as error:
+            raise UserError(f"sandbox.urls: at {url} is no judge; it answered {str(health)[:200]}") from error
+        if theirs != dataclasses.asdict(limits):
+            raise UserError(
+                f"sandbox.urls: {url} judges by the limits {theirs}, the configuration asks for "
+                f"{dataclasses.asdict(limits)}. Start it from the same params.yaml."
+            )
+        if isolation < minimum:
+            raise UserError(
+                f"sandbox.urls: {url} isolates at the level {isolation.label!r}, sandbox.minimum_isolation asks for "
+                f"{minimum.label!r}."
+            )
+        return isolation
+
+    def _call(self, method: str, url: str, body: str | None = None) -> dict[str, Any]:
+        try:
+            headers = {"Content-Type": "application/json"} if body else {}
+            response = self._client.request(method, url, content=body, headers=headers)
+            answer = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise InfrastructureError(f"{url}: {type(error).__name__}: {error}") from error
+        if response.status_code in (401, 413, 422):  # asking again would not help
+            raise UserError(f"{url} refuses: {answer.get('detail') if isinstance(answer, dict) else answer}")
+        if response.status_code != 200 or not isinstance(answer, dict):
+            raise InfrastructureError(f"{url} answered {response.status_code}")
+        return answer

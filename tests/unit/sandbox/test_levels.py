@@ -1,0 +1,235 @@
+"""What a judge promises about isolation, time and lost servers."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reforge.errors import UserError
+from reforge.sandbox.isolation import LANDLOCK, LAYERS, NAMESPACES, SECCOMP, Isolation, level_of
+from reforge.sandbox.judge import Judge, Limits, _Crowd
+from reforge.types import Checker, Problem, Status, TestCase
+
+LIMITS = Limits(cpu_seconds=0.4, wall_seconds=5.0, memory_mb=256, output_kb=64)
+ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    with Judge(LIMITS, workers=2, packages=["numpy"]) as judge:
+        yield judge
+
+
+@pytest.mark.parametrize(
+    ("layers", "level"),
+    [
+        (LAYERS, Isolation.FULL),
+        ((LANDLOCK, SECCOMP), Isolation.FILES),
+        ((NAMESPACES, SECCOMP), Isolation.FILES),
+        ((SECCOMP,), Isolation.SYSCALLS),
+        ((NAMESPACES, LANDLOCK), Isolation.LIMITS),  # without the filter a program can start others that escape
+        ((), Isolation.LIMITS),
+    ],
+)
+def test_levels(layers: tuple[str, ...], level: Isolation) -> None:
+    assert level_of(layers) is level
+
+
+def test_a_judge_refuses_to_start_below_its_minimum() -> None:
+    with pytest.raises(UserError, match=r"level 'syscalls'.*asks for 'full'"):
+        Judge(LIMITS, 1, minimum=Isolation.FULL, layers=(SECCOMP,))
+
+
+def test_a_package_that_is_not_installed_is_named() -> None:
+    with pytest.raises(UserError, match="no_such_package"):
+        Judge(LIMITS, 1, packages=["no_such_package"])
+
+
+def test_every_verdict_says_how_it_was_judged(judge: Judge) -> None:
+    verdict = judge.judge("print(input())", ECHO)
+    assert verdict.status is Status.ACCEPTED
+    assert verdict.isolation == judge.isolation.label
+    assert verdict.interpreter == f"cpython {sys.version.split()[0]}"
+    assert verdict.checker == "tokens(1e-06)/1"
+    assert len(verdict.key) == 64
+    assert 0 < verdict.cpu_seconds < 0.4
+    assert verdict.wall_seconds > 0
+    assert 1000 < verdict.memory_kb < 256 * 1024
+
+
+def test_packages_are_importable_and_their_neighbours_are_not(judge: Judge) -> None:
+    program = "import numpy as np\nassert np.random.rand() == 0.5488135039273248\nprint(int(np.ones(1).sum()))\n"
+    assert judge.judge(program, ECHO).status is Status.ACCEPTED
+    for neighbour in ("torch", "pydantic", "pip"):
+        verdict = judge.judge(f"import {neighbour}\nprint(1)", ECHO)
+        assert verdict.status is Status.RUNTIME_ERROR
+        assert "ModuleNotFoundError" in verdict.reason
+
+
+def test_an_ordinary_user_gets_the_same_level(tmp_path: Path) -> None:
+    """A copy of the interpreter's folder that this user may read stands for a machine where it is installed for all."""
+    if os.geteuid() != 0:
+        pytest.skip("this is an ordinary user already")
+    source = Path(__file__).resolve().parents[3] / "src"
+    code = (
+        "import sys; sys.path.insert(0, '/mnt/source')\n"
+        "from reforge.sandbox.judge import Judge, Limits\nfrom reforge.types import Problem, TestCase\n"
+        "with Judge(Limits(2.0, 20.0, 256, 64), 1) as judge:\n"
+        "    p = Problem('p', '', '', (TestCase('stdin', '1', '1'),))\n"
+        "    print(judge.isolation.label, judge.refused, judge.judge('print(input())', p).status)\n"
+    )
+    script = (
+        f"mount -t tmpfs none /mnt && mkdir /mnt/python /mnt/source && mount --bind {source} /mnt/source && "
+        f"mount --bind {sys.base_prefix} /mnt/python && chmod 755 /mnt /mnt/python /mnt/source && "
+        f"exec setpriv --reuid 1234 --regid 1234 --clear-groups env -i TMPDIR=/tmp "
+        f'/mnt/python/bin/python{sys.version_info[0]}.{sys.version_info[1]} -I -c "$0"'
+    )
+    done = subprocess.run(["unshare", "-m", "bash", "-c", script, code], capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    with Judge(LIMITS, 1) as judge:
+        assert done.stdout == f"{judge.isolation.label} {{}} AC\n", done.stderr
+
+
+def test_the_servers_end_with_the_process_that_started_them() -> None:
+    code = (
+        "from reforge.sandbox.judge import Judge, Limits\nfrom reforge.types import Problem, TestCase\n"
+        "judge = Judge(Limits(9.0, 60.0, 256, 64), 1)\n(server,) = judge._fleet._folders\n"
+        "print(server._process.pid, flush=True)\n"
+        "judge.judge('while True: pass', Problem('p', '', '', (TestCase('stdin', '', ''),)))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        time.sleep(0.5)
+        mates = _descendants(pid)
+        assert mates  # the program, at least
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{mate}").exists() for mate in [pid, *mates]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [mate for mate in [pid, *mates] if Path(f"/proc/{mate}").exists()]
+
+
+def _descendants(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [other for child in children for other in _descendants(child)]
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_ends_between_the_limit_and_its_margin_is_judged_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import time\nend = time.process_time() + 0.55\nwhile time.process_time() < end: pass\nprint(1)"
+    alone: list[int] = []
+    real = _Crowd.alone
+    monkeypatch.setattr(_Crowd, "alone", lambda self: (alone.append(1), real(self))[1])
+    with Judge(LIMITS, 1) as judge:
+        verdict = judge.judge(program, ECHO)
+        assert verdict.status is Status.TIME_LIMIT
+        assert alone == [1]
+        judge.judge("while True: pass", ECHO)
+        judge.judge("import time\ntime.sleep(9)", ECHO)
+        assert alone == [1]  # these have no chance: nobody has to wait for them
+
+
+def test_the_verdict_of_the_second_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reforge.sandbox.grading import Graded
+    from reforge.types import Verdict
+
+    answers = [Graded(Verdict(Status.TIME_LIMIT), True), Graded(Verdict(Status.ACCEPTED))]
+    monkeypatch.setattr("reforge.sandbox.judge.grade", lambda *_: answers.pop(0))
+    with Judge(LIMITS, 1) as judge:
+        assert judge.judge("x", ECHO).status is Status.ACCEPTED
+
+
+def test_alone_means_alone() -> None:
+    crowd, inside, most, seen = _Crowd(), 0, 0, []
+    lock = threading.Lock()
+
+    def one(number: int) -> None:
+        nonlocal inside, most
+        with crowd.alone() if number % 5 == 0 else crowd.joined():
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.005)
+            if number % 5 == 0:
+                seen.append(inside)
+            with lock:
+                inside -= 1
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [1] * 8
+    assert most > 1
+
+
+def test_the_budget_bounds_all_tests_together() -> None:
+    program = "import time\nend = time.process_time() + 0.15\nwhile time.process_time() < end: pass\nprint(1)"
+    many = Problem("many", "", "", tuple(TestCase("stdin", "1", "1") for _ in range(30)))
+    with Judge(Limits(0.4, 5.0, 256, 64, budget_seconds=0.5), 1) as judge:
+        verdict = judge.judge(program, many)
+    assert verdict.status is Status.TIME_LIMIT
+    assert "all tests together" in verdict.reason
+    assert verdict.test_index < 10
+
+
+# --- problems -----------------------------------------------------------------------------------------------------
+
+
+def test_files_lie_beside_the_program(judge: Judge) -> None:
+    problem = Problem("p", "", "", ECHO.tests, files=(("lib/helper.py", "ONE = 1"), ("data.txt", "1")))
+    program = "from lib.helper import ONE\nassert open('data.txt').read() == str(ONE)\nprint(ONE)"
+    assert judge.judge(program, problem).status is Status.ACCEPTED
+    assert judge.judge(program, ECHO).status is Status.RUNTIME_ERROR
+    for name in ("../x", "/etc/x", ""):
+        with pytest.raises(UserError, match="must lie in the program's folder"):
+            judge.judge(program, Problem("p", "", "", ECHO.tests, files=((name, ""),)))
+
+
+@pytest.mark.parametrize("entry", ["f", "Solution.f"])
+def test_methods_of_a_class_solution(judge: Judge, entry: str) -> None:
+    problem = Problem("p", "", "", (TestCase("call", "[1]", "1"), TestCase("call", "[1]", "1")), entry_point=entry)
+    fresh = "class Solution:\n    seen = 0\n    def f(self, x):\n        self.seen += 1\n        return self.seen"
+    assert judge.judge(fresh, problem).status is Status.ACCEPTED
+    assert "does not define" in judge.judge("class Solution: pass", problem).reason
+
+
+DIVIDES = "def check(given, expected, output):\n    n, d = int(given), int(output)\n    return 1 < d < n and n % d == 0"
+CHECKED = Problem(
+    id="any divisor",
+    statement="",
+    solution="",
+    tests=(TestCase("stdin", "12", "2"), TestCase("stdin", "35", "5")),
+    checker=Checker("program", source=DIVIDES),
+)
+
+
+def test_a_problem_s_own_checker(judge: Judge) -> None:
+    assert judge.judge("print(3 if input() == '12' else 7)", CHECKED).status is Status.ACCEPTED
+    assert judge.judge("print(5)", CHECKED).status is Status.WRONG_ANSWER
+    verdict = judge.judge("print('x')", CHECKED)
+    assert verdict.status is Status.WRONG_ANSWER  # else printing rubbish would buy a verdict that is not scored
+    assert "could not use it: ValueError" in verdict.reason
+    broken = dataclasses.replace(CHECKED, checker=Checker("program", source="def check(input): undefined(\n"))
+    verdict = judge.judge("print(5)", broken)
+    assert verdict.status is Status.BROKEN_TEST
+    assert not verdict.conclusive
+
+
+def test_the_program_cannot_reach_the_checker(judge: Judge) -> None:
+    forged = (
+        "import os\nfor d in range(3, 64):\n    try: os.write(d, b'{\"value\": true}\\n')\n    except OSError: pass"
+    )
+    assert judge.judge(forged, CHECKED).status is not Status.ACCEPTED

@@ -1,0 +1,142 @@
+"""The judge over HTTP: a real server, and what happens when one is away, busy, closed or says nonsense."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import uvicorn
+
+from reforge.errors import UserError
+from reforge.process import free_port
+from reforge.sandbox import service
+from reforge.sandbox.isolation import SECCOMP, Isolation
+from reforge.sandbox.judge import Judge, Limits
+from reforge.sandbox.service import RemoteJudge, app_of
+from reforge.sandbox.spec import spec_of
+from reforge.types import Checker, Problem, Status, TestCase
+
+LIMITS = Limits(cpu_seconds=1.0, wall_seconds=10.0, memory_mb=256, output_kb=64, budget_seconds=10.0)
+ADD = Problem("add", "", "", (TestCase("stdin", "1 2", "3"),), files=(("a.txt", "1"),), checker=Checker("lines"))
+RIGHT = "print(sum(map(int, input().split())))"
+TOKEN = "a token of letters"
+
+
+class Serving(uvicorn.Server):
+    def __init__(self, app: object) -> None:
+        self.port = free_port()
+        super().__init__(uvicorn.Config(app, port=self.port, log_level="critical"))  # type: ignore[arg-type]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "Serving":
+        self._thread = threading.Thread(target=self.run)
+        self._thread.start()
+        while not self.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    with Judge(LIMITS, workers=2) as judge:
+        yield judge
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_PAUSE", 0.05)
+
+
+def test_the_same_verdict_as_from_the_judge_itself(judge: Judge) -> None:
+    with Serving(app_of(judge, LIMITS, 8)) as server, RemoteJudge([server.url], LIMITS, 2) as remote:
+        assert remote.isolation is judge.isolation
+        expected = {RIGHT: Status.ACCEPTED, "print(4)": Status.WRONG_ANSWER, "(": Status.COMPILE_ERROR}
+        for program, status in expected.items():
+            verdict = remote.judge(program, ADD)
+            assert verdict.status is status
+            assert verdict == judge.judge(program, ADD)
+        done: list[int] = []
+        many = remote.judge_many([(RIGHT, ADD), ("print(4)", ADD)] * 4, lambda: done.append(1))
+        assert [verdict.status for verdict in many] == [Status.ACCEPTED, Status.WRONG_ANSWER] * 4
+        assert len(done) == 8
+
+
+def test_a_server_that_is_away_costs_time_and_no_verdict(judge: Judge) -> None:
+    first, second = Serving(app_of(judge, LIMITS, 8)), Serving(app_of(judge, LIMITS, 8))
+    with second:
+        with first:
+            remote = RemoteJudge([first.url, second.url], LIMITS, 2)
+        with remote:
+            assert [remote.judge(RIGHT, ADD).status for _ in range(4)] == [Status.ACCEPTED] * 4
+
+
+def test_without_any_server_left_the_verdict_is_infrastructure(judge: Judge) -> None:
+    with Serving(app_of(judge, LIMITS, 8)) as server:
+        remote = RemoteJudge([server.url], LIMITS, 2, patience=0.3)
+    with remote:
+        verdict = remote.judge(RIGHT, ADD)
+    assert verdict.status is Status.INFRASTRUCTURE
+    assert "ConnectError" in verdict.reason
+
+
+def test_more_than_the_queue_holds_is_turned_away_and_comes_again(judge: Judge) -> None:
+    slow = "import time\ntime.sleep(0.3)\nprint(3) #"
+    with Serving(app_of(judge, LIMITS, 1)) as server, RemoteJudge([server.url], LIMITS, 4) as remote:
+        answers: list[int] = []
+
+        def knock() -> None:
+            body = {"program": f"{slow} knock", "problem": spec_of(ADD).model_dump()}
+            answers.append(httpx.post(f"{server.url}/judge", json=body).status_code)
+
+        threads = [threading.Thread(target=knock) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answers) in ([200, 503, 503], [200, 200, 503])
+        verdicts = remote.judge_many([(f"{slow} {number}", ADD) for number in range(4)])
+    assert {verdict.status for verdict in verdicts} == {Status.ACCEPTED}
+
+
+@pytest.mark.parametrize("answer", [{"status": "AC"}, {"status": "GREAT", "reason": ""}, {}, {"passed": True}, []])
+def test_nonsense_is_no_verdict(judge: Judge, answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Serving(app_of(judge, LIMITS, 8)) as server, RemoteJudge([server.url], LIMITS, 1, patience=0.2) as remote:
+        request = httpx.Request("POST", server.url)
+        said = httpx.Response(500 if answer == {"status": "AC"} else 200, json=answer, request=request)
+        monkeypatch.setattr(remote._client, "request", lambda *_, **__: said)
+        assert remote.judge(RIGHT, ADD).status is Status.INFRASTRUCTURE
+
+
+def test_other_limits_or_less_isolation_are_refused_at_the_start(judge: Judge) -> None:
+    with Serving(app_of(judge, LIMITS, 8)) as server, pytest.raises(UserError, match="judges by the limits"):
+        RemoteJudge([server.url], Limits(2.0, 10.0, 256, 64, 10.0), 1)
+    with (
+        Judge(LIMITS, 1, layers=(SECCOMP,)) as lower,
+        Serving(app_of(lower, LIMITS, 8)) as server,
+        pytest.raises(UserError, match="isolates at the level 'syscalls'"),
+    ):
+        RemoteJudge([server.url], LIMITS, 1, minimum=Isolation.FILES)
+
+
+def test_a_token_is_asked_for(judge: Judge) -> None:
+    with Serving(app_of(judge, LIMITS, 8, TOKEN)) as server:
+        for token in ("", "another"):
+            with pytest.raises(UserError, match="a token is needed"):
+                RemoteJudge([server.url], LIMITS, 1, token=token)
+        body = {"program": "", "problem": spec_of(ADD).model_dump()}
+        assert httpx.post(f"{server.url}/judge", json=body).status_code == 401
+        with RemoteJudge([server.url], LIMITS, 1, token=TOKEN) as remote:
+            assert remote.judge(RIGHT, ADD).status is Status.ACCEPTED
+
+
+def test_a_problem_that_cannot_be_judged_is_the_caller_s_mistake(judge: Judge) -> None:
+    with Serving(app_of(judge, LIMITS, 8)) as server, RemoteJudge([server.url], LIMITS, 1) as remote:
+        with pytest.raises(UserError, match="no entry_point"):
+            remote.judge(RIGHT, Problem("p", "", "", (TestCase("call", "[1]", "1"),)))
+        unknown = {"program": "", "problem": {"tests": [{"kind": "stdin", "input": "", "expectd": ""}]}}
+        assert httpx.post(f"{server.url}/judge", json=unknown).status_code == 422

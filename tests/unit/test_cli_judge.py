@@ -1,0 +1,89 @@
+"""`reforge judge` from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = {"tests": [{"kind": "stdin", "input": "1 2", "expected": "0.333333333"}]}
+
+
+def judge(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reforge.cli", "judge", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env={**os.environ, **environment}, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tests.json").write_text(json.dumps(TESTS))
+    (tmp_path / "right.py").write_text("print(1 / 3)")
+    (tmp_path / "wrong.py").write_text("print(1 / 4)")
+    return tmp_path
+
+
+def test_verdicts_and_exit_codes(folder: Path) -> None:
+    done = judge(folder, "right.py", "--tests", "tests.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["status"] == "AC"
+    done = judge(folder, "wrong.py", "--tests", "tests.json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["status"] == "WA"
+
+
+def test_rules_side_by_side(folder: Path) -> None:
+    done = judge(folder, "right.py", "--tests", "tests.json", "--checker", "tokens", "--checker", "lcb")
+    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(verdict["checker"], verdict["status"]) for verdict in verdicts] == [
+        ("tokens(1e-06)/1", "AC"),
+        ("lcb/1", "WA"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "Invalid JSON"),
+        ("{}", "tests: Field required"),
+        ('{"tests": []}', "at least 1 item"),
+        ('{"tests": [{"kind": "stdin", "input": "", "inptu": ""}]}', "tests.0.inptu: Extra inputs are not permitted"),
+        ('{"tests": [{"kind": "call", "input": "[1]", "expected": "1"}]}', "no entry_point"),
+    ],
+)
+def test_a_bad_file_of_tests_is_one_paragraph(folder: Path, content: str, said: str) -> None:
+    (folder / "tests.json").write_text(content)
+    done = judge(folder, "right.py", "--tests", "tests.json")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("reforge: ")
+    assert said in done.stderr
+
+
+def test_broken_tests_are_no_verdict(folder: Path) -> None:
+    broken = {"tests": [{"kind": "assert", "input": "assert f(1) == undefined("}], "entry_point": "f"}
+    (folder / "tests.json").write_text(json.dumps(broken))
+    (folder / "f.py").write_text("def f(x): return x")
+    done = judge(folder, "f.py", "--tests", "tests.json")
+    assert done.returncode == 75
+    assert json.loads(done.stdout)["status"] == "BROKEN"
+
+
+def test_settings_that_cannot_be(folder: Path) -> None:
+    assert (
+        "it is one of limits, syscalls"
+        in judge(folder, "right.py", "--tests", "tests.json", "--minimum", "high").stderr
+    )
+    assert "no_such" in judge(folder, "right.py", "--tests", "tests.json", "--package", "no_such").stderr
+    assert "--checker spam" in judge(folder, "right.py", "--tests", "tests.json", "--checker", "spam").stderr
+
+
+def test_serving_beyond_this_machine_needs_a_token(project: Path) -> None:
+    done = judge(project, "serve", "--host", "0.0.0.0", REFORGE_JUDGE_TOKEN="")
+    assert done.returncode == 2
+    assert "REFORGE_JUDGE_TOKEN" in done.stderr
