@@ -141,7 +141,8 @@ def _goals(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
 def _shown(variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
     gain, model = _gain(list(runs.values())), FINAL[variant]
     tokens = [_tokens(run) / _tokens(by_key["rungs", seed]) for seed, run in runs.items() if ("rungs", seed) in by_key]
-    found = [_claim(f"{WORDS[variant]}: {model} minus sft, pass@1 at {RUNG2}, pooled", 100 * gain.value, "points")]
+    what = f"{WORDS[variant]}: {model} minus sft, pass@1 at {RUNG2}, seed {', '.join(map(str, runs))}"
+    found = [_claim(what, 100 * gain.value, "points")]
     if tokens:
         found.append(_claim(f"{WORDS[variant]}: tokens sampled", sum(tokens) / len(tokens), "of those of both rungs"))
     return found
@@ -190,6 +191,7 @@ def write_results(runs: Sequence[Run]) -> None:
     }
     lines = ",\n".join(json.dumps(run, separators=(",", ":")) for run in runs)
     text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "runs": [\n{lines}\n]\n}}\n'
+    RESULTS.parent.mkdir(exist_ok=True)
     partial = RESULTS.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(RESULTS)
