@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## the whole road: raw problems → trained, distilled, evalu
 	@python -m flows.local --experiment $(EXPERIMENT) $(ARGS)
 
 test: $(INSTALLED) ## all tests that need no GPU
-	@pytest $(ARGS)
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED) ## the measurements that there are, and how to run them
 	@ls benchmarks/*.py 2>/dev/null | sed 's/^/$(VENV)\/bin\/python /' || true

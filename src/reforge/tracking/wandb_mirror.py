@@ -28,7 +28,7 @@ class WandbMirror:
         )
 
     def log(self, step: int, metrics: Metrics) -> None:
-        self._run.log(dict(metrics), step=step)
+        self._run.log(dict(metrics), step=step, commit=True)
 
     def artifact(self, path: Path) -> None:
         self._run.save(str(path), base_path=str(path.parent), policy="now")

@@ -1,0 +1,228 @@
+"""Everything that is asked of one finished run of `smoke`.
+
+Its three doors (`reforge stage`, `dvc repro`, `prefect deployment run`) must give the same dvc.lock. After it, DVC has
+nothing to do; a change makes stale what hangs on it, no more; a remote brings all of it back. A stage killed outright
+and started again ends as if nothing had happened. In one file, so that test processes side by side share that run.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.leash import leashed
+from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def differences(one: dict[str, object], other: dict[str, object], at: str = "") -> list[str]:
+    """Paths in two parsed lock files where they differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted({*one, *other})
+        return [line for key in keys for line in differences(one.get(key), other.get(key), f"{at}/{key}")]  # type: ignore[arg-type]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [line for i, pair in enumerate(zip(one, other, strict=True)) for line in differences(*pair, f"{at}/{i}")]
+    return [] if one == other else [f"{at}: {one!r} != {other!r}"]
+
+
+def test_one_flipped_byte_of_an_output_would_be_seen() -> None:
+    one = yaml.safe_load("stages: {sft: {outs: [{path: outputs/sft, md5: aa}]}}")
+    other = yaml.safe_load("stages: {sft: {outs: [{path: outputs/sft, md5: ab}]}}")
+    assert differences(one, other) == ["/stages/sft/outs/0/md5: 'aa' != 'ab'"]
+    assert differences(one, {"stages": {}}) != []
+
+
+def test_stage_by_stage_equals_dvc_repro(smoke: Path, tmp_path: Path) -> None:
+    project = second_clone(smoke, tmp_path / "project")
+    run(["reforge", "compose", "experiment=smoke", server_of(smoke)], project)
+    order = run([sys.executable, "-c", "from reforge.lineage.graph import graph; print(*graph())"], project)
+    for name in order.stdout.split():
+        run(["reforge", "stage", name], project)
+    run(["dvc", "commit", "--force"], project)
+    assert differences(lock(smoke), lock(project)) == []
+
+
+def test_prefect_deployment_equals_dvc_repro(smoke: Path, tmp_path: Path) -> None:
+    project = second_clone(smoke, tmp_path / "project")
+    with prefect_server(tmp_path / "home") as environment:
+        prefect = [str(BIN / "prefect"), "--no-prompt"]
+        run([*prefect, "work-pool", "create", "cpu", "--type", "process"], project, **environment)
+        run([*prefect, "deploy", "--name", "cpu"], project, **environment)
+        with worker(project, tmp_path / "worker.log", environment):
+            command = [*prefect, "deployment", "run", "pipeline/cpu", "-p", "experiment=smoke"]
+            command += ["-p", f"overrides={json.dumps([server_of(smoke)])}", "--watch"]
+            done = run(command, project, check=False, **environment)
+    assert done.returncode == 0, f"{done.stdout}\n{(tmp_path / 'worker.log').read_text()[-5000:]}"
+    assert differences(lock(smoke), lock(project)) == []
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[dict[str, str]]:
+    """A server on a free port of this machine, with an empty database; what clients need to find it."""
+    home.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        "PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }  # fmt: skip
+    command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", port, "--no-services"]
+    with ExitStack() as stack:
+        log = stack.enter_context((home / "server.log").open("wb"))
+        server = stack.enter_context(leashed(command, env={**os.environ, **environment}, stdout=log, stderr=log))
+        stack.callback(server.terminate)
+        while not healthy(url):
+            assert server.poll() is None, (home / "server.log").read_text()
+            time.sleep(0.5)
+        yield environment
+
+
+def healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextmanager
+def worker(project: Path, log: Path, environment: dict[str, str]) -> Iterator[None]:
+    command = [str(BIN / "prefect"), "worker", "start", "--pool", "cpu", "--type", "process"]
+    everything = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}", **environment}
+    with ExitStack() as stack:
+        output = stack.enter_context(log.open("wb"))
+        process = stack.enter_context(
+            leashed(command, cwd=project, env=everything, stdout=output, stderr=subprocess.STDOUT)
+        )
+        stack.callback(process.terminate)
+        yield
+
+
+def stale(project: Path) -> set[str]:
+    """The stages that `dvc repro` would run now: those with a change, and what hangs on them."""
+    changed = set(json.loads(run(["dvc", "status", "--json"], project).stdout))
+    program = "import json; from reforge.lineage.graph import graph; print(json.dumps(graph()))"
+    for name, upstream in json.loads(run([sys.executable, "-c", program], project).stdout).items():
+        if changed & set(upstream):
+            changed.add(name)
+    return changed
+
+
+@contextmanager
+def edited(path: Path, text: str) -> Iterator[None]:
+    before = path.read_text() if path.exists() else None
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.unlink() if before is None else path.write_text(before)
+
+
+def test_a_second_repro_runs_nothing(smoke: Path) -> None:
+    said = run(["dvc", "repro"], smoke).stdout
+    assert "Running stage" not in said
+    assert "is cached" not in said
+    assert stale(smoke) == set()
+
+
+def test_editing_the_readme_makes_nothing_stale(smoke: Path) -> None:
+    with edited(smoke / "README.md", "another text"):
+        assert stale(smoke) == set()
+
+
+def test_editing_code_makes_its_stages_stale(smoke: Path) -> None:
+    """So the two tests above do not pass by being blind."""
+    advantages = smoke / "src/reforge/advantages.py"
+    with edited(advantages, advantages.read_text() + "\n# changed\n"):
+        assert stale(smoke) == after_rl_16k()
+
+
+def test_changing_one_value_of_rl_makes_rl_16k_stale_and_what_hangs_on_it(smoke: Path) -> None:
+    values = yaml.safe_load((smoke / "params.yaml").read_text())
+    values["rl"]["learning_rate"] *= 2
+    with edited(smoke / "params.yaml", yaml.safe_dump(values)):
+        assert stale(smoke) == after_rl_16k()
+
+
+def after_rl_16k() -> set[str]:
+    return {
+        "rl@16k", "rl@32k", "distill", "evaluate@rl-32k", "report",
+    }  # fmt: skip
+
+
+def test_push_and_pull_bring_every_output_to_another_clone(smoke: Path, tmp_path: Path) -> None:
+    run(["dvc", "remote", "add", "--local", "--default", "--force", "store", str(tmp_path / "store")], smoke)
+    run(["dvc", "push"], smoke)
+    other = second_clone(smoke, tmp_path / "other")
+    for name in ("dvc.lock", "params.yaml"):  # what the owner would have committed
+        shutil.copy(smoke / name, other / name)
+    shutil.copytree(smoke / "metrics", other / "metrics")
+    run(["dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "store")], other)
+    run(["dvc", "pull"], other)
+    for stage in yaml.safe_load((smoke / "dvc.lock").read_text())["stages"].values():
+        for out in stage["outs"]:
+            assert same(smoke / out["path"], other / out["path"]), out["path"]
+    assert stale(other) == set()
+
+
+def same(one: Path, other: Path) -> bool:
+    if one.is_file():
+        return filecmp.cmp(one, other, shallow=False)
+    names = sorted(path.relative_to(one) for path in one.rglob("*"))
+    return names == sorted(path.relative_to(other) for path in other.rglob("*")) and all(
+        filecmp.cmp(one / name, other / name, shallow=False) for name in names if (one / name).is_file()
+    )
+
+
+def test_rl_killed_after_a_step_resumes_to_the_same_bytes_on_a_server_of_its_own(smoke: Path, tmp_path: Path) -> None:
+    """The uninterrupted run used a server given by URL; this one starts its own, twice: that must not show either."""
+    project = tmp_path / "project"
+    shutil.copytree(smoke, project, ignore=shutil.ignore_patterns("cache", ".runs"), symlinks=True)
+    run(["reforge", "compose", "experiment=smoke"], project)
+    shutil.rmtree(project / "outputs/rl")
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{project / 'src'}:{project}"}
+    with (tmp_path / "killed.log").open("wb") as log:
+        killed = subprocess.Popen(
+            ["reforge", "stage", "rl@16k"], cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            states = wait_for_step(project, 1, killed)
+        finally:
+            os.killpg(killed.pid, signal.SIGKILL)
+            killed.wait()
+    assert not (project / "outputs/rl").exists(), "half an output was put in place"
+
+    run(["reforge", "stage", "rl@16k"], project)
+    assert not states.exists(), "the scratch folder is left behind"
+    assert same(smoke / "outputs/rl/16k", project / "outputs/rl/16k")
+    timings = [json.loads(line) for line in (project / ".runs/rl@16k/timings.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in timings] == [1, 2], "a finished step was repeated"
+
+
+def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) -> Path:
+    """The checkpoint's mark of that step, once it is there."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        found = list(project.glob(f".scratch/rl@16k-*/checkpoint/{step:06d}/step.json"))
+        if found:
+            return found[0]
+        assert process.poll() is None, "the stage ended before it could be killed"
+        time.sleep(0.02)
+    raise AssertionError(f"no checkpoint of step {step} after four minutes")
