@@ -22,8 +22,7 @@ test: $(INSTALLED) ## all tests that need no GPU
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED) ## the measurements that there are, and how to run them
-	@ls benchmarks/*.py 2>/dev/null | sed 's/^/$(VENV)\/bin\/python /' || true
-	@[[ -n $$(ls benchmarks/*.py 2>/dev/null) ]] || echo "There are no benchmarks yet: benchmarks/ holds no program."
+	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "$(VENV)/bin/python -m benchmarks.$$(basename $$file .py)"; done
 
 lint: $(INSTALLED) ## style, types, import contracts
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache

@@ -1,4 +1,4 @@
-"""benchmarks/results/*.json → the tables between the `results` marks of README.md. `python benchmarks/render.py`"""
+"""benchmarks/results/*.json → the tables between the `results` marks of README.md. `python -m benchmarks.render`"""
 
 from __future__ import annotations
 

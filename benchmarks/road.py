@@ -1,7 +1,7 @@
 """Does reinforcement learning pay? The whole road for several seeds, and three ways to spend the same tokens otherwise.
 
-    python benchmarks/road.py                          every seed and variant that benchmarks/results/road.json lacks
-    python benchmarks/road.py --seed 1 --variant rung2 this one, again if need be
+    python -m benchmarks.road                          every seed and variant that benchmarks/results/road.json lacks
+    python -m benchmarks.road --seed 1 --variant rung2 this one, again if need be
 
 Each run is a clone of HEAD under .scratch/road/ with this repository's DVC cache, so a stage that another run has
 finished is fetched and not repeated; an interrupted run goes on where it stopped. Runs are appended to the results as
@@ -20,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import record
+from benchmarks.record import ROOT, claim
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import Estimate, paired_difference
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "road.json"
 SEEDS = (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
 RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
@@ -83,10 +83,10 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
 
 
 def run_road(variant: str, seed: int, experiment: str, changes: Sequence[str]) -> dict[str, Any]:
-    commit = _git("rev-parse", "HEAD", cwd=ROOT)
+    commit = record.head(ROOT)
     clone = ROOT / ".scratch" / "road" / f"{experiment}-{variant}-{seed}-{commit[:10]}"
     if not clone.exists():
-        _git("clone", "--quiet", "--shared", str(ROOT), str(clone), cwd=ROOT)
+        subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
     composed = [f"experiment={experiment}", f"seed={seed}", *changes]
     _call(clone, "dvc", "config", "--local", "cache.dir", str(ROOT / ".dvc" / "cache"))
     _call(clone, "reforge", "compose", *composed)
@@ -125,15 +125,15 @@ def _goals(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
         gain, longer = _gain(group), _longer(group)
         what = f"rl-32k minus sft, pass@1 at {RUNG2}, {name}"
         found += [
-            _claim(what, 100 * gain.value, "points", f"≥ {GOAL:g}", 100 * gain.value >= GOAL),
-            _claim(
+            claim(what, 100 * gain.value, "points", f"≥ {GOAL:g}", 100 * gain.value >= GOAL),
+            claim(
                 f"{what}: low end of the paired {CONFIDENCE:.0%} interval",
                 100 * gain.low,
                 "points",
                 "> 0",
                 gain.low > 0,
             ),
-            _claim(f"rl-32k at {TWICE} minus at {RUNG2}, {name}", 100 * longer, "points", "≥ 0", longer >= 0),
+            claim(f"rl-32k at {TWICE} minus at {RUNG2}, {name}", 100 * longer, "points", "≥ 0", longer >= 0),
         ]
     return found
 
@@ -142,14 +142,10 @@ def _shown(variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int
     gain, model = _gain(list(runs.values())), FINAL[variant]
     tokens = [_tokens(run) / _tokens(by_key["rungs", seed]) for seed, run in runs.items() if ("rungs", seed) in by_key]
     what = f"{WORDS[variant]}: {model} minus sft, pass@1 at {RUNG2}, seed {', '.join(map(str, runs))}"
-    found = [_claim(what, 100 * gain.value, "points")]
+    found = [claim(what, 100 * gain.value, "points")]
     if tokens:
-        found.append(_claim(f"{WORDS[variant]}: tokens sampled", sum(tokens) / len(tokens), "of those of both rungs"))
+        found.append(claim(f"{WORDS[variant]}: tokens sampled", sum(tokens) / len(tokens), "of those of both rungs"))
     return found
-
-
-def _claim(claim: str, value: float, unit: str, goal: str = "", met: bool | None = None) -> dict[str, Any]:
-    return {"claim": claim, "value": round(value, 2), "unit": unit, "goal": goal, "met": met}
 
 
 def _gain(runs: Sequence[Run]) -> Estimate:
@@ -176,42 +172,19 @@ def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
     return {(run["variant"], run["seed"]): run for run in runs}
 
 
-def read_runs() -> list[Run]:
-    return list(json.loads(RESULTS.read_text())["runs"]) if RESULTS.is_file() else []
-
-
 def write_results(runs: Sequence[Run]) -> None:
-    """One run a line, so that a diff shows which runs were added."""
-    head = {
-        "name": "road",
-        "command": "python benchmarks/road.py",
-        "commit": runs[-1]["commit"],
-        "hardware": hardware(),
-        "claims": claims(runs),
-    }
-    lines = ",\n".join(json.dumps(run, separators=(",", ":")) for run in runs)
-    text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "runs": [\n{lines}\n]\n}}\n'
-    RESULTS.parent.mkdir(exist_ok=True)
-    partial = RESULTS.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(RESULTS)
+    record.write("road", claims(runs), runs, runs[-1]["commit"])
 
 
-def hardware() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB"
+def read_runs() -> list[Run]:
+    path = record.RESULTS / "road.json"
+    return list(json.loads(path.read_text())["runs"]) if path.is_file() else []
 
 
 def _call(clone: Path, *command: str) -> None:
     """With the code of the clone and the tools of this environment."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(command, cwd=clone, check=True, env={**os.environ, "PATH": path, "PYTHONPATH": str(clone / "src")})
-
-
-def _git(*command: str, cwd: Path) -> str:
-    return subprocess.run(["git", *command], cwd=cwd, check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

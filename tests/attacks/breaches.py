@@ -145,7 +145,7 @@ BREACHES: dict[str, Breach] = {
     "a large file": Breach("open('big', 'wb').write(bytes(1 << 20))"),
     "a large file with a hole": Breach("os.truncate(os.open('big', os.O_CREAT | os.O_RDWR), 1 << 30)"),
     "six hundred files": Breach(
-        "for i in range(600): open(str(i), 'w').close()", UNCOUNTED
+        "for i in range(600): os.mknod(str(i))", UNCOUNTED
     ),
     "locked memory": Breach(
         "import ctypes; m = ctypes.create_string_buffer(1 << 22); assert ctypes.CDLL(None).mlock(m, 1 << 22) == 0"

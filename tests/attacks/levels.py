@@ -5,7 +5,7 @@ import pytest
 from reforge.sandbox.isolation import LANDLOCK, NAMESPACES, SECCOMP
 from reforge.sandbox.judge import Judge, Limits
 
-LIMITS = Limits(cpu_seconds=0.25, wall_seconds=0.8, memory_mb=128, output_kb=64)
+LIMITS = Limits(cpu_seconds=0.4, wall_seconds=1.0, memory_mb=128, output_kb=64)
 # Two of them make up the level `files`: a machine may have either.
 OFFERED = {
     "full": (NAMESPACES, LANDLOCK, SECCOMP),

@@ -12,7 +12,7 @@ render = runpy.run_path(str(ROOT / "benchmarks" / "render.py"))
 def test_results_in_the_readme_are_those_of_the_committed_files():
     readme = (ROOT / "README.md").read_text()
     expected = render["insert"](readme, render["render"](ROOT / "benchmarks" / "results"))
-    assert readme == expected, "README.md is out of date: python benchmarks/render.py"
+    assert readme == expected, "README.md is out of date: python -m benchmarks.render"
 
 
 def test_rendering_by_hand(tmp_path):

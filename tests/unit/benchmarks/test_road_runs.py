@@ -1,11 +1,12 @@
 """The mechanics of a benchmark run, with real Git, DVC and `reforge compose`, and stages of a few lines."""
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+import benchmarks.road
 
 ROOT = Path(__file__).parents[3]
 GRAPH = """\
@@ -62,11 +63,8 @@ def road(tmp_path, monkeypatch):
     git = ["git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@t"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
         subprocess.run([*git, *command], check=True)
-    spec = importlib.util.spec_from_file_location("road", ROOT / "benchmarks" / "road.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "ROOT", root)
-    return module
+    monkeypatch.setattr(benchmarks.road, "ROOT", root)
+    return benchmarks.road
 
 
 def ran(road):

@@ -1,0 +1,56 @@
+"""What a benchmark leaves behind: benchmarks/results/NAME.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SHARED = Path(os.environ.get("REFORGE_SHARED", ROOT.parent / "shared"))
+
+Claim = dict[str, Any]
+
+
+def claim(text: str, value: float, unit: str, goal: str = "", met: bool | None = None) -> Claim:
+    return {"claim": text, "value": float(f"{value:.4g}"), "unit": unit, "goal": goal, "met": met}
+
+
+def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str) -> None:
+    """One run a line, so that a diff shows which runs were added."""
+    head = {
+        "name": name,
+        "command": f"python -m benchmarks.{name}",
+        "commit": commit,
+        "hardware": hardware(),
+        "claims": list(claims),
+    }
+    lines = ",\n".join(json.dumps(run, separators=(",", ":"), ensure_ascii=False) for run in runs)
+    text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "runs": [\n{lines}\n]\n}}\n'
+    RESULTS.mkdir(exist_ok=True)
+    partial = RESULTS / f"{name}.partial"
+    partial.write_text(text)
+    partial.replace(RESULTS / f"{name}.json")
+
+
+def show(claims: Sequence[Claim]) -> None:
+    for item in claims:
+        met = {True: "met   ", False: "MISSED", None: "      "}[item["met"]]
+        print(f"{met} {item['claim']}: {item['value']:g} {item['unit']} {item['goal'] and '(' + item['goal'] + ')'}")
+
+
+def head(repository: Path = ROOT) -> str:
+    """The commit that is checked out there."""
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def hardware() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB"
