@@ -6,11 +6,11 @@ make the parent receive no more than a value.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import builtins
 import json
 import os
-import random
 import sys
 import threading
 import types
@@ -26,13 +26,17 @@ _STEERING = (StopIteration, StopAsyncIteration)
 
 class Channel:
     def __init__(self) -> None:
-        self._requests = open(REQUESTS, encoding="utf-8")  # noqa: SIM115 - for the life of the process
+        self._rest = b""
 
     def receive(self) -> dict[str, Any]:
-        line = self._requests.readline()
-        if not line:
-            os._exit(0)  # the parent has finished with us
-        message: dict[str, Any] = json.loads(line)
+        parts = [self._rest]
+        while b"\n" not in parts[-1]:
+            data = os.read(REQUESTS, 1 << 16)
+            if not data:
+                os._exit(0)  # the parent has finished with us
+            parts.append(data)
+        line, _, self._rest = b"".join(parts).partition(b"\n")
+        message: dict[str, Any] = json.loads(line.decode())
         return message
 
     def send(self, kind: str, content: str) -> None:
@@ -44,22 +48,11 @@ class Channel:
 
 def run(channel: Channel, role: str, value_bytes: int) -> None:
     """`role`: "program" or "tests". `value_bytes` bounds what a program may return."""
-    _be_new()
     job = channel.receive()
     if role == "tests":
         run_tests(channel, job)
     else:
         run_program(channel, job, value_bytes)
-
-
-def _be_new() -> None:
-    """Look like an interpreter that has just started, and the same one each time: verdicts must not depend on more."""
-    random.seed(0)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(0)
-    errors = sys.stdin.errors
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
 
 
 def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None:
@@ -98,7 +91,8 @@ def _write_files(files: dict[str, str]) -> None:
 
 def _exit(code: object) -> NoReturn:
     """As the interpreter ends: it waits for threads, runs what was registered, and flushes. But nothing is freed."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    if _thread._count():
+        threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()

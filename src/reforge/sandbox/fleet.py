@@ -47,7 +47,7 @@ class Fleet:
         """A server for oneself. One that was lost in between is not given back."""
         server = self._idle.get()
         try:
-            if server is not None and server.ended():
+            if server is not None and server.gone():
                 self._discard(server)
                 server = None
             if server is None:

@@ -116,6 +116,7 @@ class _Run:
         with _memory_file(test.input.encode()) as stdin, _memory_file() as stdout:
             with self._measured(stdin, stdout) as child:
                 self._hand_over(child, "")
+                child.finish()
                 ended = _end_of(child)
             if ended.status is not Status.TIME_LIMIT and os.fstat(stdout).st_size > limits.output_bytes:
                 raise Failed(Status.OUTPUT_LIMIT, f"printed more than {limits.output_kb} kB")

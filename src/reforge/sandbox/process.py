@@ -47,6 +47,8 @@ class Server:
     """
 
     def __init__(self, layers: tuple[str, ...], packages: list[str], scratch: str) -> None:
+        self._started = 0  # processes, so far
+        self._endings: dict[int, dict[str, Any]] = {}  # heard of and not yet asked for
         self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         asked = json.dumps({"layers": layers, "packages": packages, "scratch": scratch})
         try:
@@ -76,20 +78,32 @@ class Server:
     def isolation(self) -> Isolation:
         return level_of(self.layers)
 
-    def start(self, order: dict[str, Any], descriptors: list[int]) -> tuple[int, int | None]:
-        """The new process's number, by the server's own counting, and if it can be had a pidfd."""
-        self._tell({"start": order}, descriptors)
-        answer, handles = self._hear(_PATIENCE)
-        return answer["pid"], handles[0] if handles else None
+    def start(self, order: dict[str, Any], descriptors: list[int]) -> int:
+        """The number by which both sides know the new process."""
+        self._started += 1
+        self._tell({"order": "start", "process": self._started, **order}, descriptors)
+        return self._started
 
-    def end(self, pid: int, seconds: float) -> dict[str, Any]:
-        """Waits so long for it to end by itself."""
-        self._tell({"end": {"pid": pid, "seconds": seconds}})
-        answer, _ = self._hear(seconds + _PATIENCE)
-        self.spent = answer["spent"]
-        return answer
+    def handle(self, process: int) -> int | None:
+        """A pidfd of it, unless it has ended or the kernel has none."""
+        self._tell({"order": "handle", "process": process})
+        while True:
+            message, handles = self._hear(_PATIENCE)
+            if "handle" in message:
+                return handles[0] if handles else None
 
-    def ended(self) -> bool:
+    def kill(self, process: int) -> None:
+        self._tell({"order": "kill", "process": process})
+
+    def ending(self, process: int, seconds: float) -> dict[str, Any] | None:
+        """How it ended and what it used, if it ends in that time."""
+        while process not in self._endings:
+            if not _ready(self._door.fileno(), select.POLLIN, seconds):
+                return None
+            self._hear(0)
+        return self._endings.pop(process)
+
+    def gone(self) -> bool:
         return self._process.poll() is not None
 
     def close(self) -> None:
@@ -104,19 +118,24 @@ class Server:
         try:
             socket.send_fds(self._door, [json.dumps(message).encode()], descriptors or [])
         except OSError as error:
-            raise self._dead(str(error)) from error
+            raise self.lost(str(error)) from error
 
     def _hear(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
         self._door.settimeout(seconds)
         try:
             data, descriptors, _, _ = socket.recv_fds(self._door, _MESSAGE, 1)
         except OSError as error:  # a TimeoutError is one
-            raise self._dead(str(error) or type(error).__name__) from error
+            raise self.lost(str(error) or type(error).__name__) from error
         if not data:
-            raise self._dead("it ended")
-        return json.loads(data), descriptors
+            raise self.lost("it ended")
+        message = json.loads(data)
+        if "ended" in message:
+            self._endings[message["ended"]] = message
+            self.spent = message["spent"]
+        return message, descriptors
 
-    def _dead(self, reason: str) -> InfrastructureError:
+    def lost(self, reason: str) -> InfrastructureError:
+        """End it; what to raise."""
         self._process.kill()
         self.close()
         return InfrastructureError(f"a fork-server was lost: {reason} (exit code {self._process.returncode})")
@@ -135,7 +154,9 @@ class Child:
         self._started = time.monotonic()
         self._buffer = bytearray()
         self._longest = limits.output_bytes + _ENVELOPE if role == "program" else _TESTS_BYTES
+        self._fenced = False
         self._exit_code: int | None = None
+        self._handle: int | None = None
         self._host_pid: int | None = None
         self.cpu_seconds = self.wall_seconds = 0.0
         self.memory_kb = 0
@@ -150,36 +171,60 @@ class Child:
             requests, self._requests = _pipe(its, mine)
             self._answers, answers = _pipe(mine, its)
             os.set_blocking(self._requests, False)
-            self._pid, self._handle = server.start(order, [stdin, stdout, requests, answers])
-            if self._handle is not None:
-                mine.callback(os.close, self._handle)
+            os.set_blocking(self._answers, False)
+            self._process = server.start(order, [stdin, stdout, requests, answers])
             self._resources = mine.pop_all()
 
     def start(self, job: dict[str, Any]) -> None:
         """Hand it its work, which it takes up as soon as it is fenced in."""
         try:
             self.send(job)
-            message = self.receive()
         except Failed as failed:
             raise InfrastructureError(f"a sandbox process did not start: {failed.reason}") from failed
-        if "ready" not in message:
-            raise InfrastructureError(f"a sandbox process could not be fenced in: {message}")
 
     def send(self, message: dict[str, Any]) -> None:
         rest = memoryview(json.dumps(message).encode() + b"\n")
         with contextlib.suppress(BrokenPipeError):  # it has ended; receive() will say how
             while rest:
-                self._await(self._requests, select.POLLOUT)
-                with contextlib.suppress(BlockingIOError):
+                try:
                     rest = rest[os.write(self._requests, rest) :]
+                except BlockingIOError:
+                    self._await(self._requests, select.POLLOUT)
 
     def receive(self) -> dict[str, Any]:
         """The next message. Raises Failed where none comes, or one that is none."""
+        if not self._fenced:
+            self._check_fence()
+        return self._next()
+
+    def finish(self) -> None:
+        """Let it come to its end without a word. Raises Failed where a limit ends it."""
+        try:
+            while self._exit_code is None:
+                self._note(self._server.ending(self._process, self._patience()))
+        finally:
+            if not self._fenced:
+                self._check_fence()
+
+    def _check_fence(self) -> None:
+        """Its first message must say that it is fenced in: until then, no failure is the program's."""
+        try:
+            message = self._next()
+        except Failed as failed:
+            raise InfrastructureError(f"a sandbox process did not start: {failed.reason}") from failed
+        if "ready" not in message:
+            raise InfrastructureError(f"a sandbox process could not be fenced in: {message}")
+        self._fenced = True
+
+    def _next(self) -> dict[str, Any]:
         while (end := self._buffer.find(b"\n") + 1) == 0:
             if len(self._buffer) > self._longest:
                 raise Failed(Status.OUTPUT_LIMIT, f"returned more than {self._limits.output_kb} kB")
-            self._await(self._answers, select.POLLIN)
-            data = os.read(self._answers, 1 << 16)
+            try:
+                data = os.read(self._answers, 1 << 16)
+            except BlockingIOError:
+                self._await(self._answers, select.POLLIN)
+                continue
             if not data:
                 raise self._ended()
             self._buffer += data
@@ -191,32 +236,28 @@ class Child:
                 return message
         raise Failed(Status.RUNTIME_ERROR, FOREIGN)
 
-    def end(self, seconds: float = 0.0) -> None:
-        """End it with all its threads, unless it ends by itself in this time, and measure it."""
-        if self._exit_code is None:
-            self.wall_seconds = time.monotonic() - self._started
-            self._exit_code = -1  # whatever happens now, not twice
-            ended = self._server.end(self._pid, seconds)
-            self._exit_code, self.cpu_seconds, self.memory_kb = (
-                ended["ended"],
-                ended["cpu_seconds"],
-                ended["memory_kb"],
-            )
-
     def __enter__(self) -> Child:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End it with all its threads, unless it has ended, and measure it."""
         with self._resources:
-            self.end()
+            if self._exit_code is None:
+                self._server.kill(self._process)
+                self._note(self._server.ending(self._process, _PATIENCE))
+            if self._exit_code is None:
+                raise self._server.lost("a process did not end")
+
+    def _note(self, ending: dict[str, Any] | None) -> None:
+        if ending is not None:
+            self.wall_seconds = time.monotonic() - self._started
+            self._exit_code = ending["code"]
+            self.cpu_seconds, self.memory_kb = ending["cpu_seconds"], ending["memory_kb"]
 
     def _ended(self) -> Failed:
         """How a process ended that has closed its pipe; it may take its time to."""
         while self._exit_code is None:
-            pause = self._patience()
-            if self._handle is None or _ready(self._handle, select.POLLIN, pause):
-                self.end(pause)
-        assert self._exit_code is not None
+            self._note(self._server.ending(self._process, self._patience()))
         if self._exit_code < 0:
             return Failed(Status.RUNTIME_ERROR, f"killed by signal {-self._exit_code}")
         return Failed(
@@ -243,6 +284,11 @@ class Child:
     def _used(self) -> tuple[float, float]:
         """Seconds of CPU time so far, and seconds of waiting for a processor; zeros where the kernel does not tell."""
         try:
+            if self._handle is None:
+                self._handle = self._server.handle(self._process)
+                if self._handle is None:
+                    return 0.0, 0.0
+                self._resources.callback(os.close, self._handle)
             if self._host_pid is None:
                 info = Path(f"/proc/self/fdinfo/{self._handle}").read_text()
                 self._host_pid = next(int(line[4:]) for line in info.splitlines() if line.startswith("Pid:"))

@@ -12,14 +12,15 @@ import gc
 import importlib
 import json
 import os
+import random
+import resource
 import select
 import shutil
 import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from typing import Any, NoReturn
@@ -36,12 +37,13 @@ traceback typing unicodedata
 THREADS = 64  # of all programs of a server together, of which one runs at a time
 _MESSAGE = 1 << 16
 _TARGETS = (0, 1, child.REQUESTS, child.ANSWERS)  # where a child finds the descriptors that come with its order
-_RULESET = 1 + max(_TARGETS)
+_RULESET = 1 + max(_TARGETS)  # here and in a child
+_BLIND_PAUSE = 1  # ms between looks at processes that no pidfd watches
 
 
 def main(control: str, asked: str) -> None:
     """`control`: a descriptor. `asked`: JSON of layers, packages (paths outside the library), scratch (a folder)."""
-    door = socket.socket(fileno=int(control))
+    door = _out_of_the_way(int(control))
     try:
         server = ForkServer(door, **json.loads(asked))
     except (OSError, ImportError) as error:
@@ -55,7 +57,8 @@ class ForkServer:
         self._door = door
         self._jailed = NAMESPACES in layers
         self._refused: dict[str, str] = {}
-        self._user = self._namespace = 0
+        self._running: dict[int, tuple[int, int]] = {}  # by the judge's number: the process's number and pidfd
+        self._user = 0
         self._spare_user = jail.spare_user()
         _warm_up(packages)
         with open("/proc/self/statm") as file:
@@ -64,7 +67,7 @@ class ForkServer:
         counted = False  # by the kernel, apart from the processes of everybody else
         if self._jailed:
             counted = jail.enter_namespaces(scratch, self._sources)
-            self._namespace = os.pidfd_open(os.getpid())
+        self._forker = jail.Forker(self._jailed)
         self._alive, self._ours = os.pipe()  # hangs up when this server dies
         self._scratch = os.environ["TMPDIR"] = jail.SCRATCH if self._jailed else scratch
         if os.geteuid() == 0 and self._works("another user", self._try_user):
@@ -72,12 +75,11 @@ class ForkServer:
             if not self._jailed:
                 os.chown(scratch, self._user, self._user)
         self._mode = os.stat(self._scratch).st_mode
-        self._ruleset = -1
-        if LANDLOCK in layers and self._works(LANDLOCK, self._try_landlock):
-            self._ruleset = jail.make_ruleset(self._sources, self._scratch)
+        self._restricted = LANDLOCK in layers and self._works(LANDLOCK, self._try_landlock)
+        self._make_ruleset()
         self._filtered = SECCOMP in layers and self._works(SECCOMP, self._try_seccomp)
         self._threads = THREADS if counted and self._works("a limit on threads", self._try_threads) else 0
-        self._own_layers = [NAMESPACES] * self._jailed + [LANDLOCK] * (self._ruleset >= 0) + [SECCOMP] * self._filtered
+        self._own_layers = [NAMESPACES] * self._jailed + [LANDLOCK] * self._restricted + [SECCOMP] * self._filtered
 
     def serve(self) -> NoReturn:
         if self._filtered and self._jailed:
@@ -87,63 +89,80 @@ class ForkServer:
         gc.freeze()
         interpreter = f"{sys.implementation.name} {sys.version.split()[0]}"
         self._tell({"layers": self._own_layers, "refused": self._refused, "interpreter": interpreter})
-        running: set[int] = set()
+        door = self._door.fileno()
+        watched = select.poll()
+        watched.register(door, select.POLLIN)
         while True:
-            data, descriptors, _, _ = socket.recv_fds(self._door, _MESSAGE, len(_TARGETS))
-            if not data:  # the judge has closed its end, or died
-                for pid in running:
-                    os.kill(pid, signal.SIGKILL)
-                os._exit(0)
-            ((order, what),) = json.loads(data).items()
-            if order == "start":
-                running.add(self._start(what, descriptors))
-            else:
-                running.remove(what["pid"])
-                ended = _end(**what)
-                spent = not running and not self._clean()
-                self._tell({**ended, "spent": spent})
+            blind = any(handle < 0 for _, handle in self._running.values())
+            for descriptor, _ in watched.poll(_BLIND_PAUSE if blind else None):
+                if descriptor == door:
+                    self._obey(watched)
+            for name, (pid, handle) in list(self._running.items()):
+                reaped, status, usage = os.wait4(pid, os.WNOHANG)
+                if reaped:
+                    if handle >= 0:
+                        watched.unregister(handle)
+                        os.close(handle)
+                    del self._running[name]
+                    self._report(name, os.waitstatus_to_exitcode(status), usage)
 
-    def _tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
-        socket.send_fds(self._door, [json.dumps(message).encode()], descriptors or [])
+    def _obey(self, watched: select.poll) -> None:
+        data, descriptors, _, _ = socket.recv_fds(self._door, _MESSAGE, len(_TARGETS))
+        if not data:  # the judge has closed its end, or died
+            for pid, _ in self._running.values():
+                os.kill(pid, signal.SIGKILL)
+            os._exit(0)
+        message = json.loads(data)
+        name = message["process"]
+        if message["order"] == "start":
+            pid, handle = self._fork(lambda: self._become(message, descriptors))
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._running[name] = (pid, handle)
+            if handle >= 0:
+                watched.register(handle, select.POLLIN)
+            return
+        pid, handle = self._running.get(name, (0, -1))
+        if message["order"] == "kill" and pid:
+            os.kill(pid, signal.SIGKILL)
+        elif message["order"] == "handle":
+            self._tell({"handle": name}, [handle] if handle >= 0 else [])
 
-    def _start(self, what: dict[str, Any], descriptors: list[int]) -> int:
-        pid = self._fork(lambda: self._become(what, descriptors))
-        handle = _handle(pid)
-        self._tell({"pid": pid}, handle)
-        for descriptor in descriptors + handle:
-            os.close(descriptor)
-        return pid
+    def _report(self, name: int, code: int, usage: resource.struct_rusage) -> None:
+        spent = not self._running and not self._clean()
+        cpu = usage.ru_utime + usage.ru_stime
+        self._tell({"ended": name, "code": code, "cpu_seconds": cpu, "memory_kb": usage.ru_maxrss, "spent": spent})
 
-    def _fork(self, then: Callable[[], None]) -> int:
-        """A process, in a new process namespace if there are any, that does `then` and ends."""
-        if self._jailed:
-            jail.new_process_namespace(self._namespace)
-        pid = os.fork()
+    def _tell(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        with suppress(BrokenPipeError):  # the judge has gone; the next look at the door says so
+            socket.send_fds(self._door, [json.dumps(message).encode()], descriptors)
+
+    def _fork(self, then: Callable[[], None]) -> tuple[int, int]:
+        """A process, in a new process namespace if there are any, that does `then` and ends; with its pidfd."""
+        pid, handle = self._forker.fork()
         if pid:
-            return pid
+            return pid, handle
         try:
-            os.close(self._ours)
-            self._door.close()
             if not self._jailed:  # there, the kernel ends all of a namespace with the server
+                os.close(self._ours)
                 jail.die_with_parent(self._alive)
             then()
             os._exit(0)
         finally:
             os._exit(1)
 
-    def _become(self, what: dict[str, Any], descriptors: list[int]) -> None:
-        spare = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64) for descriptor in [*descriptors, max(self._ruleset, 0)]]
-        for source, target in zip(spare, (*_TARGETS, _RULESET), strict=True):
+    def _become(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        for source, target in zip(descriptors, _TARGETS, strict=True):
             os.dup2(source, target)
         os.closerange(_RULESET + 1, 1 << 16)
         channel = child.Channel()
         try:
-            self._fence(what)
+            self._fence(order)
         except OSError as error:
             channel.send("unfenced", json.dumps(str(error)))
             return
         channel.send("ready", "true")
-        child.run(channel, what["role"], what["value_bytes"])
+        child.run(channel, order["role"], order["value_bytes"])
 
     def _fence(self, what: dict[str, Any]) -> None:
         """The calling process, for good."""
@@ -153,7 +172,7 @@ class ForkServer:
         memory = what["memory_bytes"] + self._own_memory
         confine.limit(what["cpu_seconds"], memory, what["file_bytes"], self._threads)
         confine.drop_privileges(jail.LIBC)
-        if self._ruleset >= 0:
+        if self._restricted:
             jail.restrict(_RULESET)
         os.close(_RULESET)
         if self._filtered:
@@ -174,9 +193,7 @@ class ForkServer:
         try:
             if self._jailed:
                 jail.renew_scratch()
-                if self._ruleset >= 0:
-                    os.close(self._ruleset)
-                    self._ruleset = jail.make_ruleset(self._sources, self._scratch)
+                self._make_ruleset()
             else:
                 os.chmod(self._scratch, self._mode)
                 for entry in os.scandir(self._scratch):
@@ -184,6 +201,13 @@ class ForkServer:
         except (OSError, RecursionError):
             return False
         return True
+
+    def _make_ruleset(self) -> None:
+        """Of Landlock, anew for each new scratch folder."""
+        if self._restricted:
+            ruleset = jail.make_ruleset(self._sources, self._scratch)
+            os.dup2(ruleset, _RULESET, inheritable=False)
+            os.close(ruleset)
 
     def _works(self, what: str, attempt: Callable[[], None]) -> bool:
         """Whether a process like those to come can do it; if not, why not is kept."""
@@ -195,8 +219,10 @@ class ForkServer:
             except Exception as error:
                 os.write(writer, f"{type(error).__name__}: {error}"[:500].encode())
 
-        pid = self._fork(trial)
+        pid, handle = self._fork(trial)
         os.close(writer)
+        if handle >= 0:
+            os.close(handle)
         with open(reader, errors="replace") as file:
             reason = file.read()
         _, status = os.waitpid(pid, 0)
@@ -230,40 +256,29 @@ class ForkServer:
             thread.join()
 
 
+def _out_of_the_way(control: int) -> socket.socket:
+    """Leaves no descriptor of this server's own where a child puts one of its: no child needs detours."""
+    door = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, _RULESET + 1)
+    os.close(control)
+    for number in range(2, _RULESET + 1):
+        os.dup2(0, number, inheritable=False)
+    return socket.socket(fileno=door)
+
+
 def _look_new() -> None:
-    """What programs find of this server: done here, because every page that a fork writes to must be copied for it."""
+    """What programs find: an interpreter that has just started, and the same one each time, as verdicts must not depend
+    on more. Done here, because every page that a fork writes to must be copied for it.
+    """
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    errors = sys.stdin.errors
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     for name in [name for name in sys.modules if name.partition(".")[0] == "reforge"]:
         del sys.modules[name]  # with the package goes the path to the rest of it
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # else made by `site`, which is not loaded
     sys.argv = ["program.py"]
-
-
-def _handle(pid: int) -> list[int]:
-    try:
-        return [os.pidfd_open(pid)]
-    except OSError:  # an old kernel, or one of the imitations
-        return []
-
-
-def _end(pid: int, seconds: float) -> dict[str, Any]:
-    """Wait so long for a process to end by itself, then end it with all its threads; how it ended and what it used."""
-    _wait(pid, seconds)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
-    used = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "memory_kb": usage.ru_maxrss}
-    return {"ended": os.waitstatus_to_exitcode(status), **used}
-
-
-def _wait(pid: int, seconds: float) -> None:
-    handle = _handle(pid)
-    if handle:
-        select.select(handle, [], [], seconds)
-        os.close(*handle)
-        return
-    deadline = time.monotonic() + seconds
-    while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) and time.monotonic() < deadline:
-        time.sleep(0.001)
 
 
 class Packages:
