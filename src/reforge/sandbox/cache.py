@@ -17,7 +17,7 @@ def verdict_key(program: str, problem: Problem, limits: Limits, layers: tuple[st
     """A digest of all that a verdict depends on."""
     asked = [
         program,
-        [dataclasses.astuple(test) for test in problem.tests],
+        [[test.kind, test.input, test.expected] for test in problem.tests],
         [problem.setup, problem.entry_point, problem.files, dataclasses.astuple(problem.checker)],
         dataclasses.astuple(limits),
         [layers, interpreter, _code_digest()],

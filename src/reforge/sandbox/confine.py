@@ -74,18 +74,21 @@ def drop_privileges(libc: ctypes.CDLL) -> None:
 
 def filter_calls(libc: ctypes.CDLL) -> None:
     """Raises OSError where this machine has no such filter."""
-    code = filter_program(os.uname().machine, os.getpid())
-    buffer = ctypes.create_string_buffer(code)
-    fprog = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
-    if libc.prctl(_PR_SET_SECCOMP, 2, ctypes.c_char_p(fprog), 0, 0):
+    if libc.prctl(_PR_SET_SECCOMP, 2, prepared_filter(os.getpid())[1], 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_SECCOMP)")
 
 
 @functools.cache
-def filter_program(machine: str, own: int) -> bytes:
-    """Each block either decides or falls through to the next; the accumulator holds the call's number in between.
-    Cached: in process namespaces of their own, all programs have the same number.
+def prepared_filter(own: int) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_char_p]:
+    """The instructions, and what the kernel takes: how many and where. Cached: in process namespaces of their own, all
+    programs have the same number.
     """
+    code = ctypes.create_string_buffer(filter_program(os.uname().machine, own))
+    return code, ctypes.c_char_p(struct.pack("@HP", len(code) // 8, ctypes.addressof(code)))
+
+
+def filter_program(machine: str, own: int) -> bytes:
+    """Each block either decides or falls through to the next; the accumulator holds the call's number in between."""
     if machine not in _MACHINES:
         raise OSError(f"no list of system calls for {machine}")
     architecture, clone, clone3, ownerless, own_only, denied = _MACHINES[machine]

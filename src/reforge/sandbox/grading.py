@@ -15,10 +15,11 @@ from typing import Any
 
 from reforge.errors import UserError
 from reforge.sandbox import wire
+from reforge.sandbox.answers import failure_of, is_exception, outcome_of, stumbled, value_of
 from reforge.sandbox.asserts import Call, Source, steps_of
 from reforge.sandbox.checkers import name_of, same_output, same_value
 from reforge.sandbox.limits import MARGIN, Failed, Limits
-from reforge.sandbox.process import FOREIGN, Child, Server
+from reforge.sandbox.process import Child, Server
 from reforge.types import Problem, Status, TestCase, Verdict
 
 _REASON = 300  # characters kept of what a program says about itself
@@ -130,7 +131,7 @@ class _Run:
             self._load(child)
             for self.test_index, (arguments, expected) in enumerate(_calls_of(problem)):
                 child.send({"call": [arguments, {}]})
-                returned = _value_of(child.receive())
+                returned = value_of(child.receive())
                 if problem.checker.rule == "program":
                     self._ask_checker(wire.build(arguments), expected, returned)
                 elif not same_value(expected, returned, problem.checker):
@@ -156,14 +157,14 @@ class _Run:
                 else:
                     self.exposed = True
                     child.send({"evaluate": [problem.setup, step.source]})
-                if not step.want.holds(_value_of(child.receive())):
+                if not step.want.holds(value_of(child.receive())):
                     raise Failed(Status.WRONG_ANSWER)
 
     def _load(self, child: Child) -> None:
         self._hand_over(child, self._problem.entry_point)
         message = child.receive()
         if "loaded" not in message:
-            raise _failure(message)
+            raise failure_of(message)
 
     def _hand_over(self, child: Child, entry: str) -> None:
         child.start({"program": self._program, "entry": entry, "files": dict(self._problem.files)})
@@ -192,10 +193,10 @@ class _Run:
             except Failed as failed:
                 raise Failed(Status.BROKEN_TEST, f"the checker failed: {failed.reason}") from failed
             if "loaded" not in message:
-                raise Failed(Status.BROKEN_TEST, f"the checker failed: {_failure(message).reason}")
+                raise Failed(Status.BROKEN_TEST, f"the checker failed: {failure_of(message).reason}")
             try:
                 child.send({"call": [json.loads(wire.dumps(list(of), _ARGUMENTS_BYTES)), {}]})
-                answer = _value_of(child.receive())
+                answer = value_of(child.receive())
             except Failed as failed:
                 raise Failed(Status.WRONG_ANSWER, f"the checker could not use it: {failed.reason}") from failed
         if answer is not True:
@@ -228,71 +229,25 @@ def _serve(tests: Child, program: Child) -> None:
         except Failed as failed:
             if failed.status is Status.TIME_LIMIT:
                 raise Failed(failed.status, f"while its answer was tested: {failed.reason}") from failed
-            raise _stumbled(failed.reason, answered) from failed
+            raise stumbled(failed.reason, answered) from failed
         if "passed" in message:
             return
         if "call" not in message:
-            raise _outcome(message, answered)
+            raise outcome_of(message, answered)
         program.send(message)
         message = program.receive()
-        if not _is_exception(message) or message["raised"][0] == "MemoryError":  # tests may expect an exception
-            _value_of(message)
+        if not is_exception(message) or message["raised"][0] == "MemoryError":  # tests may expect an exception
+            value_of(message)
         answered = True
         tests.send(message)  # written anew: the program chose the words, not their form
-
-
-def _outcome(message: dict[str, Any], answered: bool) -> Failed:
-    """Why a test did not pass: the program's value, its exception, or the test code itself."""
-    ((kind, (name, text)),) = message.items()
-    if kind == "failed":
-        return Failed(Status.WRONG_ANSWER, text)
-    if kind == "raised":
-        return _failure(message)
-    return _stumbled(f"{name}: {text}", answered)
-
-
-def _stumbled(reason: str, answered: bool) -> Failed:
-    """Test code broke. After an answer of the program, the answer did that (`None[0]`): it is wrong. Before, the test
-    is broken for every program: no program is to blame.
-    """
-    if answered:
-        return Failed(Status.WRONG_ANSWER, f"the test could not use the returned value: {reason}")
-    return Failed(Status.BROKEN_TEST, reason)
 
 
 def _end_of(child: Child) -> Failed:
     """How a program that owes no answer ended. It speaks only to say that it failed."""
     try:
-        return _failure(child.receive())
+        return failure_of(child.receive())
     except Failed as failed:
         return failed
-
-
-def _value_of(message: dict[str, Any]) -> Any:
-    if "value" not in message:
-        raise _failure(message)
-    try:
-        return wire.build(message["value"])
-    except ValueError as error:
-        raise Failed(Status.RUNTIME_ERROR, str(error)) from error
-
-
-def _failure(message: dict[str, Any]) -> Failed:
-    """What a message that is not an answer says. The program may have forged it: it can only harm itself."""
-    if _is_exception(message, "broken"):
-        return Failed(Status.COMPILE_ERROR, ": ".join(filter(None, message["broken"])))
-    if _is_exception(message):
-        out_of_memory = message["raised"][0] == "MemoryError"
-        status = Status.MEMORY_LIMIT if out_of_memory else Status.RUNTIME_ERROR
-        return Failed(status, ": ".join(filter(None, message["raised"])))
-    if "unplain" in message:
-        return Failed(Status.RUNTIME_ERROR, f"returned {message['unplain']}")
-    return Failed(Status.RUNTIME_ERROR, FOREIGN)
-
-
-def _is_exception(message: dict[str, Any], kind: str = "raised") -> bool:
-    detail = message.get(kind)
-    return type(detail) is list and [type(part) for part in detail] == [str, str]
 
 
 def _calls_of(problem: Problem) -> list[tuple[list[Any], Any]]:

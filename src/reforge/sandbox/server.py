@@ -83,7 +83,7 @@ class ForkServer:
 
     def serve(self) -> NoReturn:
         if self._filtered and self._jailed:
-            confine.filter_program(os.uname().machine, 1)  # now, so that no child has to
+            confine.prepared_filter(1)  # now, so that no child has to
         _look_new()
         gc.collect()
         gc.freeze()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reforge.errors import InfrastructureError, UserError
@@ -238,6 +239,18 @@ def test_a_lost_server_is_replaced_and_only_its_own_program_not_judged(judge: Ju
         assert "lost" in lost.reason
         assert lone.judge("print(sum(map(int, input().split())))", ADD).status is Status.ACCEPTED
         assert lone._fleet._folders.keys().isdisjoint({server})
+
+
+def test_a_server_that_hangs_is_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program was started, so none was slow."""
+    monkeypatch.setattr(process, "_PATIENCE", 1.0)
+    with Judge(Limits(0.1, 0.3, memory_mb=256, output_kb=64), workers=1) as lone:
+        (server,) = lone._fleet._folders
+        psutil.Process(server._process.pid).suspend()
+        for child in psutil.Process(server._process.pid).children():
+            child.suspend()
+        assert lone.judge("print(3)", ADD).status is Status.INFRASTRUCTURE
+        assert lone.judge("print(sum(map(int, input().split())))", ADD).status is Status.ACCEPTED
 
 
 def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

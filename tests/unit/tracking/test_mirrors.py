@@ -13,7 +13,6 @@ from mlflow import MlflowClient
 
 from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline
 from reforge.tracking.tracker import RunInfo, Tracker
-from reforge.tracking.wandb_mirror import WandbMirror
 
 LEARNING = {"rl.learning_rate": "0.0003"}
 
@@ -121,13 +120,16 @@ def test_an_unwritable_database_does_not_stop_the_tracker(
 
 
 def test_wandb_offline_holds_every_step_also_after_a_resume(project: Path, tmp_path: Path) -> None:
-    opener = lambda: WandbMirror(tmp_path / "w", info())  # noqa: E731
-    first = Tracker(tmp_path / "s", tmp_path / "r", [opener])
-    first.log(1, {"loss": 1.0})
-    first.close("FAILED")
-    resumed = Tracker(tmp_path / "s", tmp_path / "r", [opener])
-    resumed.log(2, {"loss": 2.0})
-    resumed.close("FINISHED", {"pass@1": 0.5})
+    """Each in a process of its own, as stages are: only when it ends has W&B written all that it was told."""
+    program = (
+        "import sys; from pathlib import Path; from reforge.tracking.tracker import RunInfo, Tracker;"
+        "from reforge.tracking.wandb_mirror import WandbMirror;"
+        "info = RunInfo('reforge', 'p1', 'sft', {}, {}, {}, Path('params.yaml'));"
+        "tracker = Tracker(Path('s'), Path('r'), [lambda: WandbMirror(Path('w').resolve(), info)]);"
+        "tracker.log(int(sys.argv[1]), {'loss': float(sys.argv[1])}); tracker.close(sys.argv[2], {'pass@1': 0.5})"
+    )
+    for step, status in (("1", "FAILED"), ("2", "FINISHED")):
+        subprocess.run([sys.executable, "-c", program, step, status], cwd=tmp_path, check=True)
     histories = sorted(map(wandb_history, (tmp_path / "w" / "wandb").glob("offline-run-*/*.wandb")), key=len)
     assert histories == [[(1, 1.0)], [(1, 1.0), (2, 2.0)]]
 
