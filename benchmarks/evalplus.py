@@ -10,17 +10,36 @@ from pathlib import Path
 from benchmarks.record import ROOT
 
 VERSION = "0.3.1"
-NEEDS = ["wget", "appdirs", "tempdir", "multipledispatch", "termcolor", "fire", "stop-sequencer"]
+NEEDS = [
+    "wget", "appdirs", "tempdir", "multipledispatch", "termcolor", "fire", "stop-sequencer",
+    "tree-sitter==0.25.2", "tree-sitter-python==0.25.0",
+]  # fmt: skip
 COUNT = 200
-CHECK = f"""
-import sys, time
-from concurrent.futures import ProcessPoolExecutor
-from evalplus.eval import PASS, untrusted_check
+# The check as its command line runs it, and the inner function alone, in processes that have loaded nothing else.
+CHECKS = {
+    "check_correctness": """
+from evalplus.evaluate import check_correctness
+
+problem = {"task_id": "sum", "base_input": [[1, 2, 3]], "plus_input": [], "entry_point": "f", "atol": 0}
+expected = {"base": [6], "base_time": [0.1]}
 
 def one(n):
     program = "def f(a, b, c):\\n    return a + b + c"
-    status, _ = untrusted_check("humaneval", program, [[1, 2, 3]], "f", [6], 0, [0.1], fast_check=True)
-    assert status == PASS, status
+    result = check_correctness("humaneval", n, problem, program, expected, base_only=True, fast_check=True)
+    assert result["base"][0] == "pass", result
+""",
+    "untrusted_check": """
+from evalplus.eval import untrusted_check
+
+def one(n):
+    program = "def f(a, b, c):\\n    return a + b + c"
+    result = untrusted_check("humaneval", program, [[1, 2, 3]], "f", [6], 0, [0.1], fast_check=True)
+    assert result[0] == "pass", result
+""",
+}
+MAIN = f"""
+import sys, time
+from concurrent.futures import ProcessPoolExecutor
 
 if __name__ == "__main__":
     with ProcessPoolExecutor(int(sys.argv[1])) as pool:
@@ -40,13 +59,13 @@ def installed() -> Path:
     return folder
 
 
-def checks_a_second(workers: int) -> float:
-    """Of its own `untrusted_check`, from an interpreter of its own with as many processes as its command line takes."""
+def checks_a_second(check: str, workers: int) -> float:
+    """In an interpreter of their own, with as many processes."""
     folder = installed()
-    script = folder / "checks.py"
-    script.write_text(CHECK)
+    script = folder / f"{check}.py"
+    script.write_text(CHECKS[check] + MAIN)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     command = [sys.executable, str(script), str(workers)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    return float(done.stdout)
+    return float(done.stdout.splitlines()[-1])

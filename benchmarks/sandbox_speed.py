@@ -26,7 +26,8 @@ SUM = Problem("sum", "", "", (TestCase("stdin", "1 2\n3\n", "6\n"),))
 TRIVIAL = "a, b = map(int, input().split())\nprint(a + b + int(input()))\n"
 NUMPY = f"import numpy as np\n{TRIVIAL}assert np.arange(3).sum() == 3\n"
 
-JUDGE, FRESH, EVALPLUS = "judge", "fresh interpreter (-I -S)", "EvalPlus' checker"
+JUDGE, FRESH = "judge", "fresh interpreter (-I -S)"
+EVALPLUS, INNER = "EvalPlus' check_correctness", "EvalPlus' inner untrusted_check"
 JUDGE_NUMPY, FRESH_NUMPY = "judge, numpy", "fresh interpreter, numpy"
 
 
@@ -40,7 +41,8 @@ def throughput() -> tuple[list[Claim], dict[str, Any]]:
         ways: dict[str, Callable[[int], float]] = {
             JUDGE: lambda turn: judged(plain, TRIVIAL, count, turn),
             FRESH: lambda turn: fresh(["-I", "-S"], TRIVIAL, count),
-            EVALPLUS: lambda turn: evalplus.checks_a_second(WORKERS),
+            EVALPLUS: lambda turn: evalplus.checks_a_second("check_correctness", WORKERS),
+            INNER: lambda turn: evalplus.checks_a_second("untrusted_check", WORKERS),
             JUDGE_NUMPY: lambda turn: judged(warm, NUMPY, count, turn),
             FRESH_NUMPY: lambda turn: fresh(["-I"], NUMPY, few),
         }
@@ -50,10 +52,11 @@ def throughput() -> tuple[list[Claim], dict[str, Any]]:
                 runs[way].append(round(measure(turn), 1))
     rate = {way: statistics.median(values) for way, values in runs.items()}
     claims = []
-    for ours, peer, goal in ((JUDGE, FRESH, 2.2), (JUDGE, EVALPLUS, 2.5), (JUDGE_NUMPY, FRESH_NUMPY, 15)):
+    goals = {(JUDGE, FRESH): 2.2, (JUDGE, EVALPLUS): 2.5, (JUDGE, INNER): None, (JUDGE_NUMPY, FRESH_NUMPY): 15}
+    for (ours, peer), goal in goals.items():
         ratio = rate[ours] / rate[peer]
         text = f"programs a second at full isolation: {ours} ({rate[ours]:.0f}) to {peer} ({rate[peer]:.0f})"
-        claims.append(claim(text, ratio, "times", f"≥ {goal}", ratio >= goal))
+        claims.append(claim(text, ratio, "times", f"≥ {goal}" if goal else "", ratio >= goal if goal else None))
     return claims, {"programs a second": runs}
 
 
