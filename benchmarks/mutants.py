@@ -55,7 +55,6 @@ import json, resource, sys
 sys.path.insert(0, sys.argv[1])
 sys.set_int_max_str_digits(0)
 from reforge.sandbox import wire
-wire.MAX_INT_BITS = 1 << 20
 job = json.load(sys.stdin)
 resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 MAX_DEPTH = 100
-MAX_INT_BITS = 14_000  # ~4200 digits, below the interpreter's own limit for converting from text
+# ~4200 digits, below the interpreter's own limit for converting from text. Longer integers cross as hexadecimal digits,
+# which takes linear time.
+_DECIMAL_BITS = 14_000
 _TAG = "$"
 
 
@@ -54,8 +56,9 @@ def _refuse(value: object) -> NoReturn:
 
 
 class _Encoder:
-    def __init__(self, max_nodes: int) -> None:
-        self._left = max_nodes
+    def __init__(self, max_bytes: int) -> None:
+        self._longest = max_bytes
+        self._left = max_bytes  # nodes, of which each takes a byte or more
 
     def encode(self, value: object, depth: int) -> Any:
         self._left -= 1  # a value shared by reference (a = [a, a]) can unfold to any size
@@ -70,11 +73,14 @@ class _Encoder:
                 return _REDUCE[base](self, value, depth + 1)
         _refuse(value)
 
-    def integer(self, value: Any, depth: int) -> int:
+    def integer(self, value: Any, depth: int) -> Any:
         plain = int.__int__(value)
-        if plain.bit_length() > MAX_INT_BITS:
-            raise NotPlainError(f"an integer of {plain.bit_length()} bits")
-        return plain
+        bits = plain.bit_length()
+        if bits <= _DECIMAL_BITS:
+            return plain
+        if bits > 4 * self._longest:
+            raise NotPlainError(f"an integer of {bits} bits")
+        return _tagged("int", hex(plain))
 
     def items(self, values: Any, depth: int) -> list[Any]:
         return [self.encode(item, depth) for item in values]
@@ -127,6 +133,7 @@ _BUILD: dict[str, Callable[[Any, int], Any]] = {
     "dict": lambda v, d: {_build(key, d): _build(item, d) for key, item in v},
     "set": lambda v, d: {_build(item, d) for item in v},
     "frozenset": lambda v, d: frozenset(_build(item, d) for item in v),
+    "int": lambda v, d: int(v, 16),
     "bytes": lambda v, d: bytes.fromhex(v),
     "complex": lambda v, d: complex(*v),
     "type": lambda v, d: {kind.__name__: kind for kind in _TYPES}[v],

@@ -99,6 +99,11 @@ def doubling(times: int) -> list[object]:
     return value
 
 
+@pytest.mark.parametrize("value", [10**5000, -(10**5000), [{1 << 100_000: True}]], ids=["plus", "minus", "key"])
+def test_integers_longer_than_python_converts_from_text_cross_as_they_are(value: object) -> None:
+    assert wire.loads(wire.dumps(value, 1 << 16)) == value
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -126,6 +131,8 @@ def test_what_is_not_plain_is_refused(value: object, reason: str) -> None:
         '{"$": "set"}',
         '{"$": "set", "v": [[1]]}',
         '{"$": "bytes", "v": "zz"}',
+        '{"$": "int", "v": "zz"}',
+        '{"$": "int", "v": 5}',
         '{"$": "dict", "v": [[1]]}',
         '{"$": "complex", "v": 5}',
         "9" * 5_000,
