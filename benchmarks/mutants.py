@@ -57,14 +57,14 @@ sys.set_int_max_str_digits(0)
 from reforge.sandbox import wire
 job = json.load(sys.stdin)
 resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 scope = {"__name__": "program"}
 said = []
 try:
     exec(compile(job["program"], "program.py", "exec"), scope)
     for asked in job["inputs"]:
         try:
-            said.append(wire.dumps(scope[job["entry"]](*wire.loads(asked)), 1 << 26))
+            said.append(wire.dumps(scope[job["entry"]](*wire.loads(asked)), 1 << 28))
         except Exception:
             said.append(None)
 finally:
@@ -104,7 +104,9 @@ def loose(value: Any) -> Any:
     if isinstance(value, bool) or value is None or isinstance(value, str | bytes):
         return (type(value).__name__, value)
     if isinstance(value, int | float):
-        return ("number", "nan" if value != value else float(f"{value:.4g}") if abs(value) < 1e300 else str(value))
+        if value != value:
+            return ("number", "nan")
+        return ("number", float(f"{value:.4g}") if abs(value) < 1e300 else value)
     if isinstance(value, list | tuple):
         return [loose(item) for item in value]
     if isinstance(value, dict):

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import tokenize
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,7 +110,8 @@ class _JudgeCommands(typer.core.TyperGroup):
         return super().resolve_command(ctx, args if args[0] in self.commands else ["program", *args])
 
 
-judging = typer.Typer(cls=_JudgeCommands, no_args_is_help=True, help="Judge a program, or serve a judge over HTTP.")
+_JUDGE_HELP = "Judge a program (PROGRAM --tests FILE; all options: program --help), or serve a judge over HTTP."
+judging = typer.Typer(cls=_JudgeCommands, no_args_is_help=True, help=_JUDGE_HELP)
 app.add_typer(judging, name="judge")
 
 
@@ -132,7 +134,7 @@ def judge_program(
     from reforge.sandbox.spec import read_spec
 
     limits = Limits(cpu_seconds, wall_seconds, memory_mb, output_kb, 15 * cpu_seconds)
-    spec, source = read_spec(tests), program.read_text(errors="replace")
+    spec, source = read_spec(tests), _source_of(program)
     if minimum.upper() not in Isolation.__members__:
         raise UserError(f"--minimum {minimum}: it is one of {', '.join(level.label for level in Isolation)}.")
     with Judge(limits, 1, minimum=Isolation[minimum.upper()], packages=package or []) as judge:
@@ -144,13 +146,22 @@ def judge_program(
     sys.exit(any(verdict.status != "AC" for verdict in verdicts))
 
 
+def _source_of(program: Path) -> str:
+    """As Python reads it: UTF-8, or what its first lines declare."""
+    try:
+        with tokenize.open(program) as file:
+            return file.read()
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"{program} is not text that Python reads: {error}. Save it as UTF-8.") from error
+
+
 @judging.command("serve")
 def judge_serve(
     host: Annotated[
         str, typer.Option(help="Beyond this machine only with a token in REFORGE_JUDGE_TOKEN.")
     ] = "127.0.0.1",
-    port: int = 8400,
-    queue: Annotated[int, typer.Option(help="Jobs at a time; those beyond are asked to come again.")] = 256,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8400,
+    queue: Annotated[int, typer.Option(min=1, help="Jobs at a time; those beyond are asked to come again.")] = 256,
 ) -> None:
     """Judge for other machines, by the limits of params.yaml."""
     import uvicorn
@@ -162,9 +173,14 @@ def judge_serve(
     if host not in ("127.0.0.1", "::1", "localhost") and not token():
         raise UserError(f"--host {host} lets others in: set REFORGE_JUDGE_TOKEN, here and where sandbox.urls is used.")
     config = load_config(project_root() / "params.yaml").sandbox
-    with local_judge(config) as judge:
+    try:
+        door = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise UserError(f"--host {host} --port {port} cannot be used: {error.strerror or error}.") from error
+    with door, local_judge(config) as judge:
         print(f"judging at http://{host}:{port}, {config.workers} at a time, isolation {judge.isolation.label}")
-        uvicorn.run(app_of(judge, limits_of(config), queue, token()), host=host, port=port, log_level="warning")
+        app = app_of(judge, limits_of(config), queue, token())
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[door])
 
 
 def main() -> None:

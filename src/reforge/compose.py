@@ -106,7 +106,7 @@ def _parse(override: str, conf: Path) -> Override:
         ) from error
     parsed.key_or_group = parsed.key_or_group.replace("._", ".")
     key, group = parsed.key_or_group, conf / parsed.key_or_group
-    if group.is_dir() and not parsed.is_delete() and isinstance(parsed.value(), str):
+    if group.is_dir() and not parsed.is_delete() and not isinstance(parsed.value(), dict):
         if parsed.value() not in _options(group):
             raise UserError(f"conf/{key} has no {parsed.value()!r}; there are: {', '.join(_options(group))}.")
     elif problem := unknown_key(key):

@@ -19,7 +19,10 @@ class Section(BaseModel):
 class Problems(Section):
     """Where problems come from and how many are kept. `sha256` pins a local file; `reforge compose` fills it."""
 
-    adapter: Literal["generated", "mbpp", "humaneval"]
+    adapter: Literal[
+        "generated", "mbpp", "humaneval", "leetcode", "taco", "apps", "synthetic1", "code_contests", "codeforces",
+        "livecodebench",
+    ]  # fmt: skip
     path: str
     revision: str
     sha256: str

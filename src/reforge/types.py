@@ -46,7 +46,8 @@ class Problem:
     `family` names what must not straddle a split: the composition for generated problems, the id elsewhere.
     `setup` is code that the *tests* of kind ``assert`` need. `files` (name, text) lie in the folder the program runs
     in, for it to import or read. `entry_point` is a function, `Class.method`, or a method of a class `Solution`.
-    `thinking` is a worked reasoning (empty where the source has none).
+    `thinking` is a worked reasoning (empty where the source has none). `alternatives` are further published programs,
+    `date` the day (YYYY-MM-DD) on which the problem came out, if known.
     """
 
     id: str
@@ -60,6 +61,8 @@ class Problem:
     family: str = ""
     files: tuple[tuple[str, str], ...] = ()
     checker: Checker = Checker()
+    alternatives: tuple[str, ...] = ()
+    date: str = ""
 
 
 @dataclass(frozen=True)

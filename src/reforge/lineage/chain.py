@@ -11,6 +11,8 @@ def explain(what: str) -> list[str]:
     """One line per stage that `what` hangs on, nearest first: output, digest, MLflow run, and what it read."""
     specs, upstream = graph.stages(), graph.graph()
     target = _maker(what, specs)
+    if not graph.locked(target):
+        raise UserError(f"{target} has not run here, or is not in dvc.lock. Start with: dvc repro {target}")
     needed = {target}
     for name in reversed(upstream):  # downstream first
         if name in needed:

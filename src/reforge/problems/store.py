@@ -30,6 +30,8 @@ PROBLEMS = pa.schema(
         ("family", pa.string()),
         ("files", pa.list_(_FILE)),
         ("checker", _CHECKER),
+        ("alternatives", pa.list_(pa.string())),
+        ("date", pa.string()),
     ]
 )
 QUARANTINED = pa.schema([("id", pa.string()), ("reason", pa.string()), ("line", pa.int64())])
@@ -52,6 +54,7 @@ def _problem(row: dict[str, Any]) -> Problem:
         "tests": tuple(TestCase(**test) for test in row["tests"]),
         "files": tuple((file["name"], file["text"]) for file in row["files"]),
         "checker": Checker(**row["checker"]),
+        "alternatives": tuple(row["alternatives"]),
     }
     return Problem(**{**row, **records})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from reforge.errors import InfrastructureError
 from reforge.problems.funnel import Entry, Quarantined
@@ -15,9 +16,36 @@ HEADROOM = 2.0  # a time limit must leave a program that is half as quick as the
 def verify(
     entries: Sequence[Entry], judge: Judging, cpu_seconds: float, on_done: Callable[[], None] | None = None
 ) -> tuple[list[Entry], list[Quarantined]]:
-    """Keep what is accepted with time to spare, quarantine the rest. `cpu_seconds` is the judge's limit. A failure of
-    the machinery says nothing about a problem: it stops.
+    """Keep what is accepted with time to spare, quarantine the rest for what its first reference did. Where a source
+    has several references, the first that is accepted becomes the solution (DeepCoder: any will do). `cpu_seconds` is
+    the judge's limit. A failure of the machinery says nothing about a problem: it stops.
     """
+    reasons = _failures(entries, judge, cpu_seconds, on_done)
+    kept = {number: entry for number, entry in enumerate(entries) if not reasons[number]}
+    waiting = [number for number in range(len(entries)) if reasons[number]]
+    turn = 0
+    while waiting := [number for number in waiting if turn < len(entries[number].problem.alternatives)]:
+        tried = [_with_solution(entries[number], entries[number].problem.alternatives[turn]) for number in waiting]
+        failures = _failures(tried, judge, cpu_seconds, None)
+        kept |= {number: entry for number, entry, reason in zip(waiting, tried, failures, strict=True) if not reason}
+        waiting = [number for number in waiting if number not in kept]
+        turn += 1
+    dropped = [
+        Quarantined(entry.problem.id, reasons[number], entry.line)
+        for number, entry in enumerate(entries)
+        if number not in kept
+    ]
+    return [kept[number] for number in sorted(kept)], dropped
+
+
+def _with_solution(entry: Entry, solution: str) -> Entry:
+    return replace(entry, problem=replace(entry.problem, solution=solution))
+
+
+def _failures(
+    entries: Sequence[Entry], judge: Judging, cpu_seconds: float, on_done: Callable[[], None] | None
+) -> list[str]:
+    """Of each, why its solution will not do; empty where it will."""
     verdicts = judge.judge_many([(entry.problem.solution, entry.problem) for entry in entries], on_done)
     judged = list(zip(entries, verdicts, strict=True))
     failed = [(entry, verdict) for entry, verdict in judged if verdict.status is Status.INFRASTRUCTURE]
@@ -28,14 +56,7 @@ def verify(
             f"{entry.problem.id}: {verdict.reason}. No problem was dropped for it and nothing was written; see "
             "`reforge doctor`, then start the stage again."
         )
-    reasons = [_reason(verdict, cpu_seconds) for verdict in verdicts]
-    kept = [entry for entry, reason in zip(entries, reasons, strict=True) if not reason]
-    dropped = [
-        Quarantined(entry.problem.id, reason, entry.line)
-        for entry, reason in zip(entries, reasons, strict=True)
-        if reason
-    ]
-    return kept, dropped
+    return [_reason(verdict, cpu_seconds) for verdict in verdicts]
 
 
 def _reason(verdict: Verdict, cpu_seconds: float) -> str:

@@ -60,9 +60,10 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
     entry, source = job["entry"], job["program"]
     _write_files(job["files"])
     module = types.ModuleType("program" if entry else "__main__")
+    module.__file__ = "program.py"
     sys.modules[module.__name__] = module
     try:
-        code = compile(source, "program.py", "exec", dont_inherit=True)
+        code = compile(source.removeprefix("\ufeff"), "program.py", "exec", dont_inherit=True)
     except BaseException as error:
         _stop(channel, "broken", error)
     try:
@@ -95,7 +96,8 @@ def _exit(code: object) -> NoReturn:
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
+        if not sys.stdout.closed:
+            sys.stdout.flush()
     except (OSError, ValueError):
         os._exit(120)
     os._exit(0 if code is None else code & 0xFF if isinstance(code, int) else 1)

@@ -29,6 +29,7 @@ class Fleet:
         self._folders: dict[Server, str] = {}
         self._idle: queue.LifoQueue[Server | None] = queue.LifoQueue()  # None: one that may yet be started
         self.refused: dict[str, str] = {}
+        self._closed = False
         first = self._first(tuple(layers))
         self.layers, self.isolation, self.interpreter = first.layers, first.isolation, first.interpreter
         for server in [*[None] * (size - 1), first]:
@@ -45,6 +46,8 @@ class Fleet:
     @contextmanager
     def borrow(self) -> Iterator[Server]:
         """A server for oneself. One that was lost in between is not given back."""
+        if self._closed:
+            raise UserError("This judge is closed: judge inside its `with` block.")
         server = self._idle.get()
         try:
             if server is not None and server.gone():
@@ -65,6 +68,7 @@ class Fleet:
             self._idle.put(server)
 
     def close(self) -> None:
+        self._closed = True
         for server in list(self._folders):
             self._discard(server)
 

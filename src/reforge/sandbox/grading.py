@@ -29,11 +29,20 @@ _ARGUMENTS_BYTES = 1 << 26  # of a call by a test; the tests are ours
 def check_tests(problem: Problem) -> None:
     """Raises UserError for a problem that cannot be judged: without tests everything would pass."""
     kinds = sorted({test.kind for test in problem.tests})
+    if unknown := set(kinds) - {"stdin", "call", "assert"}:
+        raise UserError(f"Problem {problem.id!r} has tests of the kind {unknown.pop()!r}, not stdin, call or assert.")
     if len(kinds) != 1:
         found = f"tests of the kinds {', '.join(kinds)}" if kinds else "no tests"
         raise UserError(f"Problem {problem.id!r} has {found}; it needs at least one test, all of one kind.")
     if kinds != ["stdin"] and not problem.entry_point:
         raise UserError(f"Problem {problem.id!r} has {kinds[0]} tests but no entry_point to call.")
+    if problem.checker.rule == "program" and not problem.checker.source.strip():
+        raise UserError(f"Problem {problem.id!r} is checked by a program, and checker.source is empty.")
+    for index, test in enumerate(problem.tests):
+        try:
+            test.input.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"Problem {problem.id!r}, test {index}: its input is no text: {error}.") from error
     if kinds == ["call"]:
         _calls_of(problem)
     for name, _ in problem.files:
@@ -182,25 +191,33 @@ class _Run:
                 self.wall_seconds = max(self.wall_seconds, child.wall_seconds)
                 self.memory_kb = max(self.memory_kb, child.memory_kb)
 
-    def _ask_checker(self, *of: Any) -> None:
-        """The problem's own checker, a program like any other. One that cannot be had is broken; what it makes of this
-        output, an exception or a time-out included, is the output's doing: none can buy a verdict that is not scored.
+    def _ask_checker(self, given: Any, expected: Any, returned: Any) -> None:
+        """The problem's own checker, a program like any other. If it fails at this answer but not at the expected one,
+        the answer is wrong, not the checker broken: no answer may buy a verdict that is not scored.
         """
+        try:
+            right = self._checked(given, expected, returned)
+        except Failed as failed:
+            try:
+                self._checked(given, expected, expected)
+            except Failed as broken:
+                reason = f"the checker failed at the expected answer: {broken.reason}"
+                raise Failed(Status.BROKEN_TEST, reason) from broken
+            raise Failed(Status.WRONG_ANSWER, f"the checker could not use it: {failed.reason}") from failed
+        if not right:
+            raise Failed(Status.WRONG_ANSWER)
+
+    def _checked(self, *of: Any) -> bool:
         with _quiet_child(self._server, "program", self._limits) as child:
             child.start({"program": self._problem.checker.source, "entry": "check", "files": {}})
-            try:
-                message = child.receive()
-            except Failed as failed:
-                raise Failed(Status.BROKEN_TEST, f"the checker failed: {failed.reason}") from failed
+            message = child.receive()
             if "loaded" not in message:
-                raise Failed(Status.BROKEN_TEST, f"the checker failed: {failure_of(message).reason}")
-            try:
-                child.send({"call": [json.loads(wire.dumps(list(of), _ARGUMENTS_BYTES)), {}]})
-                answer = value_of(child.receive())
-            except Failed as failed:
-                raise Failed(Status.WRONG_ANSWER, f"the checker could not use it: {failed.reason}") from failed
-        if answer is not True:
-            raise Failed(Status.WRONG_ANSWER)
+                raise failure_of(message)
+            child.send({"call": [json.loads(wire.dumps(list(of), _ARGUMENTS_BYTES)), {}]})
+            answer = value_of(child.receive())
+        if type(answer) is not bool:
+            raise Failed(Status.BROKEN_TEST, f"it returned {answer!r:.50}, not True or False")
+        return answer
 
 
 @contextmanager

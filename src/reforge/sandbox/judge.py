@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
-from reforge.errors import InfrastructureError
+from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.cache import VerdictCache, verdict_key
 from reforge.sandbox.fleet import Fleet
 from reforge.sandbox.grading import Graded, check_tests, grade
@@ -51,6 +51,8 @@ class Judge:
         packages: Sequence[str] = (),
         layers: Sequence[str] = LAYERS,
     ) -> None:
+        if workers < 1:
+            raise UserError(f"A judge needs at least one worker, not {workers}.")
         self._limits = limits
         self._workers = workers
         self._fleet = Fleet(workers, minimum, layers, packages)
@@ -73,6 +75,8 @@ class Judge:
         such a verdict says nothing about the program. Raises UserError for a problem that cannot be judged, as one
         without tests.
         """
+        if not isinstance(program, str):
+            raise TypeError(f"a program is text, not {type(program).__name__}")
         check_tests(problem)
         fleet = self._fleet
         key = verdict_key(program, problem, self._limits, fleet.layers, fleet.interpreter)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from reforge.errors import UserError
 from reforge.types import Status
 
 MARGIN = (
@@ -27,6 +28,11 @@ class Limits:
     memory_mb: int
     output_kb: int
     budget_seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not getattr(self, field.name) > 0:
+                raise UserError(f"Limits: {field.name} must be more than 0, not {getattr(self, field.name)}.")
 
     @property
     def output_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 from pathlib import Path
 from typing import Literal
@@ -82,7 +83,7 @@ def spec_of(problem: Problem) -> ProblemSpec:
 def read_spec(path: Path) -> ProblemSpec:
     """Raises UserError for what is no such file, naming the place in it."""
     try:
-        return ProblemSpec.model_validate_json(path.read_bytes())
+        return ProblemSpec.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. --tests names a JSON file.") from error
     except ValidationError as error:

@@ -1,0 +1,96 @@
+"""The fields of a raw row, each checked before anything is made of it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+
+class UnusableRow(Exception):
+    """Why a row of a source is no problem. Quarantines the row; the message begins with the kind of reason."""
+
+
+def parsed(source: str, what: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # a stray backslash in old code
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnusableRow(f"not Python: the {what} does not parse, {error}") from error
+
+
+def text(row: Mapping[str, Any], key: str, empty: bool = False) -> str:
+    """With line feeds alone, whatever system it was typed on."""
+    value = row.get(key)
+    if value is None:
+        raise UnusableRow(f"missing field: {key}")
+    if not isinstance(value, str):
+        raise UnusableRow(f"wrong type: {key} is not text but {type(value).__name__}")
+    if not value.strip() and not empty:
+        raise UnusableRow(f"empty field: {key}")
+    return value.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def texts(row: Mapping[str, Any], key: str) -> list[str]:
+    value = row.get(key)
+    if value is None or value == []:
+        raise UnusableRow(f"no tests: {key} is {'empty' if value == [] else 'missing'}")
+    if not isinstance(value, list):
+        raise UnusableRow(f"wrong type: {key} is not a list but {type(value).__name__}")
+    return [text({key: item}, key) for item in value]
+
+
+def number(row: Mapping[str, Any], key: str) -> int:
+    value = row.get(key)
+    if value is None:
+        raise UnusableRow(f"missing field: {key}")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UnusableRow(f"wrong type: {key} is not a whole number but {type(value).__name__}")
+    return value
+
+
+def items(row: Mapping[str, Any], key: str) -> list[Any]:
+    value = row.get(key)
+    if value is None:
+        raise UnusableRow(f"missing field: {key}")
+    if not isinstance(value, list):
+        raise UnusableRow(f"wrong type: {key} is not a list but {type(value).__name__}")
+    return value
+
+
+def record(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = row.get(key)
+    if value is None:
+        raise UnusableRow(f"missing field: {key}")
+    if not isinstance(value, Mapping):
+        raise UnusableRow(f"wrong type: {key} is not an object but {type(value).__name__}")
+    return value
+
+
+def unpacked(row: Mapping[str, Any], key: str) -> Any:
+    """A field that holds JSON as text, as many published sets do; or the value itself, as re-uploads have it."""
+    value = row.get(key)
+    if value is None or value == "":
+        raise UnusableRow(f"missing field: {key}")
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise UnusableRow(f"not JSON: {key}, {error}") from error
+
+
+def day(row: Mapping[str, Any], key: str) -> str:
+    """YYYY-MM-DD; empty where the row has none. A number is seconds since 1970."""
+    value = row.get(key)
+    if value is None or value == "":
+        return ""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).date().isoformat()
+    try:
+        return datetime.fromisoformat(str(value)).date().isoformat()
+    except ValueError as error:
+        raise UnusableRow(f"no date: {key} is {value!r}") from error
