@@ -50,6 +50,7 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("evaluate.models.new=sft", "there is no 'new', only base, sft,"),
         ("experiment=tinny", "conf/experiment has no 'tinny'; there are: "),
         ("rl=nothing", "conf/rl has no 'nothing'; there are: deepcoder, grpo_plus"),
+        ("rl=5", "conf/rl has no 5; there are: deepcoder, grpo_plus"),
         ("rl.batch=many", r"rl.batch: Input should be a valid integer (got 'many')"),
         ("rl.batch=1.5", "rl.batch: Input should be a valid integer"),
         ("rl.overlong_filter=1", "rl.overlong_filter: Input should be a valid boolean"),
