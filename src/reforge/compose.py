@@ -49,7 +49,8 @@ def compose(overrides: list[str]) -> dict[str, Any]:
             _apply(text, override, values)
     # Checked again as a whole: `+key=` may add what the groups do not have, and only Config knows every key and type.
     resolved = build_config(values, "the composed configuration").model_dump(mode="python")
-    resolved["problems"]["sha256"] = _pin(resolved["problems"], root)
+    for source in (resolved["problems"], *resolved["problems"]["against"]):
+        source["sha256"] = _pin(source, root)
     return resolved
 
 

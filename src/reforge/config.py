@@ -16,8 +16,8 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Problems(Section):
-    """Where problems come from and how many are kept. `sha256` pins a local file; `reforge compose` fills it."""
+class ProblemSource(Section):
+    """A published set: a local file, or a `datasets` name. `sha256` pins a file; `reforge compose` fills it."""
 
     adapter: Literal[
         "generated", "mbpp", "humaneval", "leetcode", "taco", "apps", "synthetic1", "code_contests", "codeforces",
@@ -26,6 +26,22 @@ class Problems(Section):
     path: str
     revision: str
     sha256: str
+
+
+class Near(Section):
+    """From which Jaccard similarity on two problems are one, by the words of their statements or by their tests."""
+
+    statement: float = Field(gt=0, le=1)
+    tests: float = Field(gt=0, le=1)
+
+
+class Problems(ProblemSource):
+    """Where problems come from and which are kept. `near` null: nothing is compared. `against`: evaluation sets that no
+    problem may come from.
+    """
+
+    near: Near | None
+    against: list[ProblemSource]
     difficulties: list[int]
     tests_per_problem: int = Field(ge=1)
     train: int = Field(ge=1)

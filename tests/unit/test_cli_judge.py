@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,23 @@ def test_settings_that_cannot_be(folder: Path) -> None:
     )
     assert "no_such" in judge(folder, "right.py", "--tests", "tests.json", "--package", "no_such").stderr
     assert "--checker spam" in judge(folder, "right.py", "--tests", "tests.json", "--checker", "spam").stderr
+
+
+def test_a_program_is_read_as_python_reads_it(folder: Path) -> None:
+    (folder / "latin.py").write_bytes(b"# -*- coding: latin-1 -*-\nx = '\xe9'\nprint(1 / 3)")
+    assert judge(folder, "latin.py", "--tests", "tests.json").returncode == 0
+    (folder / "bytes.py").write_bytes(b"print('\xe9')")
+    done = judge(folder, "bytes.py", "--tests", "tests.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "bytes.py is not text that Python reads" in done.stderr
+
+
+def test_a_port_in_use_is_told_before_anything_else(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = judge(project, "serve", "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be used" in done.stderr
+    assert judge(project, "serve", "--port", "99999").returncode == 2
 
 
 def test_serving_beyond_this_machine_needs_a_token(project: Path) -> None:

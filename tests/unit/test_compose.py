@@ -11,7 +11,10 @@ import pytest
 import yaml
 
 from reforge.compose import compose, experiments, write_params
+from reforge.config import build_config
 from reforge.errors import UserError
+from reforge.problems.adapters import UnusableRow, adapt
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("repository")
 
@@ -50,6 +53,7 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("evaluate.models.new=sft", "there is no 'new', only base, sft,"),
         ("experiment=tinny", "conf/experiment has no 'tinny'; there are: "),
         ("rl=nothing", "conf/rl has no 'nothing'; there are: deepcoder, grpo_plus"),
+        ("rl=5", "conf/rl has no 5; there are: deepcoder, grpo_plus"),
         ("rl.batch=many", r"rl.batch: Input should be a valid integer (got 'many')"),
         ("rl.batch=1.5", "rl.batch: Input should be a valid integer"),
         ("rl.overlong_filter=1", "rl.overlong_filter: Input should be a valid boolean"),
@@ -67,6 +71,17 @@ def test_a_wrong_override_is_named_with_what_would_be_right(override: str, says:
         compose([override])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "problems").glob("*.yaml")))
+def test_every_problem_set_composes_and_has_an_adapter(name: str, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text("{}\n")
+    path = [] if name == "generated" else [f"problems.path={tmp_path / 'p.jsonl'}"]
+    config = build_config(compose([f"problems={name}", *path]), "test")
+    assert config.problems.adapter == name
+    if name != "generated":
+        with pytest.raises(UnusableRow, match=r"^(missing field|incomplete tests|no tests)"):
+            adapt(name, {})
 
 
 def test_a_problem_file_is_pinned_by_its_digest(tmp_path: Path) -> None:

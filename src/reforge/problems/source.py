@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reforge.config import Problems
+from reforge.config import ProblemSource
 from reforge.errors import UserError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -32,7 +32,7 @@ class Row:
     value: Any
 
 
-def snapshot(cfg: Problems, folder: Path) -> list[Row]:
+def snapshot(cfg: ProblemSource, folder: Path) -> list[Row]:
     """Copy the source that `cfg` names into `folder` and read its rows from there."""
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(cfg.path).expanduser()
@@ -55,7 +55,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
             file.write(json.dumps(row, ensure_ascii=False, sort_keys=True, default=str) + "\n")
 
 
-def _check_pin(copy: Path, cfg: Problems) -> None:
+def _check_pin(copy: Path, cfg: ProblemSource) -> None:
     with copy.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if cfg.sha256 not in ("", found):

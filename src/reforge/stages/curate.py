@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -14,6 +14,7 @@ from reforge.config import Problems
 from reforge.errors import UserError
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.balanced import balanced
+from reforge.problems.duplicates import drop_contaminated, drop_duplicates
 from reforge.problems.funnel import Entry, Quarantined, count, reasons
 from reforge.problems.generated import generate
 from reforge.problems.source import Row, snapshot, write_jsonl
@@ -38,6 +39,14 @@ def run(ctx: StageContext) -> None:
     funnel["verify"] = count(len(enough), kept=len(verified), quarantined=len(failed))
     quarantined = [*unusable, *few, *failed]
     _some(verified, quarantined, cfg)
+    if cfg.near:
+        different, same = drop_duplicates(verified, cfg.near)
+        funnel["duplicates"] = count(len(verified), kept=len(different), quarantined=len(same))
+        own, foreign = drop_contaminated(different, _evaluation_sets(ctx), cfg.near)
+        funnel["contamination"] = count(len(different), kept=len(own), quarantined=len(foreign))
+        quarantined += [*same, *foreign]
+        _some(own, quarantined, cfg)
+        verified = own
     sides = split([entry.problem for entry in verified], cfg.train, cfg.heldout)
     funnel["split"] = count(
         len(verified), train=len(sides.train), heldout=len(sides.heldout), surplus=len(sides.surplus)
@@ -64,6 +73,18 @@ def _generated(ctx: StageContext) -> list[Row]:
         problems = balanced(streams, cfg.train, cfg.heldout, _advancing(bar))
     write_jsonl(ctx.out / "raw" / "rows.jsonl", map(asdict, problems))
     return [Row(line, problem) for line, problem in enumerate(problems, 1)]
+
+
+def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
+    for number, source in enumerate(ctx.cfg.problems.against):
+        for row in snapshot(source, ctx.out / "raw" / f"against-{number}"):
+            try:
+                yield adapt(source.adapter, row.value)
+            except UnusableRow as reason:
+                raise UserError(
+                    f"problems.against: {source.path}, line {row.line}: {reason}. An evaluation set must be read "
+                    "whole, or what it contaminates goes unseen: mend the row, or correct the adapter."
+                ) from reason
 
 
 def _problems(rows: Sequence[Row], cfg: Problems) -> tuple[list[Entry], list[Quarantined]]:

@@ -90,6 +90,8 @@ def test_why_leads_from_a_result_to_the_problems(run_stages: Callable[..., None]
     assert f"    from outputs/sft/model  md5 {digests['outputs/sft/model']}" in lines
     with pytest.raises(UserError, match=r"No stage makes 'README\.md'"):
         explain("README.md")
+    with pytest.raises(UserError, match=r"rl@32k has not run here.*dvc repro rl@32k"):
+        explain("rl@32k")
 
 
 def test_why_does_not_credit_a_run_that_made_something_else(run_stages: Callable[..., None]) -> None:

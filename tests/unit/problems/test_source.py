@@ -26,6 +26,8 @@ def settings(path: Path | str, sha256: str = "", revision: str = "") -> Problems
         revision=revision,
         sha256=sha256,
         difficulties=[],
+        near=None,
+        against=[],
         tests_per_problem=1,
         train=1,
         heldout=1,

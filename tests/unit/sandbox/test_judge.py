@@ -60,6 +60,9 @@ SUM = call(("[[1, 2]]", "3"), ("[[]]", "0"))
             Status.ACCEPTED,
             -1,
         ),
+        ("import sys\nprint(sum(map(int, input().split())))\nsys.stdout.close()", Status.ACCEPTED, -1),
+        ("\ufeffprint(sum(map(int, input().split())))", Status.ACCEPTED, -1),
+        ("print(sum(map(int, input().split())) if __file__ else 0)", Status.ACCEPTED, -1),
         ("print(3)", Status.WRONG_ANSWER, 1),
         ("", Status.WRONG_ANSWER, 0),
         ("a, b = map(int, input().split())\nprint(a + b)\nraise SystemExit(1)", Status.RUNTIME_ERROR, 0),
@@ -220,6 +223,30 @@ def test_a_failing_machine_is_infrastructure(judge: Judge, monkeypatch: pytest.M
     assert "No space left" in verdict.reason
     monkeypatch.undo()
     assert judge.judge("print(3)  # no space", ADD).status is Status.WRONG_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (Problem("p", "", "", (TestCase("stdn", "1", "1"),)), "not stdin, call or assert"),  # type: ignore[arg-type]
+        (stdin(("\ud800", "1")), "its input is no text"),
+        (dataclasses.replace(ADD, checker=Checker("program")), "checker.source is empty"),
+    ],
+)
+def test_a_problem_that_cannot_be_judged_is_refused(judge: Judge, problem: Problem, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        judge.judge("print(1)", problem)
+
+
+def test_a_judge_refuses_what_is_no_program_no_limit_and_no_worker() -> None:
+    with pytest.raises(UserError, match="cpu_seconds must be more than 0"):
+        dataclasses.replace(LIMITS, cpu_seconds=0)
+    with pytest.raises(UserError, match="at least one worker"):
+        Judge(LIMITS, workers=0)
+    with Judge(LIMITS, workers=1) as judge, pytest.raises(TypeError, match="not bytes"):
+        judge.judge(b"print(3)", ADD)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="closed"):
+        judge.judge("print(3)", ADD)
 
 
 @pytest.mark.parametrize("python", ["/bin/false", "/no/such/python"])

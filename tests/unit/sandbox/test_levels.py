@@ -222,10 +222,21 @@ def test_a_problem_s_own_checker(judge: Judge) -> None:
     verdict = judge.judge("print('x')", CHECKED)
     assert verdict.status is Status.WRONG_ANSWER  # else printing rubbish would buy a verdict that is not scored
     assert "could not use it: ValueError" in verdict.reason
-    broken = dataclasses.replace(CHECKED, checker=Checker("program", source="def check(input): undefined(\n"))
-    verdict = judge.judge("print(5)", broken)
-    assert verdict.status is Status.BROKEN_TEST
-    assert not verdict.conclusive
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def check(input): undefined(\n", "SyntaxError"),
+        ("def check(given, expected, output):\n    while True: pass", "CPU time"),
+        ("def check(given, expected, output): return 'no'", "it returned 'no', not True or False"),
+        ("def check(given): return True", "TypeError"),
+    ],
+)
+def test_a_checker_that_fails_at_the_expected_answer_too_is_broken(judge: Judge, source: str, said: str) -> None:
+    verdict = judge.judge("print(5)", dataclasses.replace(CHECKED, checker=Checker("program", source=source)))
+    assert (verdict.status, verdict.conclusive) == (Status.BROKEN_TEST, False)
+    assert said in verdict.reason
 
 
 def test_the_program_cannot_reach_the_checker(judge: Judge) -> None:

@@ -60,7 +60,7 @@ def context(out: Path, overrides: list[str], seed: int = 5) -> StageContext:
 def mbpp(tmp_path: Path, rows: list[Any], *overrides: str) -> StageContext:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sizes = ["problems.train=3", "problems.heldout=2", *overrides]
+    sizes = ["problems.train=3", "problems.heldout=2", "problems.near=null", *overrides]  # squares are all alike
     return context(tmp_path / "out", ["problems=mbpp", f"problems.path={path}", *sizes])
 
 
@@ -173,6 +173,34 @@ def test_the_real_sandbox_keeps_right_references_and_quarantines_the_others(tmp_
     assert first.reason.startswith("reference solution WA: test 2")
     assert (second.id, second.line) == ("mbpp/8", 7)
     assert second.reason.startswith("reference solution RE: test 1, NameError")
+
+
+@pytest.mark.usefixtures("repository")
+def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path: Path) -> None:
+    rows = [
+        {**SQUARES[n], "text": f"Power number {n}.", "code": f"def square{n + 1}(x):\n    return x ** {n + 2}"}
+        | {"test_list": [f"assert square{n + 1}({x}) == {x ** (n + 2)}" for x in (2, 3)]}
+        for n in range(7)
+    ]
+    again = {**rows[0], "task_id": 99, "text": "Do it twice."}
+    held = tmp_path / "evaluation.jsonl"
+    held.write_text(json.dumps({**rows[1], "task_id": 7, "text": "Cubes."}) + "\n")
+    against = f"problems.against=[{{adapter: mbpp, path: {held}, revision: '', sha256: ''}}]"
+    ctx = mbpp(tmp_path, [*rows, again], "problems.near={statement: 0.9, tests: 0.6}", against)
+    curate.run(ctx)
+    assert funnel(ctx)["duplicates"] == {"in": 8, "kept": 7, "quarantined": 1}
+    assert funnel(ctx)["contamination"] == {"in": 7, "kept": 6, "quarantined": 1}
+    found = read_quarantined(ctx.out / "problems/quarantined.parquet")
+    assert [(item.line, item.reason) for item in found] == [
+        (8, "duplicate: of mbpp/1 (tests: 1.00)"),
+        (2, "contaminated: by mbpp/7 (tests: 1.00)"),
+    ]
+    assert len(ctx.cfg.problems.against[0].sha256) == 64
+
+    held.write_text("{}\n")
+    (tmp_path / "second").mkdir()
+    with pytest.raises(UserError, match=r"problems.against: .*line 1: no tests"):
+        curate.run(mbpp(tmp_path / "second", rows, "problems.near={statement: 0.9, tests: 0.6}", against))
 
 
 @pytest.mark.usefixtures("repository")

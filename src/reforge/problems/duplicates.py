@@ -1,0 +1,167 @@
+"""Which problems are the same under another name, in other words or with their tests in another order, and which are
+those of an evaluation set.
+
+Two views of a problem, since neither is enough: the words of its statement, and its tests with the function's name
+taken out. Candidates come from MinHash and LSH (datasketch) and are then compared exactly.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasketch import MinHash, MinHashLSH
+
+from reforge.config import Near
+from reforge.problems.funnel import Entry, Quarantined
+from reforge.sandbox import wire
+from reforge.sandbox.asserts import Call, steps_of
+from reforge.types import Problem, TestCase
+
+_WORD = re.compile(r"[^\W_]+")
+_NAME = "_f"  # what every function is called here
+_SHINGLE = 3  # words
+_NGRAM = 10  # words, as DeepSeek-Coder filters its corpus (arXiv 2401.14196, section 2.3)
+_TELLING = 2  # what more problems of an evaluation set share is how it phrases things
+_PERMUTATIONS = 128
+_MARGIN = 0.6  # LSH looks this much below a threshold, so that it misses next to nothing above
+
+
+@dataclass(frozen=True)
+class _Views:
+    statement: frozenset[str]
+    tests: frozenset[str]
+
+
+def drop_duplicates(entries: Sequence[Entry], near: Near) -> tuple[list[Entry], list[Quarantined]]:
+    """Of problems that are the same, the first stays."""
+    known, kept, dropped = _Known(near), list[Entry](), list[Quarantined]()
+    for entry in entries:
+        views = _views(entry.problem)
+        if same := known.like(views):
+            dropped.append(Quarantined(entry.problem.id, f"duplicate: of {same}", entry.line))
+        else:
+            known.add(entry.problem.id, views)
+            kept.append(entry)
+    return kept, dropped
+
+
+def drop_contaminated(
+    entries: Sequence[Entry], evaluation: Iterable[Problem], near: Near
+) -> tuple[list[Entry], list[Quarantined]]:
+    """Leave out what is the same as a problem of an evaluation set, or shares ten words in a row with its statement."""
+    known, owners = _Known(near), defaultdict[tuple[str, ...], list[str]](list)
+    for problem in evaluation:
+        known.add(problem.id, _views(problem))
+        for ngram in _ngrams(problem):
+            owners[ngram].append(problem.id)
+    ngrams = {ngram: ids[0] for ngram, ids in owners.items() if len(ids) <= _TELLING}
+    kept, dropped = list[Entry](), list[Quarantined]()
+    for entry in entries:
+        same = known.like(_views(entry.problem)) or next(
+            (f"{ngrams[n]} (words: {' '.join(n)})" for n in sorted(_ngrams(entry.problem)) if n in ngrams), ""
+        )
+        if same:
+            dropped.append(Quarantined(entry.problem.id, f"contaminated: by {same}", entry.line))
+        else:
+            kept.append(entry)
+    return kept, dropped
+
+
+class _Known:
+    """Problems so far, to be asked whether one is among them."""
+
+    def __init__(self, near: Near) -> None:
+        self._near = {"statement": near.statement, "tests": near.tests}
+        self._views: dict[str, _Views] = {}
+        self._indexes = {
+            name: MinHashLSH(threshold=_MARGIN * least, num_perm=_PERMUTATIONS) for name, least in self._near.items()
+        }
+
+    def add(self, id: str, views: _Views) -> None:
+        self._views[id] = views
+        for name, index in self._indexes.items():
+            if getattr(views, name):
+                index.insert(id, _minhash(getattr(views, name)))
+
+    def like(self, views: _Views) -> str:
+        """The most similar one, with how much; empty where there is none."""
+        found = []
+        for name, index in self._indexes.items():
+            mine = getattr(views, name)
+            for id in index.query(_minhash(mine)) if mine else ():
+                similarity = _jaccard(mine, getattr(self._views[id], name))
+                if similarity >= self._near[name]:
+                    found.append((-similarity, id, name))
+        if not found:
+            return ""
+        similarity, id, name = min(found)
+        return f"{id} ({name}: {-similarity:.2f})"
+
+
+def _views(problem: Problem) -> _Views:
+    words = _words(problem)
+    shingles = frozenset(" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1)))
+    return _Views(shingles, frozenset(_tests(problem)))
+
+
+def _words(problem: Problem) -> list[str]:
+    return _WORD.findall(problem.statement.lower())
+
+
+def _tests(problem: Problem) -> list[str]:
+    """Each without the name of the function; a call and what it must return look alike in all kinds of tests."""
+    if problem.tests[0].kind == "stdin":
+        return [f"{_trimmed(test.input)}\0{_trimmed(test.expected)}" for test in problem.tests]
+    if problem.tests[0].kind == "call":
+        return [_asked(wire.loads(test.input), {}, wire.loads(test.expected)) for test in problem.tests]
+    sources = [source for test in problem.tests for source in _assertions(test.input, problem.entry_point)]
+    nameless = replace(problem, entry_point=_NAME, tests=tuple(TestCase("assert", source) for source in sources))
+    return [
+        _asked(step.arguments, step.keywords, step.want.value)
+        if isinstance(step, Call) and step.want.operator == "=="
+        else source
+        for source, step in zip(sources, steps_of(nameless), strict=True)
+    ]
+
+
+def _asked(arguments: Any, keywords: Any, answer: Any) -> str:
+    return repr((list(arguments), keywords, answer))
+
+
+def _trimmed(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def _assertions(source: str, entry: str) -> list[str]:
+    """Those that call the entry point, wherever they stand (HumanEval's are in `check(candidate)`)."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [source]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in (entry, "candidate"):
+            node.id = _NAME
+    found = [ast.unparse(node.test) for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    return [f"assert {claim}" for claim in found if f"{_NAME}(" in claim]
+
+
+def _ngrams(problem: Problem) -> set[tuple[str, ...]]:
+    words = _words(problem)
+    return {tuple(words[at : at + _NGRAM]) for at in range(len(words) - _NGRAM + 1)}
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other)
+
+
+def _minhash(items: frozenset[str]) -> MinHash:
+    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
+    sketch.update_batch([item.encode() for item in sorted(items)])
+    return sketch
