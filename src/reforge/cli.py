@@ -1,4 +1,4 @@
-"""reforge compose | stage | table | why | judge | ui | doctor. Heavy imports wait until a command needs them."""
+"""reforge compose | stage | table | why | problems | judge | ui | doctor. Heavy imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -70,6 +70,20 @@ def why(
     from reforge.lineage.chain import explain
 
     print("\n".join(explain(what)))
+
+
+problems = typer.Typer(no_args_is_help=True, help="What curation kept and what it left out.")
+app.add_typer(problems, name="problems")
+
+
+@problems.command("why")
+def problems_why(
+    id: Annotated[str, typer.Argument(help="A problem's id, or its line in the source.")],
+) -> None:
+    """Say what became of a problem, and why."""
+    from reforge.problems.store import fate_of
+
+    print("\n".join(fate_of(project_root() / "outputs" / "curate" / "problems", id)))
 
 
 @app.command()

@@ -36,6 +36,7 @@ def test_compose_works_from_a_folder_below(project: Path, monkeypatch: pytest.Mo
         ["stage", "curat"],
         ["table"],
         ["why", "nothing"],
+        ["problems", "why", "mbpp/1"],
     ],
 )
 def test_an_error_of_the_user_is_one_paragraph(project: Path, words: list[str]) -> None:

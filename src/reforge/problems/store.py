@@ -67,6 +67,22 @@ def read_quarantined(path: Path) -> list[Quarantined]:
     return [Quarantined(**row) for row in _read(path, QUARANTINED).to_pylist()]
 
 
+def fate_of(folder: Path, id: str) -> list[str]:
+    """What became of a problem, named by its id or by its line in the source, a line of text for each that fits."""
+    if not (folder / "quarantined.parquet").is_file():
+        raise UserError(f"{folder} holds no curated problems. Make them with: dvc repro curate")
+    left_out = [item for item in read_quarantined(folder / "quarantined.parquet") if id in (item.id, str(item.line))]
+    said = [f"{item.id or '(no id)'}, line {item.line}: left out. {item.reason}" for item in left_out]
+    for side, words in (("train", "kept for training"), ("heldout", "held out for evaluation")):
+        said += [f"{id}: {words}" for problem in read_problems(folder / f"{side}.parquet") if problem.id == id]
+    if not said:
+        raise UserError(
+            f"{id!r} was neither kept nor left out for a reason: it is not in the source, or more than problems.train "
+            "and problems.heldout ask for."
+        )
+    return said
+
+
 def _write(path: Path, table: pa.Table) -> None:
     """Written beside and moved into place, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)

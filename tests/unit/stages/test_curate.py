@@ -13,7 +13,7 @@ import pytest
 from reforge.compose import compose
 from reforge.config import build_config
 from reforge.errors import InfrastructureError, UserError
-from reforge.problems.store import read_problems, read_quarantined
+from reforge.problems.store import fate_of, read_problems, read_quarantined
 from reforge.stages import curate
 from reforge.stages.contract import StageContext
 from reforge.types import Problem, Status, Verdict
@@ -196,6 +196,12 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
         (2, "contaminated: by mbpp/7 (tests: 1.00)"),
     ]
     assert len(ctx.cfg.problems.against[0].sha256) == 64
+    assert fate_of(ctx.out / "problems", "mbpp/99") == ["mbpp/99, line 8: left out. duplicate: of mbpp/1 (tests: 1.00)"]
+    assert fate_of(ctx.out / "problems", "2")[0].startswith("mbpp/2, line 2: left out. contaminated: ")
+    kept = read_problems(ctx.out / "problems/heldout.parquet")[0].id
+    assert fate_of(ctx.out / "problems", kept) == [f"{kept}: held out for evaluation"]
+    with pytest.raises(UserError, match="neither kept nor left out"):
+        fate_of(ctx.out / "problems", "mbpp/1000")
 
     held.write_text("{}\n")
     (tmp_path / "second").mkdir()
