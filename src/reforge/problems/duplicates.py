@@ -2,7 +2,7 @@
 those of an evaluation set.
 
 Two views of a problem, since neither is enough: the words of its statement, and its tests with the function's name
-taken out. Candidates come from MinHash and LSH (datasketch) and are then compared exactly.
+taken out. Candidates come from MinHash and LSH (rensa) and are then compared exactly.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from datasketch import MinHash, MinHashLSH
+from rensa import RMinHash, RMinHashLSH
 
 from reforge.config import Near
 from reforge.problems.funnel import Entry, Quarantined
@@ -28,14 +28,11 @@ _NAME = "_f"  # what every function is called here
 _SHINGLE = 3  # words
 _NGRAM = 10  # words, as DeepSeek-Coder filters its corpus (arXiv 2401.14196, section 2.3)
 _TELLING = 2  # what more problems of an evaluation set share is how it phrases things
-_PERMUTATIONS = 128
-_MARGIN = 0.6  # LSH looks this much below a threshold, so that it misses next to nothing above
+_PERMUTATIONS = 256
+_ROWS = (1, 2, 4, 8, 16)
+_RECALL = 0.999
 
-
-@dataclass(frozen=True)
-class _Views:
-    statement: frozenset[str]
-    tests: frozenset[str]
+_Views = dict[str, frozenset[str]]
 
 
 def drop_duplicates(entries: Sequence[Entry], near: Near) -> tuple[list[Entry], list[Quarantined]]:
@@ -46,7 +43,7 @@ def drop_duplicates(entries: Sequence[Entry], near: Near) -> tuple[list[Entry], 
         if same := known.like(views):
             dropped.append(Quarantined(entry.problem.id, f"duplicate: of {same}", entry.line))
         else:
-            known.add(entry.problem.id, views)
+            known.add(entry.problem, views)
             kept.append(entry)
     return kept, dropped
 
@@ -57,7 +54,7 @@ def drop_contaminated(
     """Leave out what is the same as a problem of an evaluation set, or shares ten words in a row with its statement."""
     known, owners = _Known(near), defaultdict[tuple[str, ...], list[str]](list)
     for problem in evaluation:
-        known.add(problem.id, _views(problem))
+        known.add(problem, _views(problem))
         for ngram in _ngrams(problem):
             owners[ngram].append(problem.id)
     ngrams = {ngram: ids[0] for ngram, ids in owners.items() if len(ids) <= _TELLING}
@@ -77,37 +74,45 @@ class _Known:
     """Problems so far, to be asked whether one is among them."""
 
     def __init__(self, near: Near) -> None:
-        self._near = {"statement": near.statement, "tests": near.tests}
-        self._views: dict[str, _Views] = {}
-        self._indexes = {
-            name: MinHashLSH(threshold=_MARGIN * least, num_perm=_PERMUTATIONS) for name, least in self._near.items()
-        }
+        self._least = {"statement": near.statement, "tests": near.tests}
+        self._problems: list[Problem] = []
+        self._indexes = {name: _index(least) for name, least in self._least.items()}
 
-    def add(self, id: str, views: _Views) -> None:
-        self._views[id] = views
+    def add(self, problem: Problem, views: _Views) -> None:
         for name, index in self._indexes.items():
-            if getattr(views, name):
-                index.insert(id, _minhash(getattr(views, name)))
+            if views[name]:
+                index.insert(len(self._problems), _sketch(views[name]))
+        self._problems.append(problem)
 
     def like(self, views: _Views) -> str:
         """The most similar one, with how much; empty where there is none."""
         found = []
         for name, index in self._indexes.items():
-            mine = getattr(views, name)
-            for id in index.query(_minhash(mine)) if mine else ():
-                similarity = _jaccard(mine, getattr(self._views[id], name))
-                if similarity >= self._near[name]:
-                    found.append((-similarity, id, name))
+            for number in index.query(_sketch(views[name])) if views[name] else ():
+                similarity = _jaccard(views[name], _views(self._problems[number])[name])
+                if similarity >= self._least[name]:
+                    found.append((-similarity, number, name))
         if not found:
             return ""
-        similarity, id, name = min(found)
-        return f"{id} ({name}: {-similarity:.2f})"
+        similarity, number, name = min(found)
+        return f"{self._problems[number].id} ({name}: {-similarity:.2f})"
+
+
+def _index(least: float) -> RMinHashLSH:
+    """As many rows a band, and so as few idle candidates, as leave a pair at the threshold all but sure to be one."""
+    rows = [rows for rows in _ROWS if 1 - (1 - least**rows) ** (_PERMUTATIONS // rows) >= _RECALL]
+    return RMinHashLSH(threshold=least, num_perm=_PERMUTATIONS, num_bands=_PERMUTATIONS // max(rows, default=1))
+
+
+def _sketch(view: frozenset[str]) -> RMinHash:
+    (sketch,) = RMinHash.from_token_sets([list(view)], _PERMUTATIONS, 1)
+    return sketch
 
 
 def _views(problem: Problem) -> _Views:
     words = _words(problem)
     shingles = frozenset(" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1)))
-    return _Views(shingles, frozenset(_tests(problem)))
+    return {"statement": shingles, "tests": frozenset(_tests(problem))}
 
 
 def _words(problem: Problem) -> list[str]:
@@ -159,9 +164,3 @@ def _ngrams(problem: Problem) -> set[tuple[str, ...]]:
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other)
-
-
-def _minhash(items: frozenset[str]) -> MinHash:
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
-    sketch.update_batch([item.encode() for item in sorted(items)])
-    return sketch
