@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.record import ROOT
+from benchmarks.record import peer
 
 VERSION = "0.3.1"
 NEEDS = [
@@ -52,11 +52,7 @@ if __name__ == "__main__":
 
 def installed() -> Path:
     """A folder with EvalPlus in it."""
-    folder = ROOT / ".scratch" / "evalplus"
-    if not (folder / "evalplus").is_dir():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-        subprocess.run([*pip, f"evalplus=={VERSION}", *NEEDS], check=True)
-    return folder
+    return peer("evalplus", [f"evalplus=={VERSION}", *NEEDS])
 
 
 def checks_a_second(check: str, workers: int) -> float:

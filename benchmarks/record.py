@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str) 
     partial = RESULTS / f"{name}.partial"
     partial.write_text(text)
     partial.replace(RESULTS / f"{name}.json")
+
+
+def peer(folder: str, packages: Sequence[str]) -> Path:
+    """Where these packages, and none that they ask for, are installed from PyPI: apart from our own environment."""
+    target = ROOT / ".scratch" / folder
+    if not target.is_dir():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
+        subprocess.run([*pip, *packages], check=True)
+    return target
 
 
 def show(claims: Sequence[Claim]) -> None:
