@@ -13,12 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from reforge.compose import compose, write_params
 from reforge.environment import quiet
 from reforge.stages.contract import run_stage
 
 quiet()
+# No test fails for being slow; what pytest-timeout ends hangs.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 ROOT = Path(__file__).parents[1]
 # values that tests of `project` rely on, whatever conf/ comes to say
 PINNED = ["problems.train=64", "sft.warmup_steps=7", "rl.rungs.16k.max_tokens=40", "rl.rungs.32k.max_tokens=80"]

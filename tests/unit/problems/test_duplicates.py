@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reforge.config import Near
@@ -116,7 +116,8 @@ problems = st.builds(
 )
 
 
-@given(st.lists(problems, max_size=12))
+@settings(max_examples=40)
+@given(st.lists(problems, max_size=8))
 def test_nothing_gets_lost_and_what_stays_has_no_duplicate(found: list[Problem]) -> None:
     entries = [Entry(line, replace(problem, id=f"p{line}")) for line, problem in enumerate(found, 1)]
     kept, dropped = drop_duplicates(entries, NEAR)
