@@ -39,7 +39,7 @@ def drop_duplicates(entries: Sequence[Entry], near: Near) -> tuple[list[Entry], 
     """Of problems that are the same, the first stays."""
     known, kept, dropped = _Known(near), list[Entry](), list[Quarantined]()
     for entry in entries:
-        views = _views(entry.problem)
+        views = views_of(entry.problem)
         if same := known.like(views):
             dropped.append(Quarantined(entry.problem.id, f"duplicate: of {same}", entry.line))
         else:
@@ -54,13 +54,13 @@ def drop_contaminated(
     """Leave out what is the same as a problem of an evaluation set, or shares ten words in a row with its statement."""
     known, owners = _Known(near), defaultdict[tuple[str, ...], list[str]](list)
     for problem in evaluation:
-        known.add(problem, _views(problem))
+        known.add(problem, views_of(problem))
         for ngram in _ngrams(problem):
             owners[ngram].append(problem.id)
     ngrams = {ngram: ids[0] for ngram, ids in owners.items() if len(ids) <= _TELLING}
     kept, dropped = list[Entry](), list[Quarantined]()
     for entry in entries:
-        same = known.like(_views(entry.problem)) or next(
+        same = known.like(views_of(entry.problem)) or next(
             (f"{ngrams[n]} (words: {' '.join(n)})" for n in sorted(_ngrams(entry.problem)) if n in ngrams), ""
         )
         if same:
@@ -89,7 +89,7 @@ class _Known:
         found = []
         for name, index in self._indexes.items():
             for number in index.query(_sketch(views[name])) if views[name] else ():
-                similarity = _jaccard(views[name], _views(self._problems[number])[name])
+                similarity = _jaccard(views[name], views_of(self._problems[number])[name])
                 if similarity >= self._least[name]:
                     found.append((-similarity, number, name))
         if not found:
@@ -109,7 +109,8 @@ def _sketch(view: frozenset[str]) -> RMinHash:
     return sketch
 
 
-def _views(problem: Problem) -> _Views:
+def views_of(problem: Problem) -> _Views:
+    """Of the statement its words, three by three; of the tests each without the name of the function."""
     words = _words(problem)
     shingles = frozenset(" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1)))
     return {"statement": shingles, "tests": frozenset(_tests(problem))}
