@@ -32,18 +32,16 @@ _PERMUTATIONS = 256
 _ROWS = (1, 2, 4, 8, 16)
 _RECALL = 0.999
 
-_Views = dict[str, frozenset[str]]
-
 
 def drop_duplicates(entries: Sequence[Entry], near: Near) -> tuple[list[Entry], list[Quarantined]]:
     """Of problems that are the same, the first stays."""
     known, kept, dropped = _Known(near), list[Entry](), list[Quarantined]()
     for entry in entries:
-        views = _views(entry.problem)
-        if same := known.like(views):
+        looks = _Looks(entry.problem)
+        if same := known.like(looks):
             dropped.append(Quarantined(entry.problem.id, f"duplicate: of {same}", entry.line))
         else:
-            known.add(entry.problem, views)
+            known.add(looks)
             kept.append(entry)
     return kept, dropped
 
@@ -54,13 +52,13 @@ def drop_contaminated(
     """Leave out what is the same as a problem of an evaluation set, or shares ten words in a row with its statement."""
     known, owners = _Known(near), defaultdict[tuple[str, ...], list[str]](list)
     for problem in evaluation:
-        known.add(problem, _views(problem))
+        known.add(_Looks(problem))
         for ngram in _ngrams(problem):
             owners[ngram].append(problem.id)
     ngrams = {ngram: ids[0] for ngram, ids in owners.items() if len(ids) <= _TELLING}
     kept, dropped = list[Entry](), list[Quarantined]()
     for entry in entries:
-        same = known.like(_views(entry.problem)) or next(
+        same = known.like(_Looks(entry.problem)) or next(
             (f"{ngrams[n]} (words: {' '.join(n)})" for n in sorted(_ngrams(entry.problem)) if n in ngrams), ""
         )
         if same:
@@ -68,6 +66,19 @@ def drop_contaminated(
         else:
             kept.append(entry)
     return kept, dropped
+
+
+class _Looks:
+    """A problem, its views, and sketches of those that hold anything."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.views = views_of(problem)
+        self.sketches = {
+            name: RMinHash.from_token_sets([list(view)], _PERMUTATIONS, 1)[0]
+            for name, view in self.views.items()
+            if view
+        }
 
 
 class _Known:
@@ -78,18 +89,17 @@ class _Known:
         self._problems: list[Problem] = []
         self._indexes = {name: _index(least) for name, least in self._least.items()}
 
-    def add(self, problem: Problem, views: _Views) -> None:
-        for name, index in self._indexes.items():
-            if views[name]:
-                index.insert(len(self._problems), _sketch(views[name]))
-        self._problems.append(problem)
+    def add(self, looks: _Looks) -> None:
+        for name, sketch in looks.sketches.items():
+            self._indexes[name].insert(len(self._problems), sketch)
+        self._problems.append(looks.problem)
 
-    def like(self, views: _Views) -> str:
+    def like(self, looks: _Looks) -> str:
         """The most similar one, with how much; empty where there is none."""
         found = []
-        for name, index in self._indexes.items():
-            for number in index.query(_sketch(views[name])) if views[name] else ():
-                similarity = _jaccard(views[name], _views(self._problems[number])[name])
+        for name, sketch in looks.sketches.items():
+            for number in self._indexes[name].query(sketch):
+                similarity = _jaccard(looks.views[name], views_of(self._problems[number])[name])
                 if similarity >= self._least[name]:
                     found.append((-similarity, number, name))
         if not found:
@@ -104,12 +114,8 @@ def _index(least: float) -> RMinHashLSH:
     return RMinHashLSH(threshold=least, num_perm=_PERMUTATIONS, num_bands=_PERMUTATIONS // max(rows, default=1))
 
 
-def _sketch(view: frozenset[str]) -> RMinHash:
-    (sketch,) = RMinHash.from_token_sets([list(view)], _PERMUTATIONS, 1)
-    return sketch
-
-
-def _views(problem: Problem) -> _Views:
+def views_of(problem: Problem) -> dict[str, frozenset[str]]:
+    """Of the statement its words, three by three; of the tests each without the name of the function."""
     words = _words(problem)
     shingles = frozenset(" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1)))
     return {"statement": shingles, "tests": frozenset(_tests(problem))}
