@@ -41,7 +41,7 @@ def synthetic(count: int) -> list[Entry]:
             statement, cases = (other.statement, cases) if same_words else (problem.statement, other.tests)
             problem = Problem(str(number), statement, "", cases)
         problems.append(problem)
-    return [Entry(line, problem) for line, problem in enumerate(problems, 1)]
+    return [Entry("synthetic", line, problem) for line, problem in enumerate(problems, 1)]
 
 
 def ours(entries: list[Entry]) -> int:

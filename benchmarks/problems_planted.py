@@ -20,10 +20,11 @@ from typing import Any
 from benchmarks.mutants import mutants_of
 from benchmarks.record import SHARED, Claim, claim, head, show, write
 from reforge.compose import compose
-from reforge.config import build_config
+from reforge.params import build_config
 from reforge.problems.store import read_quarantined
 from reforge.stages import curate
 from reforge.stages.contract import StageContext
+from reforge.tracking.tracker import Tracker
 
 HUMANEVAL = SHARED / "data" / "humaneval" / "HumanEval.jsonl.gz"
 # MBPP holds these twice, in the same words or as the same function: they are found, too, and no loss.
@@ -142,15 +143,15 @@ def curated(rows: list[Any], folder: Path) -> dict[int, str]:
     source = folder / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     chosen = [
-        "problems=mbpp", f"problems.path={source}", "problems.tests_per_problem=3", "problems.train=700",
-        f"problems.against=[{{adapter: humaneval, path: {HUMANEVAL}, revision: '', sha256: ''}}]",
+        "problems=mbpp", f"problems.sources.mbpp.path={source}", "problems.tests_per_problem=3", "problems.train=700",
+        f"+problems.against.humaneval={{adapter: humaneval, path: {HUMANEVAL}}}",
     ]  # fmt: skip
     for name in ("out", "scratch", "runs"):
         (folder / name).mkdir()
-    unused: Any = None  # curate logs no steps
     config = build_config(compose(chosen), "benchmark")
     places = (folder / "out", folder / "scratch", folder / "runs")
-    curate.run(StageContext("curate", config, (), {}, *places, 0, unused))
+    tracker = Tracker(folder / "scratch", folder / "runs")
+    curate.run(StageContext("curate", config, (), {}, *places, 0, tracker))
     return {item.line: item.reason for item in read_quarantined(folder / "out/problems/quarantined.parquet")}
 
 

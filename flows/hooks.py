@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from reforge.compose import compose
-from reforge.config import load_config
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
+from reforge.params import load_config
 from reforge.stages import runs
 
 

@@ -78,7 +78,7 @@ app.add_typer(problems, name="problems")
 
 @problems.command("why")
 def problems_why(
-    id: Annotated[str, typer.Argument(help="A problem's id, or its line in the source.")],
+    id: Annotated[str, typer.Argument(help="A problem's id, its line, or SOURCE:LINE.")],
 ) -> None:
     """Say what became of a problem, and why."""
     from reforge.problems.store import fate_of
@@ -180,7 +180,7 @@ def judge_serve(
     """Judge for other machines, by the limits of params.yaml."""
     import uvicorn
 
-    from reforge.config import load_config
+    from reforge.params import load_config
     from reforge.sandbox.service import app_of
     from reforge.stages.grading import limits_of, local_judge, token
 

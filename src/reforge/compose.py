@@ -11,14 +11,15 @@ import os
 import re
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from reforge.config import TABLES, build_config, unknown_key
 from reforge.environment import project_root
 from reforge.errors import UserError
+from reforge.params import TABLES, build_config, unknown_key
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -49,8 +50,8 @@ def compose(overrides: list[str]) -> dict[str, Any]:
             _apply(text, override, values)
     # Checked again as a whole: `+key=` may add what the groups do not have, and only Config knows every key and type.
     resolved = build_config(values, "the composed configuration").model_dump(mode="python")
-    for source in (resolved["problems"], *resolved["problems"]["against"]):
-        source["sha256"] = _pin(source, root)
+    for key, source in _pinned(resolved["problems"]):
+        source["sha256"] = _pin(key, source, root)
     return resolved
 
 
@@ -141,27 +142,38 @@ def _apply(text: str, override: Override, values: dict[str, Any]) -> None:
 
 
 def _options(group: Path) -> list[str]:
-    return sorted(file.stem for file in group.glob("*.yaml"))
+    """Without those that others begin with."""
+    return sorted(file.stem for file in group.glob("[!_]*.yaml"))
 
 
-def _pin(problems: dict[str, Any], root: Path) -> str:
-    """The digest of a local problem file, so that DVC sees when its bytes change; "" for what is not a file."""
-    name, pinned = str(problems["path"]), str(problems["sha256"])
-    if problems["adapter"] == "generated" or not name:
-        return ""
+def _pinned(problems: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything that the section names files by, with its key."""
+    for table in ("sources", "against"):
+        for name, source in problems[table].items():
+            if source["adapter"] != "generated":
+                yield f"problems.{table}.{name}", source
+    if problems["pass_rates"]:
+        yield "problems.pass_rates", problems["pass_rates"]
+
+
+def _pin(key: str, source: dict[str, Any], root: Path) -> str:
+    """The digest of a local file, so that DVC sees when its bytes change; "" for what is not a file."""
+    name, pinned = str(source["path"]), str(source["sha256"])
+    if not name:
+        raise UserError(f"No value for {key}.path. Give it as an override: reforge compose {key}.path=FILE")
     path = root / os.path.expanduser(name)
     if not path.is_file():
         if path.is_dir():
-            raise UserError(f"problems.path: {path} is a folder. Name one .jsonl, .jsonl.gz or .parquet file in it.")
+            raise UserError(f"{key}.path: {path} is a folder. Name one .jsonl, .jsonl.gz or .parquet file in it.")
         if name.endswith(_FILE_SUFFIXES) or name.startswith((".", "/", "~")):
-            raise UserError(f"problems.path: there is no file {path}. Correct problems.path and compose again.")
+            raise UserError(f"{key}.path: there is no file {path}. Correct {key}.path and compose again.")
         return pinned  # the name of a `datasets` data set
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if pinned not in ("", found):
         raise UserError(
-            f"problems.path: {path} has sha256 {found}, but problems.sha256 demands {pinned}. Fetch the right file, or "
-            "set problems.sha256='' to accept this one."
+            f"{key}.path: {path} has sha256 {found}, but {key}.sha256 demands {pinned}. Fetch the right file, or "
+            f"set {key}.sha256='' to accept this one."
         )
     return found
 

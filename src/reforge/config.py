@@ -1,15 +1,12 @@
-"""params.yaml → frozen Config. Every check of a value lives here; a misspelt key fails, naming the nearest."""
+"""The whole configuration. Every check of a value lives here."""
 
 from __future__ import annotations
 
-import difflib
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reforge.errors import UserError
+Day = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
 
 class Section(BaseModel):
@@ -17,15 +14,35 @@ class Section(BaseModel):
 
 
 class ProblemSource(Section):
-    """A published set: a local file, or a `datasets` name. `sha256` pins a file; `reforge compose` fills it."""
+    """A published set: a local file, or a `datasets` name with its revision. Empty text: not given.
+
+    `sha256` pins a file; `reforge compose` fills it. `licence` goes into the data card. Of a source with `after` or
+    `before` (YYYY-MM-DD) only problems that came out from that day on, or before that day, are read. `unverified`: its
+    problems are kept even where they come without a reference.
+    """
 
     adapter: Literal[
-        "generated", "mbpp", "humaneval", "leetcode", "taco", "apps", "synthetic1", "code_contests", "codeforces",
-        "livecodebench",
+        "generated", "reforge", "mbpp", "humaneval", "leetcode", "taco", "apps", "synthetic1", "code_contests",
+        "codeforces", "livecodebench",
     ]  # fmt: skip
-    path: str
-    revision: str
-    sha256: str
+    path: str = ""
+    revision: str = ""
+    sha256: str = ""
+    licence: str = ""
+    after: Day = ""
+    before: Day = ""
+    unverified: bool = False
+
+
+class Verification(Section):
+    """`references`: published programs of a problem that are run, at least (if none passes, the others follow); where
+    one passes and another answers differently, the problem has several answers. `runs`: of the accepted one; a
+    problem whose reference passes some of them is flaky.
+    """
+
+    references: int = Field(ge=1)
+    runs: int = Field(ge=1)
+    several_answers: Literal["keep", "drop"]
 
 
 class Near(Section):
@@ -35,17 +52,43 @@ class Near(Section):
     tests: float = Field(gt=0, le=1)
 
 
-class Problems(ProblemSource):
-    """Where problems come from and which are kept. `near` null: nothing is compared. `against`: evaluation sets that no
-    problem may come from.
+class PassRates(Section):
+    """Keep problems that a policy solves in more than `above` and less than `below` of its rollouts. `path`: the
+    rollouts.parquet of `reforge stage evaluate@…`, at the completion limit `length`; `sha256` as for sources.
     """
 
-    near: Near | None
-    against: list[ProblemSource]
+    path: str
+    sha256: str = ""
+    length: str
+    above: float = Field(ge=0, lt=1)
+    below: float = Field(gt=0, le=1)
+
+
+class Problems(Section):
+    """Where problems come from and which are kept, in the order of the steps. No `languages`: any. Null `near`: nothing
+    is compared; null `pass_rates`: nothing is filtered by them. `against`: evaluation sets no problem may come from.
+    """
+
+    sources: dict[str, ProblemSource] = Field(min_length=1)
     difficulties: list[int]
+    languages: list[str]
+    statement_characters: list[int] = Field(min_length=2, max_length=2)
     tests_per_problem: int = Field(ge=1)
+    verify: Verification
+    near: Near | None
+    against: dict[str, ProblemSource]
+    pass_rates: PassRates | None
+    heldout_by: Literal["family", "date"]
+    order: Literal["mixed", "easiest_first"]
     train: int = Field(ge=1)
     heldout: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _evaluation_sets_are_read(self) -> Problems:
+        for name, source in self.against.items():
+            if source.adapter == "generated":
+                raise ValueError(f"against.{name}: generated problems are no evaluation set")
+        return self
 
 
 class Sandbox(Section):
@@ -127,7 +170,9 @@ class Rung(Section):
 
 
 class Rl(Section):
-    """GRPO+ (DeepCoder). `batch` prompts × `group_size` rollouts a step, split into `updates` optimiser steps."""
+    """GRPO+ (DeepCoder). `batch` prompts × `group_size` rollouts a step, split into `updates` optimiser steps. `order`:
+    each pass over the problems shuffled, or always as curation has put them.
+    """
 
     batch: int = Field(ge=1)
     group_size: int = Field(ge=2)
@@ -140,6 +185,7 @@ class Rl(Section):
     max_prompt_tokens: int = Field(ge=1)
     max_truncated: float = Field(gt=0, le=1)
     reward_tests: int = Field(ge=1)
+    order: Literal["shuffled", "as_curated"]
     checkpoint_every: int = Field(ge=1)
     rungs: dict[str, Rung]
 
@@ -161,9 +207,12 @@ class Distill(Section):
 
 
 class Evaluate(Section):
-    """`lengths` names each completion limit; all are cut from one draw at the longest."""
+    """`lengths` names each completion limit; all are cut from one draw at the longest. `side`: the held-out problems,
+    or those for training, to measure the pass rates that curation can filter by.
+    """
 
     models: dict[str, str]
+    side: Literal["heldout", "train"]
     lengths: dict[str, int]
     problems: int = Field(ge=1)
     rollouts: int = Field(ge=1)
@@ -219,70 +268,3 @@ class Config(Section):
                 f"{self.model.architecture.context}: the prompt would not fit"
             )
         return self
-
-
-# Keys whose entries an experiment names freely, in dotted form.
-TABLES = ("rl.rungs", "evaluate.models", "evaluate.lengths")
-
-
-def load_config(path: Path) -> Config:
-    """Read a resolved params file. Raises UserError naming the file, the key and the nearest valid key."""
-    if not path.is_file():
-        raise UserError(f"{path} not found. Write it with: reforge compose experiment=tiny")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    return build_config(values, str(path))
-
-
-def build_config(values: Any, where: str) -> Config:
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = [_explain(dict(item)) for item in error.errors()]
-        raise UserError(f"{where}: " + "; ".join(lines)) from error
-
-
-def unknown_key(dotted: str) -> str:
-    """Empty if `dotted` names a key of Config; else what is wrong with it and the nearest key that there is."""
-    section: Any = Config
-    parts = dotted.split(".")
-    for depth, part in enumerate(parts):
-        fields = getattr(section, "model_fields", None)
-        if fields is not None and part in fields:
-            section = fields[part].annotation
-        elif get_origin(section) is dict:  # any key leads to the value type
-            section = get_args(section)[1]
-        else:
-            return f"unknown key {dotted!r}" + _nearest(parts[:depth], list(fields or ()), dotted)
-    return ""
-
-
-def _nearest(parents: list[str], siblings: list[str], dotted: str) -> str:
-    """A close sibling; else a key of the same name in another section; else the nearest sibling, however far."""
-    wrong = dotted.split(".")[len(parents)]
-    close = [".".join([*parents, key]) for key in difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.7)]
-    elsewhere = [key for key in _all_keys(Config) if key.rsplit(".", 1)[-1] == wrong]
-    farther = [".".join([*parents, key]) for key in difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.0)]
-    found = close or elsewhere or farther
-    return f", did you mean {' or '.join(map(repr, found))}?" if found else ""
-
-
-def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in section.model_fields.items():
-        keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _all_keys(field.annotation, f"{prefix}{name}.")
-    return keys
-
-
-def _explain(item: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return unknown_key(key)
-    if item["type"] == "missing":
-        return f"missing key {key!r}"
-    got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}{got}".removeprefix(": ")

@@ -46,8 +46,10 @@ class Problem:
     `family` names what must not straddle a split: the composition for generated problems, the id elsewhere.
     `setup` is code that the *tests* of kind ``assert`` need. `files` (name, text) lie in the folder the program runs
     in, for it to import or read. `entry_point` is a function, `Class.method`, or a method of a class `Solution`.
-    `thinking` is a worked reasoning (empty where the source has none). `alternatives` are further published programs,
-    `date` the day (YYYY-MM-DD) on which the problem came out, if known.
+    `thinking` is a worked reasoning (empty where the source has none). `difficulty`: the greater the harder, on a scale
+    of the source (0: unknown). `alternatives` are further published programs, `date` the day (YYYY-MM-DD) on which the
+    problem came out, if known. `several_answers`: two published programs answer differently. An empty `solution`: the
+    source has none.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Problem:
     checker: Checker = Checker()
     alternatives: tuple[str, ...] = ()
     date: str = ""
+    several_answers: bool = False
 
 
 @dataclass(frozen=True)

@@ -169,9 +169,9 @@ EXHAUSTING = {
 
 
 @pytest.mark.parametrize("name", EXHAUSTING)
-def test_exhausting(judge: Judge, name: str) -> None:
+def test_exhausting(strict: Judge, name: str) -> None:
     program, statuses = EXHAUSTING[name]
-    verdict = printed(judge, program, "unreachable")
+    verdict = printed(strict, program, "unreachable")
     assert verdict.status in statuses, verdict.reason
 
 
@@ -190,16 +190,16 @@ def test_exhausting(judge: Judge, name: str) -> None:
         ("x = [1]\n    for _ in range(99): x = [x, x]\n    return x", Status.RUNTIME_ERROR),
     ],
 )  # fmt: skip
-def test_exhausting_in_a_call(judge: Judge, body: str, status: Status) -> None:
-    verdict = called(judge, body)
+def test_exhausting_in_a_call(strict: Judge, body: str, status: Status) -> None:
+    verdict = called(strict, body)
     assert verdict.status is status, verdict.reason
 
 
-def test_large_arguments_that_are_never_read_do_not_hang(judge: Judge) -> None:
+def test_large_arguments_that_are_never_read_do_not_hang(strict: Judge) -> None:
     program = "import os, time\nfor d in range(3, 64):\n    try: os.write(d, b'{\"loaded\": true}\\n')\n" \
         "    except OSError: pass\nwhile True: time.sleep(1)"  # fmt: skip
     problem = Problem("large", "", "", (TestCase("call", f'["{"x" * (1 << 21)}"]', "1"),), entry_point="f")
-    assert judge.judge(program, problem).status is Status.TIME_LIMIT
+    assert strict.judge(program, problem).status is Status.TIME_LIMIT
 
 
 # What one program does, and how the next would notice. Each pair is judged by the same server, one after the other.

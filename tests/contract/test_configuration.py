@@ -8,15 +8,24 @@ import pytest
 import yaml
 
 from reforge.compose import HEADER, compose, write_params
-from reforge.config import build_config, load_config, unknown_key
+from reforge.config import Config
 from reforge.lineage import graph
+from reforge.params import build_config, load_config, unknown_key
 
 EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_says_its_name(repository: Path, experiment: str) -> None:
-    assert build_config(compose([f"experiment={experiment}"]), experiment).experiment == experiment
+    assert composed(experiment).experiment == experiment
+
+
+def composed(experiment: str) -> Config:
+    """The published ones do not say where their problems lie."""
+    named = [f"problems.sources.{name}.path=some/{name}" for name in ("taco", "synthetic1", "livecodebench")]
+    return build_config(
+        compose([f"experiment={experiment}", *(named if "deepcoder" in experiment else [])]), experiment
+    )
 
 
 def test_the_published_experiments_are_there() -> None:
@@ -24,7 +33,7 @@ def test_the_published_experiments_are_there() -> None:
 
 
 def test_deepcoder_14b_holds_the_published_values(repository: Path) -> None:
-    config = build_config(compose(["experiment=deepcoder_14b"]), "deepcoder_14b")
+    config = composed("deepcoder_14b")
     rl, rungs = config.rl, config.rl.rungs
     assert (rl.learning_rate, rl.batch, rl.group_size, rl.updates, rl.temperature) == (1e-6, 128, 8, 2, 0.6)
     assert (rl.clip_low, rl.clip_high, rl.overlong_filter, rl.max_prompt_tokens) == (0.2, 0.28, True, 2048)
@@ -33,6 +42,11 @@ def test_deepcoder_14b_holds_the_published_values(repository: Path) -> None:
     assert list(config.evaluate.lengths.values()) == [16384, 32768, 65536]
     assert (config.evaluate.temperature, config.evaluate.top_p) == (0.6, 0.95)
     assert (config.learner.gradient_clip, config.sampler.tensor_parallel) == (1.0, 2)
+    problems = config.problems
+    trained_on, held_back = problems.sources["livecodebench"], problems.against["livecodebench"]
+    assert (problems.train, problems.tests_per_problem) == (24000, 5)
+    assert (trained_on.after, trained_on.before) == ("2023-05-01", "2024-08-01")
+    assert (held_back.path, held_back.after, held_back.before) == (trained_on.path, "2024-08-01", "2025-02-01")
 
 
 def test_params_yaml_is_what_conf_composes_to(repository: Path, tmp_path: Path) -> None:

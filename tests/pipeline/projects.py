@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from reforge.compose import compose, write_params
-from reforge.config import load_config
+from reforge.params import load_config
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from reforge.compose import compose
-from reforge.config import Architecture, build_config
+from reforge.config import Architecture
 from reforge.errors import InfrastructureError
+from reforge.params import build_config
 from reforge.policy.learner import build_learner
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from reforge.compose import compose, experiments, write_params
-from reforge.config import build_config
 from reforge.errors import UserError
+from reforge.params import build_config
 from reforge.problems.adapters import UnusableRow, adapt
 from tests.conftest import ROOT
 
@@ -63,7 +63,7 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("~rl.batch", "missing key 'rl.batch'"),
         ("seed", "Cannot read the override 'seed'"),
         ("seed=${nokey}", "Interpolation key 'nokey' not found"),
-        ("problems=mbpp", "No value for problems.path"),
+        ("problems=mbpp", "No value for problems.sources.mbpp.path"),
     ],
 )
 def test_a_wrong_override_is_named_with_what_would_be_right(override: str, says: str) -> None:
@@ -73,37 +73,48 @@ def test_a_wrong_override_is_named_with_what_would_be_right(override: str, says:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "problems").glob("*.yaml")))
-def test_every_problem_set_composes_and_has_an_adapter(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "problems").glob("[!_]*.yaml")))
+def test_every_problem_set_composes_and_has_its_adapters(name: str, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("{}\n")
-    path = [] if name == "generated" else [f"problems.path={tmp_path / 'p.jsonl'}"]
-    config = build_config(compose([f"problems={name}", *path]), "test")
-    assert config.problems.adapter == name
-    if name != "generated":
+    named = {"generated": [], "deepcoder": ["taco", "synthetic1", "livecodebench"]}.get(name, [name])
+    paths = [f"problems.sources.{source}.path={tmp_path / 'p.jsonl'}" for source in named]
+    config = build_config(compose([f"problems={name}", *paths]), "test")
+    assert [source.adapter for source in config.problems.sources.values()] == (named or ["generated"])
+    for adapter in named:
         with pytest.raises(UnusableRow, match=r"^(missing field|incomplete tests|no tests)"):
-            adapt(name, {})
+            adapt(adapter, {})
+
+
+def test_what_sets_begin_with_is_no_set() -> None:
+    with pytest.raises(UserError, match=r"conf/problems has no '_published'; there are: apps, "):
+        compose(["problems=_published"])
 
 
 def test_a_problem_file_is_pinned_by_its_digest(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     file.write_text("{}\n")
     digest = hashlib.sha256(b"{}\n").hexdigest()
-    chosen = ["problems=mbpp", f"problems.path={file}"]
-    assert compose(chosen)["problems"]["sha256"] == digest
-    assert compose([*chosen, f"problems.sha256={digest}"])["problems"]["sha256"] == digest
-    with pytest.raises(UserError, match=f"has sha256 {digest}, but problems.sha256 demands {'0' * 64}"):
-        compose([*chosen, f"problems.sha256={'0' * 64}"])
+    key = "problems.sources.mbpp"
+    chosen = ["problems=mbpp", f"{key}.path={file}", f"+problems.against.other={{adapter: mbpp, path: {file}}}"]
+    chosen += [f"problems.pass_rates={{path: {file}, length: a, above: 0.0, below: 1.0}}"]
+    problems = compose(chosen)["problems"]
+    pinned = (problems["sources"]["mbpp"], problems["against"]["other"], problems["pass_rates"])
+    assert [item["sha256"] for item in pinned] == [digest] * 3
+    assert compose([*chosen, f"+{key}.sha256={digest}"])["problems"] == problems
+    with pytest.raises(UserError, match=f"has sha256 {digest}, but {key}.sha256 demands {'0' * 64}"):
+        compose([*chosen, f"+{key}.sha256={'0' * 64}"])
 
 
 def test_a_problem_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no file .*p\.jsonl"):
-        compose(["problems=mbpp", f"problems.path={tmp_path / 'p.jsonl'}"])
+        compose(["problems=mbpp", f"problems.sources.mbpp.path={tmp_path / 'p.jsonl'}"])
     with pytest.raises(UserError, match="is a folder"):
-        compose(["problems=mbpp", f"problems.path={tmp_path}"])
+        compose(["problems=mbpp", f"problems.sources.mbpp.path={tmp_path}"])
 
 
 def test_a_data_set_name_is_no_file() -> None:
-    assert compose(["problems=mbpp", "problems.path=google-research-datasets/mbpp"])["problems"]["sha256"] == ""
+    problems = compose(["problems=mbpp", "problems.sources.mbpp.path=google-research-datasets/mbpp"])["problems"]
+    assert problems["sources"]["mbpp"]["sha256"] == ""
 
 
 def test_params_are_equal_bytes_for_equal_values_and_read_back_equal(tmp_path: Path) -> None:

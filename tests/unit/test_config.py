@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from reforge.compose import compose
-from reforge.config import build_config, load_config, unknown_key
 from reforge.errors import UserError
+from reforge.params import build_config, load_config, unknown_key
 
 
 @pytest.fixture

@@ -33,13 +33,13 @@ _ROWS = (1, 2, 4, 8, 16)
 _RECALL = 0.999
 
 
-def drop_duplicates(entries: Sequence[Entry], near: Near) -> tuple[list[Entry], list[Quarantined]]:
+def drop_duplicates(entries: Iterable[Entry], near: Near) -> tuple[list[Entry], list[Quarantined]]:
     """Of problems that are the same, the first stays."""
     known, kept, dropped = _Known(near), list[Entry](), list[Quarantined]()
     for entry in entries:
         looks = _Looks(entry.problem)
         if same := known.like(looks):
-            dropped.append(Quarantined(entry.problem.id, f"duplicate: of {same}", entry.line))
+            dropped.append(entry.out(f"duplicate: of {same}"))
         else:
             known.add(looks)
             kept.append(entry)
@@ -62,7 +62,7 @@ def drop_contaminated(
             (f"{ngrams[n]} (words: {' '.join(n)})" for n in sorted(_ngrams(entry.problem)) if n in ngrams), ""
         )
         if same:
-            dropped.append(Quarantined(entry.problem.id, f"contaminated: by {same}", entry.line))
+            dropped.append(entry.out(f"contaminated: by {same}"))
         else:
             kept.append(entry)
     return kept, dropped

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from reforge.types import Problem
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A problem with the line of its source (counted from 1), so that whatever befalls it can be traced back."""
+    """A problem with its source and the line there (counted from 1): whatever befalls it can be traced back."""
 
+    source: str
     line: int
     problem: Problem
+
+    def out(self, reason: str) -> Quarantined:
+        return Quarantined(self.problem.id, reason, self.source, self.line)
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,27 @@ class Quarantined:
 
     id: str
     reason: str
+    source: str
     line: int
 
 
+@dataclass
+class Funnel:
+    """What is left after the steps so far, and what each of them left out. A problem that neither went on nor was
+    accounted for is a bug, and stops the stage.
+    """
+
+    kept: list[Entry] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    steps: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def step(self, name: str, came: int, kept: Sequence[Entry], left_out: Sequence[Quarantined]) -> None:
+        self.steps[name] = count(came, kept=len(kept), quarantined=len(left_out))
+        self.kept = list(kept)
+        self.quarantined += left_out
+
+
 def count(came: int, **went: int) -> dict[str, int]:
-    """One step of the funnel. A problem that neither went on nor was accounted for is a bug, and stops the stage."""
     if came != sum(went.values()):
         raise AssertionError(f"{came} problems came in, but {went} is {sum(went.values())}")
     return {"in": came, **went}

@@ -22,30 +22,36 @@ from reforge.config import ProblemSource
 from reforge.errors import UserError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_BATCH = 256  # rows of a Parquet file in memory at a time
 
 
 @dataclass(frozen=True)
 class Row:
-    """`line` counts from 1: lines of a text file, rows of a Parquet file or a `datasets` data set."""
+    """`line` counts from 1: lines of a text file, rows of a Parquet file or a `datasets` data set. `broken`: why there
+    is no value; empty where there is one.
+    """
 
     line: int
     value: Any
+    broken: str = ""
 
 
-def snapshot(cfg: ProblemSource, folder: Path) -> list[Row]:
-    """Copy the source that `cfg` names into `folder` and read its rows from there."""
+def snapshot(cfg: ProblemSource, folder: Path) -> Iterator[Row]:
+    """Copy the source that `cfg` names into `folder` and read its rows from there, one after the other. What cannot be
+    read comes as a broken row; after a file that is cut short ends, that is the last one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(cfg.path).expanduser()
     if path.is_file():
         copy = folder / path.name
         shutil.copyfile(path, copy)
         _check_pin(copy, cfg)
-        return list(_rows(copy, cfg.path))
-    if cfg.path.endswith(_SUFFIXES):
-        raise UserError(f"problems.path: there is no file {path}. Correct problems.path and compose again.")
-    copy = folder / "rows.jsonl"
-    write_jsonl(copy, _hub_rows(cfg.path, cfg.revision))
-    return list(_rows(copy, cfg.path))
+    elif cfg.path.endswith(_SUFFIXES):
+        raise UserError(f"There is no file {path}. Correct its path in problems.sources and compose again.")
+    else:
+        copy = folder / "rows.jsonl"
+        write_jsonl(copy, _hub_rows(cfg.path, cfg.revision))
+    return _rows(copy, cfg.path)
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
@@ -60,44 +66,57 @@ def _check_pin(copy: Path, cfg: ProblemSource) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if cfg.sha256 not in ("", found):
         raise UserError(
-            f"problems.path: {cfg.path} changed since compose (sha256 {found}, in params.yaml {cfg.sha256}). If the "
-            "new content is meant, run reforge compose again; else bring the old file back."
+            f"{cfg.path} changed since compose (sha256 {found}, in params.yaml {cfg.sha256}). If the new content is "
+            "meant, run reforge compose again; else bring the old file back."
         )
 
 
 def _rows(path: Path, name: str) -> Iterator[Row]:
     """`name` is what the user calls the file."""
     if path.name.endswith(".parquet"):
-        try:
-            values = pq.read_table(path).to_pylist()
-        except pa.ArrowException as error:
-            raise UserError(f"{name} cannot be read as Parquet: {error}. Fetch it again.") from error
-        yield from (Row(line, value) for line, value in enumerate(values, 1))
-    elif path.name.endswith((".jsonl", ".jsonl.gz")):
-        yield from _json_rows(path, name)
-    else:
-        raise UserError(f"problems.path: {name} is none of {', '.join(_SUFFIXES)}. Convert it, compose again.")
+        return _parquet_rows(path)
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return _json_rows(path)
+    raise UserError(f"{name} is none of {', '.join(_SUFFIXES)}. Convert it, correct its path and compose again.")
 
 
-def _json_rows(path: Path, name: str) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    line = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH):
+                for column in batch.columns:
+                    column.validate(full=True)  # text that is no UTF-8
+                for value in batch.to_pylist():
+                    line += 1
+                    yield Row(line, value)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        yield Row(line + 1, None, f"unreadable: not Parquet from row {line + 1} on, {_one_line(error)}")
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    line = 0
     with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
         try:
             for line, raw in enumerate(file, 1):
                 if raw.strip():
-                    yield Row(line, _parsed(raw.rstrip(), name, line))
+                    yield _parsed(raw.rstrip(), line)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise UserError(f"{name} is not a whole gzip file: {error}. Fetch it again.") from error
+            yield Row(line + 1, None, f"unreadable: not a whole gzip file, from line {line + 1} on: {error}")
 
 
-def _parsed(raw: bytes, name: str, line: int) -> Any:
+def _parsed(raw: bytes, line: int) -> Row:
     try:
-        return json.loads(raw.decode("utf-8-sig" if line == 1 else "utf-8"))
-    except (ValueError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8
+        return Row(line, json.loads(raw.decode("utf-8-sig" if line == 1 else "utf-8")))
+    except UnicodeDecodeError as error:
+        return Row(line, None, f"not UTF-8: byte {error.start + 1}, {error.reason}")
+    except (ValueError, RecursionError) as error:
         why = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise UserError(
-            f"{name}, line {line}: not valid JSON ({why}). Each line must hold one object: mend or delete this one, "
-            "then compose again."
-        ) from error
+        return Row(line, None, f"not JSON: {why}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _hub_rows(name: str, revision: str) -> Iterator[Any]:
@@ -106,15 +125,15 @@ def _hub_rows(name: str, revision: str) -> Iterator[Any]:
 
     if not revision and not Path(name).is_dir():
         raise UserError(
-            f"problems.path: there is no file {name}, and for a `datasets` data set of that name problems.revision is "
-            "empty. Give the commit of the data set as problems.revision=…, so that the same rows come back next time."
+            f"There is no file {name}, and for a `datasets` data set of that name its revision is empty. Give the "
+            "commit of the data set as revision=…, so that the same rows come back next time."
         )
     try:
-        loaded = datasets.load_dataset(name, revision=revision or None)
+        loaded = datasets.load_dataset(name, revision=revision or None, streaming=True)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
-            f"problems.path: `datasets` cannot load {name!r} at revision {revision!r}: {' '.join(str(error).split())}. "
+            f"`datasets` cannot load {name!r} at revision {revision!r}: {_one_line(error)}. "
             "Check both; Reforge stays offline unless HF_HUB_OFFLINE=0 is set, so a download needs that too."
         ) from error
-    for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
+    for part in loaded.values():
         yield from part

@@ -1,4 +1,5 @@
-"""Training and held-out problems. The hash of its family decides a problem's side, so no family is on both.
+"""Training and held-out problems. The hash of its family decides a problem's side, so no family is on both; or the
+day it came out, so that nothing held out is older than what is trained on.
 
 Neither the seed nor the wanted counts enter the hash: what one run holds out, no other run trains on (as long as the
 source is the same and the share of held-out problems does not shrink).
@@ -7,8 +8,9 @@ source is the same and the share of held-out problems does not shrink).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from reforge.errors import UserError
 from reforge.types import Problem
@@ -28,8 +30,12 @@ def position(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
-def split(problems: Sequence[Problem], train: int, heldout: int) -> Split:
-    """Whole families, lowest position first, until `heldout` is filled; the other families are for training."""
+def split(problems: Sequence[Problem], train: int, heldout: int, by: Literal["family", "date"] = "family") -> Split:
+    """Whole families, lowest position first, until `heldout` is filled; the other families are for training. By date:
+    whole days, the last first; training ends before the first day that is held out.
+    """
+    if by == "date":
+        return _by_date(problems, train, heldout)
     if len(problems) < train + heldout:
         raise _short(f"{len(problems)} problems are left", len(problems), train, heldout)
     sides: tuple[list[Problem], list[Problem]] = [], []
@@ -38,11 +44,37 @@ def split(problems: Sequence[Problem], train: int, heldout: int) -> Split:
         if len(sides[0]) < heldout:
             boundary = problem.family
         sides[problem.family != boundary and len(sides[0]) >= heldout].append(problem)
-    low, high = (sorted(side, key=lambda problem: (position(problem.id), problem.id)) for side in sides)
+    low, high = map(_mixed, sides)
     if len(high) < train:
         found = f"the families that {heldout} held-out problems belong to leave {len(high)} problems"
         raise _short(found, len(high) + heldout, train, heldout)
     return Split(high[:train], low[:heldout], high[train:] + low[heldout:])
+
+
+def _by_date(problems: Sequence[Problem], train: int, heldout: int) -> Split:
+    undated = [problem.id for problem in problems if not problem.date]
+    if undated:
+        raise UserError(
+            f"problems.heldout_by=date, but {len(undated)} of {len(problems)} problems have no date, such as "
+            f"{undated[0]}. Take sources with dates, or problems.heldout_by=family."
+        )
+    if len(problems) < train + heldout:
+        raise _short(f"{len(problems)} problems are left", len(problems), train, heldout)
+    boundary = sorted(problem.date for problem in problems)[-heldout]
+    late = _mixed(problem for problem in problems if problem.date >= boundary)
+    early = _mixed(problem for problem in problems if problem.date < boundary)
+    if len(early) < train:
+        raise _short(f"only {len(early)} came out before {boundary}", len(early) + heldout, train, heldout)
+    return Split(early[:train], late[:heldout], early[train:] + late[heldout:])
+
+
+def in_order(problems: Sequence[Problem], order: Literal["mixed", "easiest_first"]) -> list[Problem]:
+    """The curriculum: as the split mixed them, or by difficulty. Equally difficult ones stay mixed."""
+    return sorted(problems, key=lambda problem: problem.difficulty) if order == "easiest_first" else list(problems)
+
+
+def _mixed(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: (position(problem.id), problem.id))
 
 
 def _short(found: str, total: int, train: int, heldout: int) -> UserError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ PROBLEMS = pa.schema(
         ("checker", _CHECKER),
         ("alternatives", pa.list_(pa.string())),
         ("date", pa.string()),
+        ("several_answers", pa.bool_()),
     ]
 )
-QUARANTINED = pa.schema([("id", pa.string()), ("reason", pa.string()), ("line", pa.int64())])
+QUARANTINED = pa.schema([("id", pa.string()), ("reason", pa.string()), ("source", pa.string()), ("line", pa.int64())])
+_GROUP = 256  # rows that are turned into a table at a time
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    _write(path, pa.Table.from_pylist([_row(problem) for problem in problems], schema=PROBLEMS))
+    _write(path, map(_row, problems), PROBLEMS)
 
 
 def read_problems(path: Path) -> list[Problem]:
@@ -60,7 +63,7 @@ def _problem(row: dict[str, Any]) -> Problem:
 
 
 def write_quarantined(path: Path, quarantined: Sequence[Quarantined]) -> None:
-    _write(path, pa.Table.from_pylist([asdict(item) for item in quarantined], schema=QUARANTINED))
+    _write(path, map(asdict, quarantined), QUARANTINED)
 
 
 def read_quarantined(path: Path) -> list[Quarantined]:
@@ -68,11 +71,15 @@ def read_quarantined(path: Path) -> list[Quarantined]:
 
 
 def fate_of(folder: Path, id: str) -> list[str]:
-    """What became of a problem, named by its id or by its line in the source, a line of text for each that fits."""
+    """What became of a problem, named by its id, its line or SOURCE:LINE, a line of text for each that fits."""
     if not (folder / "quarantined.parquet").is_file():
         raise UserError(f"{folder} holds no curated problems. Make them with: dvc repro curate")
-    left_out = [item for item in read_quarantined(folder / "quarantined.parquet") if id in (item.id, str(item.line))]
-    said = [f"{item.id or '(no id)'}, line {item.line}: left out. {item.reason}" for item in left_out]
+    left_out = [
+        item
+        for item in read_quarantined(folder / "quarantined.parquet")
+        if id in (item.id, str(item.line), f"{item.source}:{item.line}")
+    ]
+    said = [f"{item.id or '(no id)'} ({item.source}, line {item.line}): left out. {item.reason}" for item in left_out]
     for side, words in (("train", "kept for training"), ("heldout", "held out for evaluation")):
         said += [f"{id}: {words}" for problem in read_problems(folder / f"{side}.parquet") if problem.id == id]
     if not said:
@@ -83,11 +90,14 @@ def fate_of(folder: Path, id: str) -> list[str]:
     return said
 
 
-def _write(path: Path, table: pa.Table) -> None:
+def _write(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
     """Written beside and moved into place, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    pq.write_table(table, partial, compression="zstd")
+    left = iter(rows)
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        while group := list(islice(left, _GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
     partial.replace(path)
 
 

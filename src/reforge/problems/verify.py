@@ -1,66 +1,68 @@
-"""A problem is as good as its reference solution: each is run against its own tests in the sandbox."""
+"""A problem is as good as its reference solution: published programs are run against its tests in the sandbox."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from reforge.config import Verification
 from reforge.errors import InfrastructureError
 from reforge.problems.funnel import Entry, Quarantined
-from reforge.sandbox.judge import Judging
-from reforge.types import Status, Verdict
+from reforge.sandbox.judge import Judging, in_parallel
+from reforge.types import Problem, Status, Verdict
 
 HEADROOM = 2.0  # a time limit must leave a program that is half as quick as the reference its chance
 
 
 def verify(
-    entries: Sequence[Entry], judge: Judging, cpu_seconds: float, on_done: Callable[[], None] | None = None
+    entries: Sequence[Entry],
+    judge: Judging,
+    config: Verification,
+    cpu_seconds: float,
+    workers: int,
+    on_done: Callable[[], None] | None = None,
 ) -> tuple[list[Entry], list[Quarantined]]:
     """Keep what is accepted with time to spare, quarantine the rest for what its first reference did. Where a source
     has several references, the first that is accepted becomes the solution (DeepCoder: any will do). `cpu_seconds` is
     the judge's limit. A failure of the machinery says nothing about a problem: it stops.
     """
-    reasons = _failures(entries, judge, cpu_seconds, on_done)
-    kept = {number: entry for number, entry in enumerate(entries) if not reasons[number]}
-    waiting = [number for number in range(len(entries)) if reasons[number]]
-    turn = 0
-    while waiting := [number for number in waiting if turn < len(entries[number].problem.alternatives)]:
-        tried = [_with_solution(entries[number], entries[number].problem.alternatives[turn]) for number in waiting]
-        failures = _failures(tried, judge, cpu_seconds, None)
-        kept |= {number: entry for number, entry, reason in zip(waiting, tried, failures, strict=True) if not reason}
-        waiting = [number for number in waiting if number not in kept]
-        turn += 1
-    dropped = [
-        Quarantined(entry.problem.id, reasons[number], entry.line)
-        for number, entry in enumerate(entries)
-        if number not in kept
-    ]
-    return [kept[number] for number in sorted(kept)], dropped
+    settled = in_parallel(lambda entry: _settled(entry, judge, config, cpu_seconds), entries, workers, on_done)
+    return [item for item in settled if isinstance(item, Entry)], [i for i in settled if isinstance(i, Quarantined)]
 
 
-def _with_solution(entry: Entry, solution: str) -> Entry:
-    return replace(entry, problem=replace(entry.problem, solution=solution))
+def _settled(entry: Entry, judge: Judging, config: Verification, cpu_seconds: float) -> Entry | Quarantined:
+    problem, verdicts, accepted = entry.problem, list[Verdict](), ""
+    for turn, program in enumerate((problem.solution, *problem.alternatives)):
+        if turn >= config.references and accepted:
+            break
+        verdicts.append(_asked(judge, program, problem))
+        accepted = accepted or (program if not _failure(verdicts[-1], cpu_seconds) else "")
+    if not accepted:
+        return entry.out(_failure(verdicts[0], cpu_seconds))
+    for run in range(2, config.runs + 1):
+        # its verdict would be remembered: another last line makes it another program that does the same
+        again = _asked(judge, f"{accepted}\n# run {run}\n", problem)
+        if again.status is not Status.ACCEPTED:
+            return entry.out(f"flaky: accepted, then {again.status} in run {run}, {again.reason}".removesuffix(", "))
+    several = any(verdict.status is Status.WRONG_ANSWER for verdict in verdicts)
+    if several and config.several_answers == "drop":
+        return entry.out("several answers: published programs answer differently, and no checker says which will do")
+    return replace(entry, problem=replace(problem, solution=accepted, several_answers=several))
 
 
-def _failures(
-    entries: Sequence[Entry], judge: Judging, cpu_seconds: float, on_done: Callable[[], None] | None
-) -> list[str]:
-    """Of each, why its solution will not do; empty where it will."""
-    verdicts = judge.judge_many([(entry.problem.solution, entry.problem) for entry in entries], on_done)
-    judged = list(zip(entries, verdicts, strict=True))
-    failed = [(entry, verdict) for entry, verdict in judged if verdict.status is Status.INFRASTRUCTURE]
-    if failed:
-        entry, verdict = failed[0]
+def _asked(judge: Judging, program: str, problem: Problem) -> Verdict:
+    verdict = judge.judge(program, problem)
+    if verdict.status is Status.INFRASTRUCTURE:
         raise InfrastructureError(
-            f"The sandbox itself failed on {len(failed)} of {len(entries)} reference solutions, first on "
-            f"{entry.problem.id}: {verdict.reason}. No problem was dropped for it and nothing was written; see "
-            "`reforge doctor`, then start the stage again."
+            f"The sandbox itself failed on a reference solution of {problem.id}: {verdict.reason}. No problem was "
+            "dropped for it and nothing was written; see `reforge doctor`, then start the stage again: what has been "
+            "verified is not verified again."
         )
-    return [_reason(verdict, cpu_seconds) for verdict in verdicts]
+    return verdict
 
 
-def _reason(verdict: Verdict, cpu_seconds: float) -> str:
-    """Why a problem with this verdict on its reference is not kept; empty where it is."""
+def _failure(verdict: Verdict, cpu_seconds: float) -> str:
+    """Why a reference with this verdict will not do; empty where it will."""
     if verdict.status is Status.ACCEPTED:
         if verdict.cpu_seconds * HEADROOM <= cpu_seconds:
             return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import jinja2
 from reforge.reports.charts import dot_chart, line_chart
 from reforge.reports.tables import difficulty_rows, interval, percent, points, share
 from reforge.reports.tables import text_tables as text_tables
+from reforge.reports.visible import visible
 
 Scores = Mapping[str, Mapping[str, Any]]  # model → its scores.json
 
@@ -123,20 +123,6 @@ def render_text(report: Report) -> str:
             f"(paired over {gain.problems} problems)\n"
         )
     return text
-
-
-def visible(text: str, limit: int = 4000) -> str:
-    """Untrusted text for display: what a browser would not show, or would let reorder the page, is spelled out."""
-    shown = "".join(c if c.isprintable() or c == "\n" else _spelled(c) for c in text[:limit])
-    return shown + (f"\n… {len(text) - limit} more characters" if len(text) > limit else "")
-
-
-def _spelled(character: str) -> str:
-    if character == "\t":
-        return "    "
-    if unicodedata.category(character) == "Zs":
-        return " "
-    return character.encode("unicode_escape").decode()
 
 
 def _problem_count(scores: Scores) -> int:

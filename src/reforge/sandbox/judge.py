@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.cache import VerdictCache, verdict_key
@@ -20,15 +20,14 @@ from reforge.types import Problem, Status, Verdict
 
 __all__ = ["Isolation", "Judge", "Judging", "Limits"]
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
 
 class Judging(Protocol):
     """What `Judge` and `service.RemoteJudge` have in common: all that the rest of the system needs."""
 
     def judge(self, program: str, problem: Problem) -> Verdict: ...
-
-    def judge_many(
-        self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
-    ) -> list[Verdict]: ...
 
     def __enter__(self) -> Self: ...
 
@@ -107,7 +106,7 @@ class Judge:
         self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
     ) -> list[Verdict]:
         """In the order of `jobs`; `on_done` is called after each, from several threads."""
-        return judge_in_parallel(self.judge, jobs, self._workers, on_done)
+        return in_parallel(lambda job: self.judge(*job), jobs, self._workers, on_done)
 
     def close(self) -> None:
         self._fleet.close()
@@ -136,17 +135,16 @@ class Judge:
             return Graded(Verdict(Status.INFRASTRUCTURE, f"{type(error).__name__}: {error}"))
 
 
-def judge_in_parallel(
-    judge: Callable[[str, Problem], Verdict],
-    jobs: Sequence[tuple[str, Problem]],
-    workers: int,
-    on_done: Callable[[], None] | None,
-) -> list[Verdict]:
-    def one(job: tuple[str, Problem]) -> Verdict:
-        verdict = judge(*job)
+def in_parallel(
+    call: Callable[[Job], Result], jobs: Sequence[Job], workers: int, on_done: Callable[[], None] | None
+) -> list[Result]:
+    """The results in the order of `jobs`. The first failure ends the others that wait."""
+
+    def one(job: Job) -> Result:
+        result = call(job)
         if on_done is not None:
             on_done()
-        return verdict
+        return result
 
     with ThreadPoolExecutor(workers) as pool:
         try:

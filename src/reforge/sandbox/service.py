@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.isolation import Isolation
-from reforge.sandbox.judge import Judge, judge_in_parallel
+from reforge.sandbox.judge import Judge, in_parallel
 from reforge.sandbox.limits import Limits
 from reforge.sandbox.spec import ProblemSpec, spec_of
 from reforge.types import Problem, Status, Verdict
@@ -117,7 +117,7 @@ class RemoteJudge:
     def judge_many(
         self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
     ) -> list[Verdict]:
-        return judge_in_parallel(self.judge, jobs, self._workers, on_done)
+        return in_parallel(lambda job: self.judge(*job), jobs, self._workers, on_done)
 
     def close(self) -> None:
         self._client.close()

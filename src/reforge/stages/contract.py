@@ -21,18 +21,20 @@ from pathlib import Path
 from typing import cast
 
 from reforge import process
-from reforge.config import Config, load_config
+from reforge.config import Config
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
+from reforge.params import load_config
 from reforge.stages import runs
 from reforge.tracking.tracker import RunStatus, Tracker
 
 STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
 # What tools write and read inside the project for themselves. It is no input of any stage.
-_TOOLS = (".git", ".dvc", ".venv", "mlartifacts", "mlruns", "mlflow.db", ".runs/mlflow.lock", ".runs/wandb")
+_TOOLS = (".git", ".dvc", ".venv", "mlartifacts", "mlruns", "mlflow.db")
+_RECORDS = (".runs/mlflow.lock", ".runs/wandb", ".runs/verdicts.jsonl")
 
 
 @dataclass(frozen=True)
@@ -165,11 +167,16 @@ def _seed(seed: int, name: str) -> int:
 
 
 def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> list[str]:
-    """The declared inputs, the stage's own places, the frame. A problem file is pinned by its digest in the params."""
+    """The declared inputs, the stage's own places, the frame. Problem files are pinned by digests in the params."""
     own = [str(scratch), str(records), spec.out, spec.metrics, "src", "params.yaml", "dvc.yaml"]
-    pinned = [config.problems.path] if config.problems.sha256 and "problems" in spec.params else []
+    problems = config.problems
+    pinned = [source.path for source in (*problems.sources.values(), *problems.against.values()) if source.sha256]
+    if problems.pass_rates:
+        pinned.append(problems.pass_rates.path)
+    if "problems" not in spec.params:
+        pinned = []
     started_from = [config.model.path] if config.model.path and "model" in spec.params else []
-    return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]
+    return [*spec.deps, *own, *_TOOLS, *_RECORDS, *(os.path.normpath(path) for path in pinned + started_from)]
 
 
 def _put_in_place(ctx: StageContext, spec: StageSpec) -> None:

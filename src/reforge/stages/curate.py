@@ -1,125 +1,169 @@
-"""Raw problem sets → verified problems, split by family. What is left out is kept too, with the reason."""
+"""Raw problem sets → verified problems, split and ordered. What is left out is kept too, with the reason."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from reforge.config import Problems
+from reforge.config import PassRates, Problems, ProblemSource
 from reforge.errors import UserError
+from reforge.problems import filters, rates
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.balanced import balanced
 from reforge.problems.duplicates import drop_contaminated, drop_duplicates
-from reforge.problems.funnel import Entry, Quarantined, count, reasons
+from reforge.problems.funnel import Entry, Funnel, Quarantined, count, reasons
 from reforge.problems.generated import generate
 from reforge.problems.source import Row, snapshot, write_jsonl
-from reforge.problems.split import split
+from reforge.problems.split import Split, in_order, split
 from reforge.problems.store import write_problems, write_quarantined
 from reforge.problems.verify import verify
+from reforge.reports.card import Card, write_card
 from reforge.stages.contract import StageContext
-from reforge.stages.grading import judge_of
+from reforge.stages.grading import curation_judge
 from reforge.types import Problem
 
 
 def run(ctx: StageContext) -> None:
-    cfg = ctx.cfg.problems
-    rows = _generated(ctx) if cfg.adapter == "generated" else snapshot(cfg, ctx.out / "raw")
-    entries, unusable = _problems(rows, cfg)
-    funnel = {"read": count(len(rows), kept=len(entries), quarantined=len(unusable))}
-    enough, few = _with_enough_tests(entries, cfg.tests_per_problem)
-    funnel["tests"] = count(len(entries), kept=len(enough), quarantined=len(few))
-    _some(enough, unusable + few, cfg)
-    with tqdm(total=len(enough), desc="verify", unit="problem") as bar, judge_of(ctx) as judge:
-        verified, failed = verify(enough, judge, ctx.cfg.sandbox.cpu_seconds, _advancing(bar))
-    funnel["verify"] = count(len(enough), kept=len(verified), quarantined=len(failed))
-    quarantined = [*unusable, *few, *failed]
-    _some(verified, quarantined, cfg)
+    cfg, funnel = ctx.cfg.problems, Funnel()
+    _read(ctx, funnel)
+    _filter(funnel, "dates", lambda entry: filters.outside(entry.problem, cfg.sources[entry.source]))
+    _filter(funnel, "statement", lambda entry: filters.unsuitable(entry.problem, cfg))
+    _filter(funnel, "tests", lambda entry: filters.badly_tested(entry.problem, cfg.tests_per_problem))
+    _some(funnel, cfg)
+    _verify(ctx, funnel)
+    _some(funnel, cfg)
     if cfg.near:
-        different, same = drop_duplicates(verified, cfg.near)
-        funnel["duplicates"] = count(len(verified), kept=len(different), quarantined=len(same))
-        own, foreign = drop_contaminated(different, _evaluation_sets(ctx), cfg.near)
-        funnel["contamination"] = count(len(different), kept=len(own), quarantined=len(foreign))
-        quarantined += [*same, *foreign]
-        _some(own, quarantined, cfg)
-        verified = own
-    sides = split([entry.problem for entry in verified], cfg.train, cfg.heldout)
-    funnel["split"] = count(
-        len(verified), train=len(sides.train), heldout=len(sides.heldout), surplus=len(sides.surplus)
-    )
-    write_problems(ctx.out / "problems" / "train.parquet", sides.train)
-    write_problems(ctx.out / "problems" / "heldout.parquet", sides.heldout)
-    write_quarantined(ctx.out / "problems" / "quarantined.parquet", quarantined)
-    summary = {
-        "source": cfg.adapter,
-        **funnel,
-        "reasons": reasons(quarantined),
-        "difficulties": {"train": _difficulties(sides.train), "heldout": _difficulties(sides.heldout)},
-    }
-    (ctx.out / "funnel.json").write_text(json.dumps(summary, indent=2) + "\n")
-    ctx.metrics["read"] = funnel["read"]["in"]
-    ctx.metrics["quarantined"] = len(quarantined)
-    ctx.metrics.update({side: funnel["split"][side] for side in ("train", "heldout", "surplus")})
+        entries = funnel.kept
+        funnel.step("duplicates", len(entries), *drop_duplicates(_bar(entries, "compare"), cfg.near))
+        entries = funnel.kept
+        against = _evaluation_sets(ctx)
+        funnel.step("contamination", len(entries), *drop_contaminated(entries, against, cfg.near))
+    if cfg.pass_rates:
+        _teachable(funnel, cfg.pass_rates)
+    _some(funnel, cfg)
+    sides = split([entry.problem for entry in funnel.kept], cfg.train, cfg.heldout, cfg.heldout_by)
+    _write(ctx, funnel, replace(sides, train=in_order(sides.train, cfg.order)))
 
 
-def _generated(ctx: StageContext) -> list[Row]:
+def _read(ctx: StageContext, funnel: Funnel) -> None:
+    entries: dict[str, Entry] = {}
+    unusable, came = list[Quarantined](), 0
+    for name, source in ctx.cfg.problems.sources.items():
+        folder = ctx.out / "raw" / name
+        rows = _generated(ctx, folder) if source.adapter == "generated" else snapshot(source, folder)
+        for row in tqdm(rows, desc=f"read {name}", unit="row"):
+            came += 1
+            try:
+                problem = _problem(source, row)
+                if twin := entries.get(problem.id):
+                    raise UnusableRow(f"duplicate id: also in {twin.source}, line {twin.line}")
+                entries[problem.id] = Entry(name, row.line, problem)
+            except UnusableRow as reason:
+                unusable.append(Quarantined(_id_of(row.value), str(reason), name, row.line))
+    funnel.step("read", came, list(entries.values()), unusable)
+
+
+def _problem(source: ProblemSource, row: Row) -> Problem:
+    if row.broken:
+        raise UnusableRow(row.broken)
+    return row.value if isinstance(row.value, Problem) else adapt(source.adapter, row.value)
+
+
+def _id_of(row: Any) -> str:
+    """What an unusable row calls itself, if it does."""
+    keys = ("id", "task_id", "problem_id", "question_id", "name", "url")
+    found = next((row[key] for key in keys if row.get(key) is not None), "") if isinstance(row, dict) else ""
+    return str(found).encode(errors="replace").decode()[:100]
+
+
+def _generated(ctx: StageContext, folder: Path) -> Iterator[Row]:
     cfg = ctx.cfg.problems
     streams = {d: generate([d], cfg.tests_per_problem, ctx.seed + d) for d in cfg.difficulties}
     with tqdm(desc="generate", unit="problem") as bar:
         problems = balanced(streams, cfg.train, cfg.heldout, _advancing(bar))
-    write_jsonl(ctx.out / "raw" / "rows.jsonl", map(asdict, problems))
-    return [Row(line, problem) for line, problem in enumerate(problems, 1)]
+    write_jsonl(folder / "rows.jsonl", map(asdict, problems))
+    yield from (Row(line, problem) for line, problem in enumerate(problems, 1))
+
+
+def _filter(funnel: Funnel, step: str, reason: Callable[[Entry], str]) -> None:
+    funnel.step(step, len(funnel.kept), *filters.passing(funnel.kept, reason))
+
+
+def _verify(ctx: StageContext, funnel: Funnel) -> None:
+    """Problems without a reference go on where their source may give such."""
+    cfg, sandbox = ctx.cfg.problems, ctx.cfg.sandbox
+    entries = funnel.kept
+    given = [entry for entry in entries if entry.problem.solution.strip()]
+    bare = [entry for entry in entries if not entry.problem.solution.strip()]
+    allowed = [entry for entry in bare if cfg.sources[entry.source].unverified]
+    refused = [entry.out("no reference: there is no published program") for entry in bare if entry not in allowed]
+    with tqdm(total=len(given), desc="verify", unit="problem") as bar, curation_judge(ctx) as judge:
+        kept, failed = verify(given, judge, cfg.verify, sandbox.cpu_seconds, sandbox.workers, _advancing(bar))
+    places = {(entry.source, entry.line): at for at, entry in enumerate(entries)}
+    kept = sorted([*kept, *allowed], key=lambda entry: places[entry.source, entry.line])
+    funnel.step("verify", len(entries), kept, [*refused, *failed])
 
 
 def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
-    for number, source in enumerate(ctx.cfg.problems.against):
-        for row in snapshot(source, ctx.out / "raw" / f"against-{number}"):
+    for name, source in ctx.cfg.problems.against.items():
+        for row in snapshot(source, ctx.out / "raw" / f"against-{name}"):
             try:
-                yield adapt(source.adapter, row.value)
+                problem = _problem(source, row)
             except UnusableRow as reason:
                 raise UserError(
-                    f"problems.against: {source.path}, line {row.line}: {reason}. An evaluation set must be read "
-                    "whole, or what it contaminates goes unseen: mend the row, or correct the adapter."
+                    f"problems.against.{name}: {source.path}, line {row.line}: {reason}. An evaluation set must be "
+                    "read whole, or what it contaminates goes unseen: mend the row, or correct the adapter."
                 ) from reason
+            if not filters.outside(problem, source):
+                yield problem
 
 
-def _problems(rows: Sequence[Row], cfg: Problems) -> tuple[list[Entry], list[Quarantined]]:
-    entries: dict[str, Entry] = {}
-    unusable = []
-    for row in tqdm(rows, desc="read", unit="row"):
-        try:
-            problem = row.value if isinstance(row.value, Problem) else adapt(cfg.adapter, row.value)
-            if problem.id in entries:
-                raise UnusableRow(f"duplicate id: also in line {entries[problem.id].line}")
-            entries[problem.id] = Entry(row.line, problem)
-        except UnusableRow as reason:
-            name = str(row.value.get("task_id", "")) if isinstance(row.value, dict) else ""
-            unusable.append(Quarantined(name, str(reason), row.line))
-    return list(entries.values()), unusable
+def _teachable(funnel: Funnel, config: PassRates) -> None:
+    measured = rates.pass_rates(config)
+    _filter(funnel, "pass_rates", lambda entry: rates.unteachable(entry.problem, measured, config))
+    funnel.kept = [replace(entry, problem=rates.graded(entry.problem, measured)) for entry in funnel.kept]
 
 
-def _with_enough_tests(entries: Sequence[Entry], wanted: int) -> tuple[list[Entry], list[Quarantined]]:
-    kept = [entry for entry in entries if len(entry.problem.tests) >= wanted]
-    few = [
-        Quarantined(entry.problem.id, f"too few tests: {len(entry.problem.tests)} of {wanted}", entry.line)
-        for entry in entries
-        if len(entry.problem.tests) < wanted
-    ]
-    return kept, few
+def _write(ctx: StageContext, funnel: Funnel, sides: Split) -> None:
+    parts = {"train": sides.train, "heldout": sides.heldout}
+    steps = funnel.steps | {
+        "split": count(len(funnel.kept), surplus=len(sides.surplus), **{side: len(parts[side]) for side in parts})
+    }
+    summary = {
+        **steps,
+        "reasons": reasons(funnel.quarantined),
+        "difficulties": {side: _difficulties(problems) for side, problems in parts.items()},
+    }
+    folder = ctx.out / "problems"
+    for side, problems in parts.items():
+        write_problems(folder / f"{side}.parquet", problems)
+    write_quarantined(folder / "quarantined.parquet", funnel.quarantined)
+    (ctx.out / "funnel.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_card(ctx.out, Card(ctx.cfg.problems, steps, tuple(funnel.quarantined), parts))
+    for name in ("README.md", "plots", "funnel.json"):
+        ctx.tracker.artifact(ctx.out / name)
+    ctx.metrics.update({f"{step}/{where}": n for step, places in steps.items() for where, n in places.items()})
 
 
-def _some(entries: Sequence[Entry], quarantined: Sequence[Quarantined], cfg: Problems) -> None:
-    if not entries:
-        why = "; ".join(f"{kind} ({times})" for kind, times in reasons(quarantined).items()) or "it has no rows"
-        first = f" First: line {quarantined[0].line}, {quarantined[0].reason}." if quarantined else ""
+def _some(funnel: Funnel, cfg: Problems) -> None:
+    if not funnel.kept:
+        out = funnel.quarantined
+        why = "; ".join(f"{kind} ({times})" for kind, times in reasons(out).items()) or "there are no rows"
+        first = f" First: {out[0].source}, line {out[0].line}, {out[0].reason}." if out else ""
+        named = ", ".join(f"{name} ({source.adapter}: {source.path})" for name, source in cfg.sources.items())
         raise UserError(
-            f"No problem of {cfg.path or cfg.adapter} is usable with the adapter {cfg.adapter!r}: {why}.{first} Check "
-            "problems.path, problems.adapter and problems.tests_per_problem."
+            f"No problem of {named} is usable: {why}.{first} Check problems.sources and what problems demands of them."
         )
+
+
+def _bar(entries: Sequence[Entry], what: str) -> Iterable[Entry]:
+    return tqdm(entries, desc=what, unit="problem")
 
 
 def _advancing(bar: tqdm[NoReturn]) -> Callable[[], None]:

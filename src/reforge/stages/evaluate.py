@@ -1,4 +1,4 @@
-"""Score one model on held-out problems, at every completion limit."""
+"""Score one model on held-out problems (or on those for training), at every completion limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reforge.types import Problem, Reward, Rollout
 
 def run(ctx: StageContext) -> None:
     config = ctx.cfg.evaluate
-    problems = {p.id: p for p in read_problems(ctx.dep("problems") / "heldout.parquet")[: config.problems]}
+    problems = {p.id: p for p in read_problems(ctx.dep("problems") / f"{config.side}.parquet")[: config.problems]}
     tokenizer = load_tokenizer(ctx.dep("model"))
     prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
     longest = Sampling(config.temperature, config.top_p, max(config.lengths.values()))

@@ -10,13 +10,23 @@ from reforge.sandbox.judge import Isolation, Judge, Judging, Limits
 from reforge.sandbox.service import RemoteJudge
 from reforge.stages.contract import StageContext
 
+KNOWN = Path(".runs") / "verdicts.jsonl"  # of reference programs, which run after run asks for
+
 
 def judge_of(ctx: StageContext) -> Judging:
     """A judge with the limits of the config, which remembers its verdicts in the stage's scratch folder."""
-    config = ctx.cfg.sandbox
+    return _judge(ctx.cfg.sandbox, ctx.scratch / "verdicts.jsonl")
+
+
+def curation_judge(ctx: StageContext) -> Judging:
+    """As `judge_of`, but what it remembers serves every run of this project."""
+    return _judge(ctx.cfg.sandbox, KNOWN)
+
+
+def _judge(config: Sandbox, cache: Path) -> Judging:
     if config.urls:
         return RemoteJudge(config.urls, limits_of(config), config.workers, minimum_of(config), token())
-    return local_judge(config, ctx.scratch / "verdicts.jsonl")
+    return local_judge(config, cache)
 
 
 def local_judge(config: Sandbox, cache: Path | None = None) -> Judge:

@@ -18,6 +18,8 @@ def run(ctx: StageContext) -> None:
     report = build_report(ctx)
     (ctx.out / "report.html").write_text(render_html(report), encoding="utf-8")
     (ctx.out / "table.md").write_text(render_text(report), encoding="utf-8")
+    for name in ("report.html", "table.md"):
+        ctx.tracker.artifact(ctx.out / name)
     for model, score in report.scores.items():
         for length in report.lengths:
             ctx.metrics[f"pass@1/{model}/{length}"] = score["lengths"][length]["pass@1"]["value"]
@@ -32,7 +34,8 @@ def build_report(ctx: StageContext) -> Report:
     scores = {model: read_json(evaluate / model / "scores.json") for model in cfg.evaluate.models}
     gain = _gain(cfg, scores, length)
     shown = gain.model if gain else list(scores)[-1]
-    heldout = {problem.id: problem for problem in read_problems(curate / "problems" / "heldout.parquet")}
+    side = curate / "problems" / f"{cfg.evaluate.side}.parquet"
+    answered = {problem.id: problem for problem in read_problems(side)}
     rungs = cfg.rl.rungs.items()
     return Report(
         experiment=cfg.experiment,
@@ -45,7 +48,7 @@ def build_report(ctx: StageContext) -> Report:
         curves=tuple(read_curve(ctx.dep("rl") / name, name, rung.max_tokens) for name, rung in rungs),
         funnel=tuple(funnel_rows(read_json(curate / "funnel.json"))),
         examples_of=shown,
-        examples=pick_examples(evaluate / shown / "rollouts.parquet", length, heldout),
+        examples=pick_examples(evaluate / shown / "rollouts.parquet", length, answered),
         problems=_link(curate / "problems"),
         lineage=tuple(_chain(ctx, model, source) for model, source in cfg.evaluate.models.items()),
     )

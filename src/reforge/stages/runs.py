@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reforge.config import Config, load_config
+from reforge.config import Config
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
+from reforge.params import load_config
 from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline
 from reforge.tracking.tracker import Metrics, Mirror, RunInfo, RunStatus
 from reforge.tracking.wandb_mirror import WandbMirror

@@ -16,5 +16,6 @@ def run(ctx: StageContext) -> None:
     rows = [
         Row(build_prompt(problem, learner.tokenizer).token_ids, answer_ids(worked_answer(problem), learner.tokenizer))
         for problem in problems
+        if problem.solution
     ]
     finetune(ctx, learner, rows, ctx.cfg.sft)

@@ -54,7 +54,7 @@ def train(run: Run, start: int = 0) -> None:
     sampling = Sampling(config.temperature, 1.0, run.rung.max_tokens)
     for step in range(start + 1, run.rung.steps + 1):
         clock = Clock()
-        prompts = prompts_of_step(run.prompts, config.batch, step, run.seed)
+        prompts = prompts_of_step(run.prompts, config.batch, step, run.seed if config.order == "shuffled" else None)
         rollouts = run.sampler.sample(prompts, config.group_size, sampling, f"{run.seed}/{step}")
         groups = score_as_they_finish(rollouts, run.score, prompts, run.graders)
         clock.lap("sample_and_grade")
@@ -77,15 +77,18 @@ def train(run: Run, start: int = 0) -> None:
         run.after_step(step, metrics, clock.laps)
 
 
-def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int) -> list[Prompt]:
-    """Steps walk through one shuffled pass over the problems after another; no problem twice within a step."""
+def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:
+    """Steps walk through one pass over the problems after another, each shuffled anew unless `seed` is None; no problem
+    twice within a step.
+    """
     if len(prompts) < batch:
         raise UserError(f"rl.batch is {batch} prompts a step but there are only {len(prompts)} training problems")
     steps_per_pass = len(prompts) // batch
     number, position = divmod(step - 1, steps_per_pass)
-    shuffled = list(prompts)
-    random.Random(f"{seed}/pass/{number}").shuffle(shuffled)
-    return shuffled[position * batch : (position + 1) * batch]
+    order = list(prompts)
+    if seed is not None:
+        random.Random(f"{seed}/pass/{number}").shuffle(order)
+    return order[position * batch : (position + 1) * batch]
 
 
 def group_advantages(group: Group, overlong_filter: bool) -> list[float | None]:

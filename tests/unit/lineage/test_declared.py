@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from reforge.compose import compose
-from reforge.config import Config, Rl, build_config
+from reforge.config import Config, Rl
 from reforge.errors import UserError
 from reforge.lineage.declared import Audit, audited, mask, slice_of
+from reforge.params import build_config
 
 
 @pytest.fixture

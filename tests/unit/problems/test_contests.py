@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from reforge.config import Verification
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.funnel import Entry
 from reforge.problems.verify import verify
 from reforge.sandbox.judge import Judge, Limits
 from reforge.types import Problem, Status, TestCase
 
+ONE = Verification(references=1, runs=1, several_answers="keep")
 LIMITS = Limits(cpu_seconds=2.0, wall_seconds=10.0, memory_mb=512, output_kb=64)
 SUM = "print(sum(map(int, input().split())))"
 WRONG = "print(0)"
@@ -147,7 +149,7 @@ def judge() -> Iterator[Judge]:
 
 
 def verified(judge: Judge, problem: Problem) -> Problem:
-    kept, dropped = verify([Entry(1, problem)], judge, LIMITS.cpu_seconds)
+    kept, dropped = verify([Entry("set", 1, problem)], judge, ONE, LIMITS.cpu_seconds, 1)
     assert not dropped, dropped[0].reason
     return kept[0].problem
 
@@ -178,7 +180,9 @@ def test_a_published_row_is_read_and_its_reference_accepted(
 def test_the_first_reference_that_is_accepted_becomes_the_solution(judge: Judge) -> None:
     assert adapt("taco", TACO).solution == WRONG
     assert verified(judge, adapt("taco", TACO)).solution == SUM
-    kept, dropped = verify([Entry(7, adapt("taco", {**TACO, "solutions": [WRONG]}))], judge, LIMITS.cpu_seconds)
+    kept, dropped = verify(
+        [Entry("set", 7, adapt("taco", {**TACO, "solutions": [WRONG]}))], judge, ONE, LIMITS.cpu_seconds, 1
+    )
     assert (kept, dropped[0].line, dropped[0].reason) == ([], 7, "reference solution WA: test 1")
 
 

@@ -65,26 +65,31 @@ READS = Problem("reads", "Echo.", "", (TestCase("stdin", "1\n2 \n", "3\n"),))
     ],
 )
 def test_the_same_problem_in_another_guise_is_found(problem: Problem, why: str) -> None:
-    kept, dropped = drop_duplicates([Entry(1, ADD), Entry(2, problem)], NEAR)
+    kept, dropped = drop_duplicates([Entry("set", 1, ADD), Entry("set", 2, problem)], NEAR)
     assert [entry.line for entry in kept] == [1]
     assert [(item.line, item.reason) for item in dropped] == [(2, f"duplicate: of {why}")]
 
 
 def test_line_ends_do_not_make_a_test_another() -> None:
     other = replace(READS, id="again", statement="Say it.", tests=(TestCase("stdin", "1\r\n2", "3"),))
-    assert drop_duplicates([Entry(1, READS), Entry(2, other)], NEAR)[1][0].reason == "duplicate: of reads (tests: 1.00)"
+    assert (
+        drop_duplicates([Entry("set", 1, READS), Entry("set", 2, other)], NEAR)[1][0].reason
+        == "duplicate: of reads (tests: 1.00)"
+    )
 
 
 def test_one_of_four_tests_in_common_is_another_problem() -> None:
-    kept, dropped = drop_duplicates([Entry(1, ADD), Entry(2, OTHER)], NEAR)  # 1 of 4: 0.25
+    kept, dropped = drop_duplicates([Entry("set", 1, ADD), Entry("set", 2, OTHER)], NEAR)  # 1 of 4: 0.25
     assert (len(kept), dropped) == (2, [])
-    assert len(drop_duplicates([Entry(1, ADD), Entry(2, OTHER)], Near(statement=0.9, tests=0.25))[1]) == 1
+    assert len(drop_duplicates([Entry("set", 1, ADD), Entry("set", 2, OTHER)], Near(statement=0.9, tests=0.25))[1]) == 1
 
 
 def test_a_problem_of_an_evaluation_set_is_left_out() -> None:
     quoting = replace(OTHER, id="quoting", statement=f"Hello. {ADD.statement[:66]} and so on.")
     kept, dropped = drop_contaminated(
-        [Entry(1, RENAMED), Entry(2, OTHER), Entry(3, quoting), Entry(4, READS)], [ADD], NEAR
+        [Entry("set", 1, RENAMED), Entry("set", 2, OTHER), Entry("set", 3, quoting), Entry("set", 4, READS)],
+        [ADD],
+        NEAR,
     )
     assert [entry.problem.id for entry in kept] == ["other", "reads"]
     assert [(item.id, item.reason) for item in dropped] == [
@@ -101,8 +106,8 @@ def test_what_many_evaluation_problems_say_is_no_contamination() -> None:
         for n in range(3)
     ]
     mine = replace(OTHER, statement=f"Something else entirely, in quite a few more words than that. {phrase}")
-    assert drop_contaminated([Entry(1, mine)], evaluation[:2], NEAR)[1] != []
-    assert drop_contaminated([Entry(1, mine)], evaluation, NEAR)[1] == []
+    assert drop_contaminated([Entry("set", 1, mine)], evaluation[:2], NEAR)[1] != []
+    assert drop_contaminated([Entry("set", 1, mine)], evaluation, NEAR)[1] == []
 
 
 VOCABULARY = ["sum", "list", "number", "string", "sorted", "first", "last", "even", "odd", "of", "a", "the"]
@@ -119,9 +124,9 @@ problems = st.builds(
 @settings(max_examples=40)
 @given(st.lists(problems, max_size=8))
 def test_nothing_gets_lost_and_what_stays_has_no_duplicate(found: list[Problem]) -> None:
-    entries = [Entry(line, replace(problem, id=f"p{line}")) for line, problem in enumerate(found, 1)]
+    entries = [Entry("set", line, replace(problem, id=f"p{line}")) for line, problem in enumerate(found, 1)]
     kept, dropped = drop_duplicates(entries, NEAR)
     assert sorted([*(entry.line for entry in kept), *(item.line for item in dropped)]) == [e.line for e in entries]
     assert drop_duplicates(kept, NEAR) == (kept, [])
-    twice = [*entries, *(Entry(e.line + 100, replace(e.problem, id=f"{e.problem.id}'")) for e in entries)]
+    twice = [*entries, *(Entry("set", e.line + 100, replace(e.problem, id=f"{e.problem.id}'")) for e in entries)]
     assert drop_duplicates(twice, NEAR)[0] == kept

@@ -11,27 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reforge.config import Problems
+from reforge.config import ProblemSource
 from reforge.errors import UserError
-from reforge.problems.source import Row, snapshot, write_jsonl
+from reforge.problems.source import Row, write_jsonl
+from reforge.problems.source import snapshot as read
 
 ROWS = [{"a": 1}, {"a": 2}]
 LINES = '{"a": 1}\n\n{"a": 2}\n'
 
 
-def settings(path: Path | str, sha256: str = "", revision: str = "") -> Problems:
-    return Problems(
-        adapter="mbpp",
-        path=str(path),
-        revision=revision,
-        sha256=sha256,
-        difficulties=[],
-        near=None,
-        against=[],
-        tests_per_problem=1,
-        train=1,
-        heldout=1,
-    )
+def settings(path: Path | str, sha256: str = "", revision: str = "") -> ProblemSource:
+    return ProblemSource(adapter="mbpp", path=str(path), revision=revision, sha256=sha256)
+
+
+def snapshot(source: ProblemSource, folder: Path) -> list[Row]:
+    return list(read(source, folder))
 
 
 def test_jsonl_lines_keep_their_numbers_and_the_copy_its_bytes(tmp_path: Path) -> None:
@@ -59,37 +53,56 @@ def test_a_file_that_changed_since_compose_is_refused(tmp_path: Path) -> None:
         snapshot(settings(path, sha256="0" * 64), tmp_path / "raw")
 
 
-@pytest.mark.parametrize("bad", [b'{"a": 1', b'{"a": "\xff"}', b"[" * 100_000])
-def test_a_malformed_line_is_named_with_its_file(tmp_path: Path, bad: bytes) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(b'{"a": 1}\n\n' + bad + b"\n")
-    with pytest.raises(UserError, match=r"rows\.jsonl, line 3: not valid JSON"):
-        snapshot(settings(path), tmp_path / "raw")
-
-
-def test_the_position_in_a_malformed_line_is_its_column(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"a": \n')
-    with pytest.raises(UserError, match=r"line 1: not valid JSON \(Expecting value, column 6\)"):
-        snapshot(settings(tmp_path / "rows.jsonl"), tmp_path / "raw")
-
-
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("bad", "reason"),
     [
-        ("rows.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)[:-9], "not a whole gzip file"),
-        ("rows.jsonl.gz", LINES.encode(), "not a whole gzip file"),
-        ("rows.parquet", LINES.encode(), "cannot be read as Parquet"),
-        ("rows.csv", b"a\n1\n", "is none of .jsonl, .jsonl.gz, .parquet"),
+        (b'{"a": 1', "not JSON: Expecting ',' delimiter, column 8"),
+        (b'{"a": "\xff"}', "not UTF-8: byte 8, invalid start byte"),
+        (b"[" * 100_000, "not JSON: maximum recursion depth exceeded"),
+        (b"9" * 5000, "not JSON: Exceeds the limit"),
     ],
 )
-def test_a_file_of_another_kind_or_cut_short(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        snapshot(settings(tmp_path / name), tmp_path / "raw")
+def test_a_malformed_line_costs_that_line_alone(tmp_path: Path, bad: bytes, reason: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n' + bad + b'\n{"a": 2}\n')
+    first, broken, last = snapshot(settings(path), tmp_path / "raw")
+    assert (first, last) == (Row(1, {"a": 1}), Row(4, {"a": 2}))
+    assert (broken.line, broken.value) == (3, None)
+    assert broken.broken.startswith(reason)
+
+
+def test_a_file_that_is_cut_short_gives_what_it_has_and_says_where_it_ends(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"a": hashlib.sha256(b"%d" % n).hexdigest()}) + "\n" for n in range(1000))
+    packed = gzip.compress(lines.encode(), mtime=0)
+    (tmp_path / "rows.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    rows = snapshot(settings(tmp_path / "rows.jsonl.gz"), tmp_path / "raw")
+    assert 100 < len(rows) < 900
+    assert [row.broken for row in rows[:-1]] == [""] * (len(rows) - 1)
+    assert rows[-1].broken.startswith(f"unreadable: not a whole gzip file, from line {len(rows)} on")
+    assert rows[-1].line == len(rows)
+
+    table = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), table)
+    table.write_bytes(table.read_bytes()[:-20])
+    (row,) = snapshot(settings(table), tmp_path / "raw")
+    assert (row.line, row.broken.partition(",")[0]) == (1, "unreadable: not Parquet from row 1 on")
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.parquet"])
+def test_a_file_of_another_kind_is_one_broken_row(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(LINES)
+    (row,) = snapshot(settings(tmp_path / name), tmp_path / "raw")
+    assert row.broken.startswith("unreadable: not ")
+
+
+def test_a_suffix_that_nobody_reads(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    with pytest.raises(UserError, match=r"rows\.csv is none of \.jsonl, \.jsonl\.gz, \.parquet"):
+        snapshot(settings(tmp_path / "rows.csv"), tmp_path / "raw")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no file .*none\.jsonl"):
+    with pytest.raises(UserError, match=r"There is no file .*none\.jsonl"):
         snapshot(settings(tmp_path / "none.jsonl"), tmp_path / "raw")
 
 
@@ -112,7 +125,7 @@ def test_the_datasets_library_gives_the_rows_of_all_splits(
 
 
 def test_a_data_set_without_a_revision_or_out_of_reach(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"problems\.revision is empty"):
+    with pytest.raises(UserError, match=r"its revision is empty"):
         snapshot(settings("nobody/nothing"), tmp_path / "raw")
     with pytest.raises(UserError, match=r"cannot load 'nobody/nothing' .*HF_HUB_OFFLINE=0"):
         snapshot(settings("nobody/nothing", revision="0" * 40), tmp_path / "raw")

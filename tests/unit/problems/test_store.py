@@ -30,7 +30,7 @@ def test_problems_come_back_and_bytes_repeat(tmp_path: Path, problems: list[Prob
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["train.parquet"]
 
 
-@pytest.mark.parametrize("quarantined", [[Quarantined("a", "no tests: test_list is empty", 7)], []])
+@pytest.mark.parametrize("quarantined", [[Quarantined("a", "no tests: test_list is empty", "set", 7)], []])
 def test_quarantined_come_back(tmp_path: Path, quarantined: list[Quarantined]) -> None:
     write_quarantined(tmp_path / "quarantined.parquet", quarantined)
     assert read_quarantined(tmp_path / "quarantined.parquet") == quarantined

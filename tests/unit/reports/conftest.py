@@ -13,6 +13,7 @@ import pytest
 
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.problems.store import write_problems
+from reforge.tracking.tracker import Tracker
 from reforge.types import Problem, TestCase
 
 SKILL = {"base": 0.0, "sft": 0.45, "rl-16k": 0.6, "rl-32k": 0.74, "student": 0.5}
@@ -97,7 +98,6 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
     (outputs / "curate" / "problems").mkdir(parents=True)
     write_problems(outputs / "curate" / "problems" / "heldout.parquet", problems)
     funnel = {
-        "source": "generated",
         "read": {"in": 6240, "kept": 6240, "quarantined": 0},
         "verify": {"in": 6240, "kept": 6200, "quarantined": 40},
         "split": {"in": 6200, "train": 6000, "heldout": 160, "surplus": 40},
@@ -121,7 +121,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
         experiment="tiny",
         seed=0,
         rl=SimpleNamespace(rungs=rungs),
-        evaluate=SimpleNamespace(models=SOURCES, lengths=LENGTHS, confidence=0.95),
+        evaluate=SimpleNamespace(models=SOURCES, side="heldout", lengths=LENGTHS, confidence=0.95),
         distill=SimpleNamespace(teacher="rl/32k"),
     )
-    return SimpleNamespace(cfg=cfg, dep=lambda name: outputs / name, out=Path("report"), metrics={})
+    tracker = Tracker(tmp_path / "scratch", tmp_path / "runs")
+    return SimpleNamespace(cfg=cfg, dep=lambda name: outputs / name, out=Path("report"), metrics={}, tracker=tracker)

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from reforge.errors import UserError
-from reforge.reports.report import visible
+from reforge.reports.visible import visible
 from reforge.stages import report
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from reforge.compose import compose
-from reforge.config import build_config
 from reforge.errors import InfrastructureError, UserError
+from reforge.params import build_config
 from reforge.problems.store import fate_of, read_problems, read_quarantined
 from reforge.stages import curate
 from reforge.stages.contract import StageContext
+from reforge.tracking.tracker import Tracker
 from reforge.types import Problem, Status, Verdict
 
 SQUARES = [
@@ -34,9 +35,9 @@ SQUARES = [
 class Accepting:
     """Stands in for the sandbox: accepts every program but those that say otherwise."""
 
-    def judge_many(self, jobs: list[tuple[str, Problem]], on_done: Callable[[], None] | None = None) -> list[Verdict]:
+    def judge(self, program: str, problem: Problem) -> Verdict:
         said = {"# wrong": Verdict(Status.WRONG_ANSWER, "says so", 0), "# broken": Verdict(Status.INFRASTRUCTURE, "no")}
-        return [said.get(program.splitlines()[-1], Verdict(Status.ACCEPTED)) for program, _ in jobs]
+        return said.get(program.splitlines()[-1], Verdict(Status.ACCEPTED))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def judged_by_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     def judge_of(ctx: StageContext) -> Iterator[Accepting]:
         yield Accepting()
 
-    monkeypatch.setattr(curate, "judge_of", judge_of)
+    monkeypatch.setattr(curate, "curation_judge", judge_of)
 
 
 def context(out: Path, overrides: list[str], seed: int = 5) -> StageContext:
@@ -53,15 +54,15 @@ def context(out: Path, overrides: list[str], seed: int = 5) -> StageContext:
     cfg = build_config(compose(overrides), "test")
     scratch = out.with_name(f"{out.name}-scratch")
     scratch.mkdir()
-    unused: Any = None  # curate logs no steps
-    return StageContext("curate", cfg, (), {}, out, scratch, scratch, seed, unused)
+    return StageContext("curate", cfg, (), {}, out, scratch, scratch, seed, Tracker(scratch, scratch))
 
 
 def mbpp(tmp_path: Path, rows: list[Any], *overrides: str) -> StageContext:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sizes = ["problems.train=3", "problems.heldout=2", "problems.near=null", *overrides]  # squares are all alike
-    return context(tmp_path / "out", ["problems=mbpp", f"problems.path={path}", *sizes])
+    sizes = ["problems.train=3", "problems.heldout=2", "problems.near=null"]  # squares are all alike
+    sizes += ["problems.statement_characters=[1, 9999]", *overrides]
+    return context(tmp_path / "out", ["problems=mbpp", f"problems.sources.mbpp.path={path}", *sizes])
 
 
 def funnel(ctx: StageContext) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def test_every_row_is_kept_held_out_quarantined_or_surplus(tmp_path: Path) -> No
     assert [
         (item.line, item.id, item.reason) for item in read_quarantined(ctx.out / "problems/quarantined.parquet")
     ] == [
-        (7, "1", "duplicate id: also in line 1"),
+        (7, "1", "duplicate id: also in mbpp, line 1"),
         (8, "7", "no tests: test_list is empty"),
         (11, "", "not an object: a JSON list"),
         (9, "mbpp/7", "too few tests: 1 of 2"),
@@ -100,8 +101,8 @@ def test_every_row_is_kept_held_out_quarantined_or_surplus(tmp_path: Path) -> No
     ]
     train, heldout = (read_problems(ctx.out / f"problems/{side}.parquet") for side in ("train", "heldout"))
     assert {problem.id for problem in train + heldout} < {f"mbpp/{row['task_id']}" for row in good}
-    assert ctx.metrics == {"read": 11, "quarantined": 5, "train": 3, "heldout": 2, "surplus": 1}
-    assert (ctx.out / "raw/rows.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
+    assert (ctx.metrics["read/in"], ctx.metrics["verify/kept"], ctx.metrics["split/train"]) == (11, 6, 3)
+    assert (ctx.out / "raw/mbpp/rows.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
@@ -112,17 +113,17 @@ def test_generated_problems_are_split_evenly_and_repeat_byte_for_byte(tmp_path: 
         curate.run(ctx)
     one, again, other = (snapshot_of(ctx.out) for ctx in contexts)
     assert one == again
-    assert one["raw/rows.jsonl"] != other["raw/rows.jsonl"]
+    assert one["raw/generated/rows.jsonl"] != other["raw/generated/rows.jsonl"]
     found = funnel(contexts[0])
     assert found["difficulties"] == {"train": {"1": 32, "2": 32}, "heldout": {"1": 4, "2": 4}}
     assert found["split"]["surplus"] == 0
-    assert len(one["raw/rows.jsonl"].splitlines()) == 72
+    assert len(one["raw/generated/rows.jsonl"].splitlines()) == 72
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
 def test_a_failing_sandbox_stops_the_stage_before_it_writes_problems(tmp_path: Path) -> None:
     ctx = mbpp(tmp_path, [*SQUARES, {**SQUARES[0], "task_id": 99, "code": SQUARES[0]["code"] + "\n# broken"}])
-    with pytest.raises(InfrastructureError, match="1 of 9 reference solutions, first on mbpp/99"):
+    with pytest.raises(InfrastructureError, match="a reference solution of mbpp/99: no"):
         curate.run(ctx)
     assert not (ctx.out / "problems").exists()
 
@@ -138,8 +139,8 @@ def test_a_problem_lost_on_the_way_stops_the_stage(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "it has no rows"),
-        ([{"task_id": 1}, {"task_id": 2}], r"missing|no tests \(2\)\. First: line 1"),
+        ([], "there are no rows"),
+        ([{"task_id": 1}, {"task_id": 2}], r"no tests \(2\)\. First: mbpp, line 1"),
         ([{**row, "code": row["code"] + "\n# wrong"} for row in SQUARES], r"reference solution WA \(8\)"),
         (SQUARES[:4], "problems.train=3 and problems.heldout=2 are wanted, but 4 problems are left"),
     ],
@@ -153,11 +154,18 @@ def test_a_source_that_gives_nothing_or_too_little(tmp_path: Path, rows: list[An
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
-def test_a_malformed_line_names_file_and_line(tmp_path: Path) -> None:
-    path = tmp_path / "bad.jsonl"
-    path.write_text(json.dumps(SQUARES[0]) + "\n{'text': 1}\n")
-    ctx = context(tmp_path / "other", ["problems=mbpp", f"problems.path={path}"])
-    with pytest.raises(UserError, match=r"bad\.jsonl, line 2: not valid JSON"):
+def test_a_malformed_line_is_left_out_with_its_place_and_nothing_but_such_lines_is_an_error(tmp_path: Path) -> None:
+    ctx = mbpp(tmp_path, SQUARES)
+    (tmp_path / "rows.jsonl").open("a").write("{'text': 1}\n")
+    source = ctx.cfg.problems.sources["mbpp"].model_copy(update={"sha256": ""})
+    ctx.cfg.problems.sources["mbpp"] = source
+    curate.run(ctx)
+    (item,) = read_quarantined(ctx.out / "problems/quarantined.parquet")
+    assert (item.source, item.line, item.reason.partition(":")[0]) == ("mbpp", 9, "not JSON")
+    assert fate_of(ctx.out / "problems", "mbpp:9")[0].startswith("(no id) (mbpp, line 9): left out. not JSON: ")
+
+    (tmp_path / "rows.jsonl").write_text("{'text': 1}\n")
+    with pytest.raises(UserError, match=r"is usable: not JSON \(1\)\. First: mbpp, line 1, not JSON: Expecting"):
         curate.run(ctx)
 
 
@@ -185,7 +193,7 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
     again = {**rows[0], "task_id": 99, "text": "Do it twice."}
     held = tmp_path / "evaluation.jsonl"
     held.write_text(json.dumps({**rows[1], "task_id": 7, "text": "Cubes."}) + "\n")
-    against = f"problems.against=[{{adapter: mbpp, path: {held}, revision: '', sha256: ''}}]"
+    against = f"+problems.against.held={{adapter: mbpp, path: {held}}}"
     ctx = mbpp(tmp_path, [*rows, again], "problems.near={statement: 0.9, tests: 0.6}", against)
     curate.run(ctx)
     assert funnel(ctx)["duplicates"] == {"in": 8, "kept": 7, "quarantined": 1}
@@ -195,9 +203,11 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
         (8, "duplicate: of mbpp/1 (tests: 1.00)"),
         (2, "contaminated: by mbpp/7 (tests: 1.00)"),
     ]
-    assert len(ctx.cfg.problems.against[0].sha256) == 64
-    assert fate_of(ctx.out / "problems", "mbpp/99") == ["mbpp/99, line 8: left out. duplicate: of mbpp/1 (tests: 1.00)"]
-    assert fate_of(ctx.out / "problems", "2")[0].startswith("mbpp/2, line 2: left out. contaminated: ")
+    assert len(ctx.cfg.problems.against["held"].sha256) == 64
+    assert fate_of(ctx.out / "problems", "mbpp/99") == [
+        "mbpp/99 (mbpp, line 8): left out. duplicate: of mbpp/1 (tests: 1.00)"
+    ]
+    assert fate_of(ctx.out / "problems", "2")[0].startswith("mbpp/2 (mbpp, line 2): left out. contaminated: ")
     kept = read_problems(ctx.out / "problems/heldout.parquet")[0].id
     assert fate_of(ctx.out / "problems", kept) == [f"{kept}: held out for evaluation"]
     with pytest.raises(UserError, match="neither kept nor left out"):
@@ -205,18 +215,20 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
 
     held.write_text("{}\n")
     (tmp_path / "second").mkdir()
-    with pytest.raises(UserError, match=r"problems.against: .*line 1: no tests"):
+    with pytest.raises(UserError, match=r"problems.against.held: .*line 1: no tests"):
         curate.run(mbpp(tmp_path / "second", rows, "problems.near={statement: 0.9, tests: 0.6}", against))
 
 
 @pytest.mark.usefixtures("repository")
 def test_every_reference_solution_of_humaneval_is_verified(tmp_path: Path, shared: Path) -> None:
     path = shared / "data/humaneval/HumanEval.jsonl.gz"
-    ctx = context(tmp_path / "out", ["problems=humaneval", f"problems.path={path}", "sandbox.cpu_seconds=8"])
+    ctx = context(
+        tmp_path / "out", ["problems=humaneval", f"problems.sources.humaneval.path={path}", "sandbox.cpu_seconds=8"]
+    )
     curate.run(ctx)
     assert funnel(ctx)["verify"] == {"in": 164, "kept": 164, "quarantined": 0}
     assert funnel(ctx)["split"] == {"in": 164, "train": 100, "heldout": 64, "surplus": 0}
-    assert (ctx.out / "raw/HumanEval.jsonl.gz").read_bytes() == path.read_bytes()
+    assert (ctx.out / "raw/humaneval/HumanEval.jsonl.gz").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.usefixtures("repository")

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from reforge.compose import compose
-from reforge.config import Architecture, build_config
+from reforge.config import Architecture
+from reforge.params import build_config
 from reforge.policy.learner import Learner, build_learner
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer

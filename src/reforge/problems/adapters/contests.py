@@ -11,14 +11,18 @@ import pickletools
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from reforge.problems.adapters.fields import UnusableRow, day, items, number, record, text, unpacked
+from reforge.problems.adapters.fields import UnusableRow, day, items, level, number, record, text, unpacked
 from reforge.sandbox import wire
 from reforge.types import Checker, Problem, TestCase
 
 _CALL_BYTES = 1 << 24  # of one test's arguments or answer
 _PYTHON3 = 3
+_TACO = ("easy", "medium", "medium_hard", "hard", "very_hard")
+_APPS = ("introductory", "interview", "competition")
+_LCB = ("easy", "medium", "hard")
 _FENCED = re.compile(r"```(?:python|py)?3?\s*\n(.*?)```", re.DOTALL)
 _JUDGED_BY_FILES = '''
 def check(given, expected, printed):
@@ -41,12 +45,13 @@ def check(given, expected, printed):
 def taco(row: Mapping[str, Any]) -> Problem:
     """TACO and TACO-verified (BAAI, likaixin). They number no rows: the name or the address tells problems apart."""
     name = str(row.get("url") or row.get("name") or "") or text(row, "question")[:80]
-    return _apps_like(row, f"taco/{name}", text(row, "question"))
+    return replace(_apps_like(row, f"taco/{name}", text(row, "question")), difficulty=level(row, "difficulty", _TACO))
 
 
 def apps(row: Mapping[str, Any]) -> Problem:
     identity = row.get("problem_id", row.get("id"))
-    return _apps_like(row, f"apps/{number({'problem_id': identity}, 'problem_id')}", text(row, "question"))
+    name = f"apps/{number({'problem_id': identity}, 'problem_id')}"
+    return replace(_apps_like(row, name, text(row, "question")), difficulty=level(row, "difficulty", _APPS))
 
 
 def _apps_like(row: Mapping[str, Any], name: str, statement: str) -> Problem:
@@ -103,7 +108,9 @@ def code_contests(row: Mapping[str, Any]) -> Problem:
     solutions = [source for language, source in pairs if language == _PYTHON3]
     if row.get("input_file") or row.get("output_file"):
         raise UnusableRow("reads files: input_file or output_file is named")
-    return _problem(f"code_contests/{text(row, 'name')}", text(row, "description"), _programs(solutions), tests)
+    name, rating = f"code_contests/{text(row, 'name')}", row.get("cf_rating")
+    difficulty = rating if isinstance(rating, int) else 0
+    return _problem(name, text(row, "description"), _programs(solutions), tests, difficulty=difficulty)
 
 
 def codeforces(row: Mapping[str, Any]) -> Problem:
@@ -129,6 +136,7 @@ def codeforces(row: Mapping[str, Any]) -> Problem:
         [str(row.get("solution") or "")],
         [_printed(case.get("input"), case.get("output")) for case in cases],
         checker=checker,
+        difficulty=number(row, "rating") if row.get("rating") is not None else 0,
         date=day(row, "contest_start"),
     )
 
@@ -159,6 +167,7 @@ def livecodebench(row: Mapping[str, Any]) -> Problem:
         tests,
         entry_point=function,
         checker=Checker("lcb"),
+        difficulty=level(row, "difficulty", _LCB),
         date=day(row, "contest_date"),
     )
 

@@ -94,3 +94,9 @@ def day(row: Mapping[str, Any], key: str) -> str:
         return datetime.fromisoformat(str(value)).date().isoformat()
     except ValueError as error:
         raise UnusableRow(f"no date: {key} is {value!r}") from error
+
+
+def level(row: Mapping[str, Any], key: str, names: tuple[str, ...]) -> int:
+    """Where a published grade of difficulty stands among `names`, from 1; 0 where the row has none of them."""
+    grade = str(row.get(key) or "").lower()
+    return names.index(grade) + 1 if grade in names else 0

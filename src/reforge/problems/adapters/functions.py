@@ -8,21 +8,27 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from reforge.problems.adapters.fields import UnusableRow, day, number, parsed, text, texts
+from reforge.problems.adapters.fields import UnusableRow, day, level, number, parsed, text, texts
 from reforge.types import Problem, TestCase
 
 
 def mbpp(row: Mapping[str, Any]) -> Problem:
-    """Mostly Basic Python Problems: one assertion a test. The statement gives no more of the tests than the names."""
+    """Mostly Basic Python Problems: one assertion a test. The statement gives no more of the tests than the names. The
+    sanitized half and MBPP+ call `text` prompt; MBPP+ has one more program of tests.
+    """
     tests, solution = texts(row, "test_list"), text(row, "code")
-    setup = _needed_imports(solution, tests) + text(row, "test_setup_code", empty=True)
+    imports = "".join(f"{line}\n" for line in row.get("test_imports") or [])
+    prepared = text(row, "test_setup_code", empty=True) if row.get("test_setup_code") else ""
+    setup = imports + _needed_imports(solution, tests) + prepared
     name = f"mbpp/{number(row, 'task_id')}"
     entry_point, form = _calling_form(solution, tests, setup)
+    asked = text(row, "prompt" if row.get("text") is None and "prompt" in row else "text")
+    more = [text(row, "test")] if row.get("test") else []
     return Problem(
         id=name,
-        statement=f"{text(row, 'text')}\n{form}",
+        statement=f"{asked}\n{form}",
         solution=solution,
-        tests=tuple(TestCase("assert", test) for test in tests),
+        tests=tuple(TestCase("assert", test) for test in [*tests, *more]),
         entry_point=entry_point,
         setup=setup,
         family=name,
@@ -60,6 +66,7 @@ def leetcode(row: Mapping[str, Any]) -> Problem:
         entry_point=method,
         setup=prompt,
         family=f"leetcode/{name}",
+        difficulty=level(row, "difficulty", ("easy", "medium", "hard")),
         date=day(row, "estimated_date"),
     )
 

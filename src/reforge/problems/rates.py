@@ -1,0 +1,55 @@
+"""How often a policy solved each problem, from the rollouts of an evaluation. What it always or never solves teaches it
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reforge.config import PassRates
+from reforge.errors import UserError
+from reforge.types import Problem
+
+
+def pass_rates(config: PassRates) -> dict[str, float]:
+    """Of each problem the mean reward of its scored rollouts at the completion limit `config.length`."""
+    path = Path(config.path).expanduser()
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        table = pq.read_table(path, columns=["problem_id", "length", "reward"])
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"problems.pass_rates: {path} is no rollouts.parquet of an evaluation: {error}.") from error
+    if config.sha256 not in ("", found):
+        raise UserError(f"problems.pass_rates: {path} changed since compose. Run reforge compose again.")
+    lengths = sorted(set(table["length"].to_pylist()))
+    table = table.filter(pc.equal(table["length"], config.length))
+    rewards: dict[str, list[float]] = defaultdict(list)
+    for row in table.to_pylist():
+        if row["reward"] is not None:
+            rewards[row["problem_id"]].append(row["reward"])
+    if not rewards:
+        raise UserError(f"problems.pass_rates.length: {path} has no {config.length!r}, only {', '.join(lengths)}.")
+    return {problem: sum(values) / len(values) for problem, values in rewards.items()}
+
+
+def unteachable(problem: Problem, rates: Mapping[str, float], config: PassRates) -> str:
+    """Why a problem is left out; empty where the policy solves it sometimes."""
+    rate = rates.get(problem.id)
+    if rate is None:
+        return "not measured: no scored rollout in problems.pass_rates.path"
+    if rate <= config.above:
+        return f"too hard: solved in {rate:.0%} of the rollouts"
+    return f"too easy: solved in {rate:.0%} of the rollouts" if rate >= config.below else ""
+
+
+def graded(problem: Problem, rates: Mapping[str, float]) -> Problem:
+    """With the measured difficulty: percent of the rollouts that failed."""
+    return replace(problem, difficulty=round(100 * (1 - rates[problem.id])))
