@@ -67,6 +67,7 @@ class PassRates(Section):
 class Problems(Section):
     """Where problems come from and which are kept, in the order of the steps. No `languages`: any. Null `near`: nothing
     is compared; null `pass_rates`: nothing is filtered by them. `against`: evaluation sets no problem may come from.
+    Null `train`: all that are not held out.
     """
 
     sources: dict[str, ProblemSource] = Field(min_length=1)
@@ -80,14 +81,16 @@ class Problems(Section):
     pass_rates: PassRates | None
     heldout_by: Literal["family", "date"]
     order: Literal["mixed", "easiest_first"]
-    train: int = Field(ge=1)
+    train: Annotated[int, Field(ge=1)] | None
     heldout: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _evaluation_sets_are_read(self) -> Problems:
+    def _generated_ones_are_bounded(self) -> Problems:
         for name, source in self.against.items():
             if source.adapter == "generated":
                 raise ValueError(f"against.{name}: generated problems are no evaluation set")
+        if self.train is None and any(source.adapter == "generated" for source in self.sources.values()):
+            raise ValueError("train: how many problems to generate must be a number, not null")
         return self
 
 

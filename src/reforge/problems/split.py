@@ -30,13 +30,16 @@ def position(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
-def split(problems: Sequence[Problem], train: int, heldout: int, by: Literal["family", "date"] = "family") -> Split:
-    """Whole families, lowest position first, until `heldout` is filled; the other families are for training. By date:
-    whole days, the last first; training ends before the first day that is held out.
+def split(
+    problems: Sequence[Problem], train: int | None, heldout: int, by: Literal["family", "date"] = "family"
+) -> Split:
+    """`train` problems (None: all that are left) and `heldout` ones. Whole families, lowest position first, until
+    `heldout` is filled; the other families are for training. By date: whole days, the last first; training ends before
+    the first day that is held out.
     """
     if by == "date":
         return _by_date(problems, train, heldout)
-    if len(problems) < train + heldout:
+    if len(problems) < (train or 1) + heldout:
         raise _short(f"{len(problems)} problems are left", len(problems), train, heldout)
     sides: tuple[list[Problem], list[Problem]] = [], []
     boundary = ""
@@ -45,27 +48,27 @@ def split(problems: Sequence[Problem], train: int, heldout: int, by: Literal["fa
             boundary = problem.family
         sides[problem.family != boundary and len(sides[0]) >= heldout].append(problem)
     low, high = map(_mixed, sides)
-    if len(high) < train:
+    if len(high) < (train or 1):
         found = f"the families that {heldout} held-out problems belong to leave {len(high)} problems"
         raise _short(found, len(high) + heldout, train, heldout)
-    return Split(high[:train], low[:heldout], high[train:] + low[heldout:])
+    return _cut(high, train, low, heldout)
 
 
-def _by_date(problems: Sequence[Problem], train: int, heldout: int) -> Split:
+def _by_date(problems: Sequence[Problem], train: int | None, heldout: int) -> Split:
     undated = [problem.id for problem in problems if not problem.date]
     if undated:
         raise UserError(
             f"problems.heldout_by=date, but {len(undated)} of {len(problems)} problems have no date, such as "
             f"{undated[0]}. Take sources with dates, or problems.heldout_by=family."
         )
-    if len(problems) < train + heldout:
+    if len(problems) < (train or 1) + heldout:
         raise _short(f"{len(problems)} problems are left", len(problems), train, heldout)
     boundary = sorted(problem.date for problem in problems)[-heldout]
     late = _mixed(problem for problem in problems if problem.date >= boundary)
     early = _mixed(problem for problem in problems if problem.date < boundary)
-    if len(early) < train:
+    if len(early) < (train or 1):
         raise _short(f"only {len(early)} came out before {boundary}", len(early) + heldout, train, heldout)
-    return Split(early[:train], late[:heldout], early[train:] + late[heldout:])
+    return _cut(early, train, late, heldout)
 
 
 def in_order(problems: Sequence[Problem], order: Literal["mixed", "easiest_first"]) -> list[Problem]:
@@ -77,9 +80,15 @@ def _mixed(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (position(problem.id), problem.id))
 
 
-def _short(found: str, total: int, train: int, heldout: int) -> UserError:
+def _cut(pool: list[Problem], train: int | None, reserve: list[Problem], heldout: int) -> Split:
+    wanted = len(pool) if train is None else train
+    return Split(pool[:wanted], reserve[:heldout], pool[wanted:] + reserve[heldout:])
+
+
+def _short(found: str, total: int, train: int | None, heldout: int) -> UserError:
     held = heldout if heldout < total else max(1, total // 10)
+    wanted = "null" if train is None else train
     return UserError(
-        f"problems.train={train} and problems.heldout={heldout} are wanted, but {found}. Compose again with smaller "
+        f"problems.train={wanted} and problems.heldout={heldout} are wanted, but {found}. Compose again with smaller "
         f"numbers (for example problems.train={max(1, total - held)} problems.heldout={held}), or give a larger source."
     )

@@ -84,6 +84,7 @@ def _id_of(row: Any) -> str:
 
 def _generated(ctx: StageContext, folder: Path) -> Iterator[Row]:
     cfg = ctx.cfg.problems
+    assert cfg.train is not None  # or Problems would have refused it
     streams = {d: generate([d], cfg.tests_per_problem, ctx.seed + d) for d in cfg.difficulties}
     with tqdm(desc="generate", unit="problem") as bar:
         problems = balanced(streams, cfg.train, cfg.heldout, _advancing(bar))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reforge.errors import UserError
-from reforge.problems.split import Split, position, split
+from reforge.problems.split import Split, in_order, position, split
 from reforge.types import Problem
 
 
@@ -67,3 +67,32 @@ def test_too_few_problems() -> None:
         split(problems([str(i) for i in range(20)]), 800, 100)
     with pytest.raises(UserError, match=r"families that 1 held-out problems belong to leave 0"):
         split(problems(["a"] * 9), 4, 1)
+
+
+def dated(*days: int) -> list[Problem]:
+    return [Problem(f"p{number}", "", "", (), date=f"2024-05-{day:02}") for number, day in enumerate(days)]
+
+
+def test_by_date_nothing_held_out_is_older_than_what_is_trained_on() -> None:
+    problems = dated(1, 9, 3, 7, 5, 7)
+    sides = split(problems, None, 2, "date")
+    assert sorted(problem.date[-2:] for problem in sides.heldout + sides.surplus) == ["07", "07", "09"]
+    assert sorted(problem.date[-2:] for problem in sides.train) == ["01", "03", "05"]
+    with pytest.raises(UserError, match="only 3 came out before 2024-05-07"):
+        split(problems, 4, 2, "date")
+    with pytest.raises(UserError, match="1 of 3 problems have no date, such as q"):
+        split([*dated(1, 2), Problem("q", "", "", ())], None, 1, "date")
+
+
+def test_no_wanted_number_takes_all_that_are_not_held_out() -> None:
+    problems = [Problem(str(number), "", "", (), family=str(number)) for number in range(20)]
+    sides = split(problems, None, 5)
+    assert (len(sides.train), len(sides.heldout), sides.surplus) == (15, 5, [])
+    with pytest.raises(UserError, match=r"train=null and problems.heldout=20 are wanted, but 20 problems are left"):
+        split(problems, None, 20)
+
+
+def test_the_curriculum_begins_with_the_easiest() -> None:
+    problems = [Problem(str(number), "", "", (), difficulty=grade) for number, grade in enumerate((3, 1, 2, 1))]
+    assert [problem.id for problem in in_order(problems, "easiest_first")] == ["1", "3", "2", "0"]
+    assert in_order(problems, "mixed") == problems

@@ -32,7 +32,7 @@ def implement(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
 def one_file(ctx: StageContext) -> None:
     (ctx.out / "problems").mkdir()
     (ctx.out / "problems" / "train.txt").write_text(Path("raw.txt").read_text())
-    ctx.metrics["problems"] = float(ctx.cfg.problems.train)
+    ctx.metrics["problems"] = float(ctx.cfg.problems.train or 0)
 
 
 def test_a_stage_gets_what_it_declares_and_its_output_appears_whole(implement) -> None:

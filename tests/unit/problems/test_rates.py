@@ -1,0 +1,51 @@
+"""Problems that a policy always or never solves are left out, by the rollouts of an evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reforge.config import PassRates
+from reforge.errors import UserError
+from reforge.problems.rates import graded, pass_rates, unteachable
+from reforge.types import Problem
+
+ROLLOUTS = [
+    ("a", "32k", 1.0), ("a", "32k", 0.0), ("a", "32k", 0.0), ("a", "32k", None), ("a", "16k", 0.0),
+    ("b", "32k", 1.0), ("c", "32k", 0.0), ("d", "32k", None),
+]  # fmt: skip
+
+
+def settings(path: Path, **more: Any) -> PassRates:
+    rows = [{"problem_id": id, "length": length, "reward": reward} for id, length, reward in ROLLOUTS]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return PassRates(**{"path": str(path), "length": "32k", "above": 0.0, "below": 1.0, **more})
+
+
+def test_rates_are_means_over_scored_rollouts_at_one_length(tmp_path: Path) -> None:
+    config = settings(tmp_path / "r.parquet")
+    rates = pass_rates(config)
+    assert rates == {"a": pytest.approx(1 / 3), "b": 1.0, "c": 0.0}
+    reasons = [unteachable(Problem(id, "", "", ()), rates, config) for id in "abcd"]
+    assert [reason.partition(":")[0] for reason in reasons] == ["", "too easy", "too hard", "not measured"]
+    assert graded(Problem("a", "", "", ()), rates).difficulty == 67
+    narrow = settings(tmp_path / "r.parquet", above=0.4)
+    assert unteachable(Problem("a", "", "", ()), rates, narrow) == "too hard: solved in 33% of the rollouts"
+
+
+def test_a_length_that_was_not_evaluated_and_files_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    with pytest.raises(UserError, match="has no '64k', only 16k, 32k"):
+        pass_rates(settings(path, length="64k"))
+    assert pass_rates(settings(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))
+    with pytest.raises(UserError, match="changed since compose"):
+        pass_rates(settings(path, sha256="0" * 64))
+    broken = settings(path)
+    path.write_text("nonsense")
+    with pytest.raises(UserError, match=r"is no rollouts\.parquet"):
+        pass_rates(broken)
