@@ -23,7 +23,7 @@ class ProblemSource(Section):
 
     adapter: Literal[
         "generated", "reforge", "mbpp", "humaneval", "leetcode", "taco", "apps", "synthetic1", "code_contests",
-        "codeforces", "livecodebench",
+        "codeforces", "livecodebench", "gsm8k", "math", "aime",
     ]  # fmt: skip
     path: str = ""
     revision: str = ""

@@ -26,8 +26,10 @@ def build_prompt(problem: Problem, tokenizer: Tokenizer) -> Prompt:
 
 
 def worked_answer(problem: Problem) -> str:
-    """Reasoning where there is some, then the program in a fence: the form that rewards.extract_program reads."""
+    """Reasoning where there is some, then the program in a fence or the answer in a box: as rewards reads it."""
     thinking = f"<think>\n{problem.thinking}\n</think>\n" if problem.thinking else ""
+    if problem.tests and problem.tests[0].kind == "answer":
+        return f"{thinking}\\boxed{{{problem.solution}}}"
     return f"{thinking}```python\n{problem.solution.rstrip()}\n```"
 
 

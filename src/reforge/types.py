@@ -17,18 +17,19 @@ class TestCase:
     - ``stdin``: the text fed to the program, the text it must print
     - ``call``: a typed-JSON list of arguments for the problem's entry point, the typed-JSON value it must return
     - ``assert``: source of test code that calls the entry point and raises when it is wrong; `expected` is empty
+    - ``answer``: no program is asked for but a final answer, and `expected` is the right one; `input` is empty
     """
 
     __test__ = False  # not a pytest class, whatever its name suggests
 
-    kind: Literal["stdin", "call", "assert"]
+    kind: Literal["stdin", "call", "assert", "answer"]
     input: str
     expected: str = ""
 
 
 @dataclass(frozen=True)
 class Checker:
-    """When an answer of a stdin test is right (`reforge.sandbox.checkers`).
+    """When what a program printed (or, for answer tests, the answer itself) is right (`reforge.sandbox.checkers`).
 
     `rule`: tokens, lines, yesno, lcb; or program, and then `source` defines ``check(input, expected, output) -> bool``.
     `tolerance`: absolute or relative, for expected reals, where the rule has one.

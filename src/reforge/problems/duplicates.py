@@ -127,6 +127,8 @@ def _words(problem: Problem) -> list[str]:
 
 def _tests(problem: Problem) -> list[str]:
     """Each without the name of the function; a call and what it must return look alike in all kinds of tests."""
+    if problem.tests[0].kind == "answer":
+        return []  # many problems have the same number for an answer
     if problem.tests[0].kind == "stdin":
         return [f"{_trimmed(test.input)}\0{_trimmed(test.expected)}" for test in problem.tests]
     if problem.tests[0].kind == "call":

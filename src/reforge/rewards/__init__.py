@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reforge.sandbox.boxed import boxed
 from reforge.sandbox.judge import Judging
 from reforge.types import Problem, Reward, Rollout, Status, Verdict
 
@@ -27,9 +28,13 @@ def extract_program(text: str) -> str | None:
 
 
 def score(rollout: Rollout, problem: Problem, judge: Judging) -> Reward:
-    """DeepCoder's sparse reward: 1 if every test passes in time, else 0; no credit for parts."""
-    program = extract_program(rollout.text)
-    verdict = Verdict(Status.NO_PROGRAM, "no complete code block") if program is None else judge.judge(program, problem)
+    """DeepCoder's sparse reward: 1 if every test passes in time, else 0; no credit for parts. Where an answer is asked
+    for instead of a program, 1 if it is the right one.
+    """
+    asks_for_answer = problem.tests[0].kind == "answer"
+    found = boxed(rollout.text) if asks_for_answer else extract_program(rollout.text)
+    missing = "no closed \\boxed{}" if asks_for_answer else "no complete code block"
+    verdict = Verdict(Status.NO_PROGRAM, missing) if found is None else judge.judge(found, problem)
     if not verdict.conclusive:
         return Reward(None, {}, verdict)
     accuracy = float(verdict.status is Status.ACCEPTED)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import queue
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation
+from reforge.sandbox.packages import paths_of
 from reforge.sandbox.process import Server
 
 
@@ -25,7 +23,7 @@ class Fleet:
     def __init__(
         self, size: int, minimum: Isolation, layers: Sequence[str] = LAYERS, packages: Sequence[str] = ()
     ) -> None:
-        self._packages = [path for package in packages for path in _paths_of(package)]
+        self._packages = [path for package in packages for path in paths_of(package)]
         self._folders: dict[Server, str] = {}
         self._idle: queue.LifoQueue[Server | None] = queue.LifoQueue()  # None: one that may yet be started
         self.refused: dict[str, str] = {}
@@ -98,17 +96,3 @@ class Fleet:
         folder = self._folders.pop(server, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _paths_of(package: str) -> list[str]:
-    """What an installed distribution put beside the others: its modules, and the libraries that they load."""
-    try:
-        distribution = importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise UserError(
-            f"sandbox.packages names {package!r}, which is not installed beside {sys.executable}. Install it, or take "
-            "it from the list."
-        ) from error
-    tops = {file.parts[0] for file in distribution.files or []}
-    own = sorted(top for top in tops if top not in ("..", "__pycache__") and not top.endswith(".dist-info"))
-    return [str(Path(str(distribution.locate_file(top))).resolve()) for top in own]

@@ -29,12 +29,13 @@ _ARGUMENTS_BYTES = 1 << 26  # of a call by a test; the tests are ours
 def check_tests(problem: Problem) -> None:
     """Raises UserError for a problem that cannot be judged: without tests everything would pass."""
     kinds = sorted({test.kind for test in problem.tests})
-    if unknown := set(kinds) - {"stdin", "call", "assert"}:
-        raise UserError(f"Problem {problem.id!r} has tests of the kind {unknown.pop()!r}, not stdin, call or assert.")
+    if unknown := set(kinds) - {"stdin", "call", "assert", "answer"}:
+        known = "stdin, call, assert or answer"
+        raise UserError(f"Problem {problem.id!r} has tests of the kind {unknown.pop()!r}, not {known}.")
     if len(kinds) != 1:
         found = f"tests of the kinds {', '.join(kinds)}" if kinds else "no tests"
         raise UserError(f"Problem {problem.id!r} has {found}; it needs at least one test, all of one kind.")
-    if kinds != ["stdin"] and not problem.entry_point:
+    if kinds[0] in ("call", "assert") and not problem.entry_point:
         raise UserError(f"Problem {problem.id!r} has {kinds[0]} tests but no entry_point to call.")
     if problem.checker.rule == "program" and not problem.checker.source.strip():
         raise UserError(f"Problem {problem.id!r} is checked by a program, and checker.source is empty.")
@@ -64,7 +65,10 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
     kind = problem.tests[0].kind
     status, reason, index = Status.ACCEPTED, "", -1
     try:
-        {"stdin": run.stdin_tests, "call": run.call_tests, "assert": run.assert_tests}[kind]()
+        tests = {
+            "stdin": run.stdin_tests, "call": run.call_tests, "assert": run.assert_tests, "answer": run.answer_tests,
+        }  # fmt: skip
+        tests[kind]()
     except Failed as failed:
         status, reason, index = failed.status, _steady(failed.reason)[:_REASON], run.test_index
     near = False
@@ -112,13 +116,21 @@ class _Run:
     def stdin_tests(self) -> None:
         problem = self._problem
         for self.test_index, test in enumerate(problem.tests):
-            printed = self._print(test)
-            if problem.checker.rule == "program":
-                self._ask_checker(test.input, test.expected, printed)
-            elif not same_output(test.expected, printed, problem.checker):
-                raise Failed(Status.WRONG_ANSWER)
+            self._compare(test, self._print(test))
             if self.cpu_total > MARGIN * self._limits.budget_seconds:
                 raise Failed(Status.TIME_LIMIT)
+
+    def answer_tests(self) -> None:
+        """What was handed in is no program but the answer."""
+        problem = self._problem
+        for self.test_index, test in enumerate(problem.tests):
+            self._compare(test, self._program)
+
+    def _compare(self, test: TestCase, text: str) -> None:
+        if self._problem.checker.rule == "program":
+            self._ask_checker(test.input, test.expected, text)
+        elif not same_output(test.expected, text, self._problem.checker):
+            raise Failed(Status.WRONG_ANSWER)
 
     def _print(self, test: TestCase) -> str:
         """What the program prints. stdin and stdout are files in memory: no pipe to fill up, a bound on their size."""

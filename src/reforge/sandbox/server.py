@@ -22,11 +22,11 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.machinery import PathFinder
 from typing import Any, NoReturn
 
 from reforge.sandbox import child, confine, jail
 from reforge.sandbox.isolation import LANDLOCK, NAMESPACES, SECCOMP
+from reforge.sandbox.packages import load
 
 # What competitive programs import, loaded once: forks share it.
 _WARM = """
@@ -60,7 +60,9 @@ class ForkServer:
         self._running: dict[int, tuple[int, int]] = {}  # by the judge's number: the process's number and pidfd
         self._user = 0
         self._spare_user = jail.spare_user()
-        _warm_up(packages)
+        for name in _WARM.split():
+            importlib.import_module(name)
+        load(packages)
         with open("/proc/self/statm") as file:
             self._own_memory = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         self._sources = jail.readable(packages)
@@ -279,21 +281,3 @@ def _look_new() -> None:
         del sys.modules[name]  # with the package goes the path to the rest of it
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # else made by `site`, which is not loaded
     sys.argv = ["program.py"]
-
-
-class Packages:
-    """Makes importable, beside the interpreter's own library, what is at these paths and nothing next to it."""
-
-    def __init__(self, paths: list[str]) -> None:
-        self.folders = {os.path.basename(path).removesuffix(".py"): os.path.dirname(path) for path in paths}
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
-        return PathFinder.find_spec(name, [self.folders[name]]) if name in self.folders else None
-
-
-def _warm_up(paths: list[str]) -> None:
-    """Load what programs often import, and all packages: where one is broken, better now than in a verdict."""
-    packages = Packages(paths)
-    sys.meta_path.append(packages)  # type: ignore[arg-type]
-    for name in [*_WARM.split(), *(name for name in packages.folders if name.isidentifier())]:
-        importlib.import_module(name)

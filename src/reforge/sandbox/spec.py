@@ -20,7 +20,7 @@ class _Spec(BaseModel):
 class TestSpec(_Spec):
     __test__ = False
 
-    kind: Literal["stdin", "call", "assert"]
+    kind: Literal["stdin", "call", "assert", "answer"]
     input: str
     expected: str = ""
 

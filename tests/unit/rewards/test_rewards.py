@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reforge.rewards import extract_program, score
+from reforge.sandbox.boxed import boxed
 from reforge.sandbox.judge import Judge, Limits
 from reforge.types import Problem, Rollout, Status, TestCase, Verdict
 
@@ -67,3 +68,34 @@ def test_an_infrastructure_failure_is_not_a_zero(monkeypatch: pytest.MonkeyPatch
         reward = score(rollout("```\nx\n```"), DOUBLE, judge)
     assert reward.value is None
     assert reward.parts == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("", None),
+        ("it is 7", None),
+        ("\\boxed{7}", "7"),
+        ("\\boxed{1} no, \\boxed{ \\frac{1}{2} }.", "\\frac{1}{2}"),
+        ("\\boxed{1} and \\boxed{2", None),
+        ("\\boxed{}", ""),
+        ("\\boxed{1} } \\boxed 3", "1"),
+    ],
+)
+def test_the_last_box_counts_if_it_is_closed(text: str, answer: str | None) -> None:
+    assert boxed(text) == answer
+
+
+def test_a_repeated_box_takes_linear_time() -> None:
+    assert boxed("\\boxed{" * 200_000) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "status"),
+    [("\\boxed{7}", 1.0, "AC"), ("\\boxed{8}", 0.0, "WA"), ("```python\nprint(7)\n```", 0.0, "NP"), ("7", 0.0, "NP")],
+)
+def test_where_an_answer_is_asked_for_a_program_earns_nothing(text: str, value: float, status: str) -> None:
+    seven = Problem("seven", "", "7", (TestCase("answer", "", "7"),))
+    with Judge(Limits(1.0, 10.0, 256, 64), workers=1) as judge:
+        reward = score(rollout(text), seven, judge)
+    assert (reward.value, str(reward.verdict.status)) == (value, status)

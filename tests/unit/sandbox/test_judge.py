@@ -228,7 +228,7 @@ def test_a_failing_machine_is_infrastructure(judge: Judge, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("problem", "said"),
     [
-        (Problem("p", "", "", (TestCase("stdn", "1", "1"),)), "not stdin, call or assert"),  # type: ignore[arg-type]
+        (Problem("p", "", "", (TestCase("stdn", "1", "1"),)), "not stdin, call, assert or answer"),  # type: ignore[arg-type]
         (stdin(("\ud800", "1")), "its input is no text"),
         (dataclasses.replace(ADD, checker=Checker("program")), "checker.source is empty"),
     ],

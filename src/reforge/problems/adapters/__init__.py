@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from reforge.errors import UserError
-from reforge.problems.adapters import contests, functions, own
+from reforge.problems.adapters import answers, contests, functions, own
 from reforge.problems.adapters.fields import UnusableRow
 from reforge.sandbox.grading import check_tests
 from reforge.types import Problem
@@ -24,6 +24,9 @@ _ADAPTERS: dict[str, Callable[[Mapping[str, Any]], Problem]] = {
     "code_contests": contests.code_contests,
     "codeforces": contests.codeforces,
     "livecodebench": contests.livecodebench,
+    "gsm8k": answers.gsm8k,
+    "math": answers.math,
+    "aime": answers.aime,
 }
 _LARGEST = 1 << 28  # characters of all texts of a problem: CodeContests' largest has some 60 million
 

@@ -1,0 +1,64 @@
+"""Distributions that programs may import beside the interpreter's own library."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from typing import Any
+
+from reforge.errors import UserError
+
+_INFO = ".dist-info"
+
+
+def paths_of(package: str) -> list[str]:
+    """What an installed distribution put beside the others: its modules, the libraries that they load, its version."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        found = distribution(package)
+    except PackageNotFoundError as error:
+        raise UserError(
+            f"sandbox.packages names {package!r}, which is not installed beside {sys.executable}. Install it, or take "
+            "it from the list."
+        ) from error
+    tops = {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}
+    return [os.path.realpath(str(found.locate_file(top))) for top in sorted(tops)]
+
+
+def load(paths: list[str]) -> None:
+    """Make all that is at these paths importable, and import it: where one is broken, better now than in a verdict."""
+    finder = _Finder(paths)
+    sys.meta_path.append(finder)  # type: ignore[arg-type]
+    for name in finder.folders:
+        if name.isidentifier():
+            importlib.import_module(name)
+
+
+class _Finder:
+    """Finds what is at these paths and nothing next to it."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.folders = {os.path.basename(path).removesuffix(".py"): os.path.dirname(path) for path in paths}
+        self._infos = {_plain(os.path.basename(path)): path for path in paths if path.endswith(_INFO)}
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        return PathFinder.find_spec(name, [self.folders[name]]) if name in self.folders else None
+
+    def find_distributions(self, context: Any) -> Iterator[object]:
+        """For libraries that ask which version of another is installed."""
+        from importlib.metadata import PathDistribution
+        from pathlib import Path
+
+        for name, path in self._infos.items():
+            if context.name is None or _plain(context.name) == name:
+                yield PathDistribution(Path(path))
+
+
+def _plain(name: str) -> str:
+    """`Math-Verify` and `math_verify-0.9.0.dist-info` name the same thing."""
+    return re.sub(r"[-_.]+", "-", name.removesuffix(_INFO).partition("-")[0] if name.endswith(_INFO) else name).lower()
