@@ -29,6 +29,7 @@ from reforge.tracking.tracker import Tracker
 HUMANEVAL = SHARED / "data" / "humaneval" / "HumanEval.jsonl.gz"
 # MBPP holds these twice, in the same words or as the same function: they are found, too, and no loss.
 REPEATED = {43: 16, 347: 76, 388: 199, 602: 217, 704: 248, 716: 17}
+LEAST_TESTS = 3  # different ones: five of MBPP's problems have the same assertion twice, and fewer
 SYNONYMS = {
     "write a python function to": "i need python code that will", "write a function to": "please implement code to",
     "find": "determine", "check whether": "tell if", "check if": "tell whether", "given": "supplied", "list": "array",
@@ -122,7 +123,7 @@ COPIED: dict[str, tuple[Callable[[Row, random.Random], Any], int]] = {
 def rows_and_kinds() -> list[tuple[Any, str]]:
     draw = random.Random(0)
     rows = [json.loads(line) for line in (SHARED / "data/mbpp/mbpp.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if row["task_id"] not in REPEATED]
+    rows = [row for row in rows if row["task_id"] not in REPEATED and len(set(row["test_list"])) >= LEAST_TESTS]
     spoiled = draw.sample(rows, sum(times for _, times in SPOILED.values()))
     clean = [row for row in rows if row not in spoiled]
     found = [(row, "clean") for row in clean]
@@ -143,7 +144,8 @@ def curated(rows: list[Any], folder: Path) -> dict[int, str]:
     source = folder / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     chosen = [
-        "problems=mbpp", f"problems.sources.mbpp.path={source}", "problems.tests_per_problem=3", "problems.train=700",
+        "problems=mbpp", f"problems.sources.mbpp.path={source}", "problems.train=700", "sandbox.cpu_seconds=10",
+        f"problems.tests_per_problem={LEAST_TESTS}",
         f"+problems.against.humaneval={{adapter: humaneval, path: {HUMANEVAL}}}",
     ]  # fmt: skip
     for name in ("out", "scratch", "runs"):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from flows.leash import leashed
 from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
@@ -226,3 +227,19 @@ def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) ->
         assert process.poll() is None, "the stage ended before it could be killed"
         time.sleep(0.02)
     raise AssertionError(f"no checkpoint of step {step} after four minutes")
+
+
+def test_mlflow_holds_the_report_the_data_card_and_what_became_of_the_rows(smoke: Path) -> None:
+    client = MlflowClient(f"sqlite:///{smoke / 'mlflow.db'}")
+    (experiment,) = [found for found in client.search_experiments() if found.name == "reforge"]
+    newest = {run.info.run_name: run for run in reversed(client.search_runs([experiment.experiment_id]))}
+    assert {"report.html", "table.md"} <= artifacts(client, newest["report"].info.run_id)
+    curate = newest["curate"]
+    assert {"README.md", "funnel.json", "plots"} <= artifacts(client, curate.info.run_id)
+    counted = {step: curate.data.metrics[f"final/{step}/kept"] for step in ("read", "tests", "verify")}
+    assert counted == dict.fromkeys(counted, 176.0)
+    assert curate.data.metrics["final/split/train"] == 160.0
+
+
+def artifacts(client: MlflowClient, run_id: str) -> set[str]:
+    return {file.path for file in client.list_artifacts(run_id)}

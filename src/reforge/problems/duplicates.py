@@ -74,11 +74,13 @@ class _Looks:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.views = views_of(problem)
-        self.sketches = {
-            name: RMinHash.from_token_sets([list(view)], _PERMUTATIONS, 1)[0]
-            for name, view in self.views.items()
-            if view
-        }
+        self.sketches = {name: _sketch(view) for name, view in self.views.items() if view}
+
+
+def _sketch(view: frozenset[str]) -> RMinHash:
+    sketch = RMinHash(_PERMUTATIONS, 1)
+    sketch.update(list(view))  # from_token_sets makes the permutations anew for every call
+    return sketch
 
 
 class _Known:
