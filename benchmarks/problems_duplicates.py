@@ -5,6 +5,7 @@ python -m benchmarks.problems_duplicates
 
 from __future__ import annotations
 
+import gc
 import math
 import multiprocessing
 import random
@@ -78,6 +79,7 @@ def measured(way: Callable[[list[Entry]], int], count: int) -> dict[str, Any]:
 
 def _measure(way: Callable[[list[Entry]], int], count: int) -> dict[str, Any]:
     entries = synthetic(count)
+    gc.freeze()  # as the stage does
     start = time.perf_counter()
     found = way(entries)
     seconds = time.perf_counter() - start

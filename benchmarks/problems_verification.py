@@ -25,7 +25,7 @@ from reforge.types import Problem
 
 ONCE = Verification(references=1, runs=1, several_answers="keep")
 LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, output_kb=64, budget_seconds=200.0)
-WORKERS, ROUNDS = 2, 3
+WORKERS, ROUNDS = 2, 5
 COUNT, TURNS = 60, 1_500_000  # programs with 5 tests each, and how long each test's loop is
 
 

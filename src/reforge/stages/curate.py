@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,6 +68,7 @@ def _read(ctx: StageContext, funnel: Funnel) -> None:
             except UnusableRow as reason:
                 unusable.append(Quarantined(_id_of(row.value), str(reason), name, row.line))
     funnel.step("read", came, list(entries.values()), unusable)
+    gc.freeze()  # millions of records that stay: the collector need not walk over them again and again
 
 
 def _problem(source: ProblemSource, row: Row) -> Problem:
