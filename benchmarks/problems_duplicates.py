@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 from benchmarks.record import Claim, claim, head, peer, show, write
@@ -99,7 +100,7 @@ def main() -> None:
 
 def claims_of(runs: list[dict[str, Any]]) -> list[Claim]:
     def seconds(way: str, problems: int) -> float:
-        return float(min(run["seconds"] for run in runs if (run["way"], run["problems"]) == (way, problems)))
+        return float(median(run["seconds"] for run in runs if (run["way"], run["problems"]) == (way, problems)))
 
     ratio = seconds("plain_loop", COMPARED) / seconds("ours", COMPARED)
     growth = math.log(seconds("ours", SIZES[-1]) / seconds("ours", SIZES[0])) / math.log(SIZES[-1] / SIZES[0])
