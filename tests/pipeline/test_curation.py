@@ -18,7 +18,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes_and_repeats_nothing(
     for project in (calm, disturbed):
         prepare(project, 40, 100_000)
     assert curated(calm, 0, random.Random(0), 1.0) == []
-    assert len(curated(disturbed, 2, random.Random(1), 4.0)) == 2
+    assert len(curated(disturbed, 1, random.Random(1), 6.0)) == 1
     assert outcome(disturbed) == outcome(calm)
     asked = verdicts(disturbed)
     assert len(asked) == len(set(asked))
