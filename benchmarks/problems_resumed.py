@@ -53,7 +53,7 @@ def prepare(project: Path, count: int, rounds: int) -> None:
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(count, rounds)))
     source = "problems.sources={mine: {adapter: reforge, path: rows.jsonl}}"
     sizes = [f"problems.train={count // 2}", f"problems.heldout={count // 10}"]
-    _command(project, "compose", "problems=mbpp", source, *sizes).wait()
+    command(project, "compose", "problems=mbpp", source, *sizes).wait()
 
 
 def curated(project: Path, kills: int, draw: random.Random, longest: float) -> list[float]:
@@ -61,7 +61,7 @@ def curated(project: Path, kills: int, draw: random.Random, longest: float) -> l
     left: list[float] = []
     while len(left) < kills:
         seconds = draw.uniform(0.5, longest)
-        running = _command(project, "stage", "curate")
+        running = command(project, "stage", "curate")
         try:
             if running.wait(seconds) == 0:
                 break  # done before its time: nothing is left to kill
@@ -69,7 +69,7 @@ def curated(project: Path, kills: int, draw: random.Random, longest: float) -> l
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
             left.append(round(seconds, 2))
-    assert _command(project, "stage", "curate").wait() == 0, (project / "log").read_text()[-2000:]
+    assert command(project, "stage", "curate").wait() == 0, (project / "log").read_text()[-2000:]
     return left
 
 
@@ -81,9 +81,8 @@ def outcome(project: Path) -> dict[str, bytes]:
 
 def verdicts(project: Path) -> list[str]:
     """The keys of all verifications that were finished, in their order."""
-    lines = (project / ".runs" / "verdicts.jsonl").read_bytes().splitlines()
-    found = []
-    for line in lines:
+    path, found = project / ".runs" / "verdicts.jsonl", []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
             found.append(str(json.loads(line)["key"]))
         except (ValueError, KeyError):
@@ -91,12 +90,18 @@ def verdicts(project: Path) -> list[str]:
     return found
 
 
-def _command(project: Path, *words: str) -> subprocess.Popen[bytes]:
+def command(project: Path, *words: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"}
     log = (project / "log").open("ab")
-    command = [sys.executable, "-c", "from reforge.cli import main; main()", *words]
+    words_of_python = [sys.executable, "-c", "from reforge.cli import main; main()", *words]
     return subprocess.Popen(
-        command, cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True, stdin=subprocess.DEVNULL
+        words_of_python,
+        cwd=project,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
     )
 
 
