@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## the whole road: raw problems → trained, distilled, evalu
 	@python -m flows.local --experiment $(EXPERIMENT) $(ARGS)
 
 test: $(INSTALLED) ## all tests that need no GPU
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED) ## the measurements that there are, and how to run them
 	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "$(VENV)/bin/python -m benchmarks.$$(basename $$file .py)"; done

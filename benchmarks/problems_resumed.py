@@ -91,17 +91,17 @@ def verdicts(project: Path) -> list[str]:
 
 
 def command(project: Path, *words: str) -> subprocess.Popen[bytes]:
+    """`reforge` with these words on the project's own code, in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"}
     log = (project / "log").open("ab")
-    words_of_python = [sys.executable, "-c", "from reforge.cli import main; main()", *words]
     return subprocess.Popen(
-        words_of_python,
+        [sys.executable, "-c", "from reforge.cli import main; main()", *words],
         cwd=project,
         env=environment,
+        stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         start_new_session=True,
-        stdin=subprocess.DEVNULL,
     )
 
 

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.timeout(600)
 def test_killed_and_started_again_it_ends_in_the_same_bytes_and_repeats_nothing(tmp_path: Path) -> None:
     """`benchmarks/problems_resumed.py` kills it 25 times, at random moments."""
     project = clone(tmp_path / "project")
-    prepare(project, 40, 100_000)
+    prepare(project, 30, 20_000)
     first = command(project, "stage", "curate")
-    while len(verdicts(project)) < 30:
+    while len(verdicts(project)) < 20:
         assert first.poll() is None, (project / "log").read_text()
         time.sleep(0.02)
     os.killpg(first.pid, signal.SIGKILL)
@@ -28,7 +28,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes_and_repeats_nothing(
     assert not (project / "outputs" / "curate").exists()
     run(["reforge", "stage", "curate"], project)
     asked, resumed = verdicts(project), outcome(project)
-    assert len(asked) == len(set(asked)) > 100
+    assert len(asked) == len(set(asked)) > 60
 
     # uninterrupted, and with another number of workers
     (project / ".runs" / "verdicts.jsonl").unlink()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from reforge.compose import compose
@@ -239,3 +241,64 @@ def test_reference_solutions_of_mbpp_are_verified(tmp_path: Path, shared: Path) 
     ctx = mbpp(tmp_path, rows, "sandbox.cpu_seconds=8")
     curate.run(ctx)
     assert funnel(ctx)["verify"] == {"in": 40, "kept": 40, "quarantined": 0}
+
+
+def own(number: int, **more: Any) -> dict[str, Any]:
+    """A row in our own format; no two of them alike."""
+    words = "one two three four five six seven eight nine ten".split()
+    tests = [{"kind": "stdin", "input": f"{number} {n}", "expected": str(number * n)} for n in range(1, 6)]
+    said = f"Multiply {words[number % 10]} number by {words[number // 10]} other numbers, then print what you get."
+    return {"id": f"own/{number}", "statement": said, "solution": "a, b = map(int, input().split())\nprint(a * b)",
+            "tests": tests, **more}  # fmt: skip
+
+
+def written(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_several_sources_by_dates_with_and_without_references(tmp_path: Path) -> None:
+    dated = [own(number, date=f"2024-05-{number + 1:02}") for number in range(8)]
+    bare = [own(number, solution="", date="2024-06-01") for number in range(10, 13)]
+    first = written(tmp_path / "first.jsonl", [*dated, own(9)])
+    second = written(tmp_path / "second.jsonl", [*bare, own(0, date="2024-06-02")])
+    third = written(tmp_path / "third.jsonl", [own(20, solution="")])
+    windows = ', after: "2024-05-03", before: "2024-05-08"'
+    sources = (
+        f"first: {{adapter: reforge, path: {first}{windows}}}, second: {{adapter: reforge, path: {second}, "
+        f"unverified: true}}, third: {{adapter: reforge, path: {third}}}"
+    )
+    wanted = ["problems.near=null", "problems.heldout=3", "problems.heldout_by=date", "problems.train=null"]
+    ctx = context(tmp_path / "out", ["problems=mbpp", f"problems.sources={{{sources}}}", *wanted])
+    curate.run(ctx)
+    found = funnel(ctx)
+    assert found["read"] == {"in": 14, "kept": 13, "quarantined": 1}
+    assert found["dates"] == {"in": 13, "kept": 9, "quarantined": 4}
+    assert found["verify"] == {"in": 9, "kept": 8, "quarantined": 1}
+    assert found["split"] == {"in": 8, "surplus": 0, "train": 5, "heldout": 3}
+    assert found["reasons"] == {
+        "too early": 2, "duplicate id": 1, "no date": 1, "no reference": 1, "too late": 1,
+    }  # fmt: skip
+    held = read_problems(ctx.out / "problems/heldout.parquet")
+    assert {problem.id for problem in held} == {"own/10", "own/11", "own/12"}
+    assert "3 of 8 problems have no reference program" in (ctx.out / "README.md").read_text()
+    assert fate_of(ctx.out / "problems", "third:1")[0].startswith("own/20 (third, line 1): left out. no reference")
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_what_a_policy_always_or_never_solves_is_left_out_and_the_rest_ordered_by_it(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.jsonl", [own(number) for number in range(8)])
+    solved = {f"own/{number}": [1.0] * number + [0.0] * (7 - number) for number in range(8)}
+    rates = [{"problem_id": id, "length": "32k", "reward": r} for id, rewards in solved.items() for r in rewards]
+    pq.write_table(pa.Table.from_pylist(rates), tmp_path / "rates.parquet")
+    pass_rates = f"{{path: {tmp_path / 'rates.parquet'}, length: 32k, above: 0.0, below: 1.0}}"
+    chosen = [f"problems.sources={{mine: {{adapter: reforge, path: {path}}}}}", f"problems.pass_rates={pass_rates}"]
+    sizes = ["problems.near=null", "problems.heldout=1", "problems.order=easiest_first"]
+    ctx = context(tmp_path / "out", ["problems=mbpp", *chosen, *sizes])
+    curate.run(ctx)
+    assert funnel(ctx)["pass_rates"] == {"in": 8, "kept": 6, "quarantined": 2}
+    assert funnel(ctx)["reasons"] == {"too easy": 1, "too hard": 1}
+    train = [problem.difficulty for problem in read_problems(ctx.out / "problems/train.parquet")]
+    assert train == sorted(train)
+    assert set(train) < {14, 29, 43, 57, 71, 86}
