@@ -51,9 +51,12 @@ def rows(count: int, rounds: int) -> list[dict[str, Any]]:
 def prepare(project: Path, count: int, rounds: int) -> None:
     """A project that is to curate such rows."""
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(count, rounds)))
-    source = "problems.sources={mine: {adapter: reforge, path: rows.jsonl}}"
+    (project / "conf" / "problems" / "mine.yaml").write_text(
+        "defaults: [_published]\nsources: {mine: {adapter: reforge, path: rows.jsonl}}\nnear: null\n"
+    )
     sizes = [f"problems.train={count // 2}", f"problems.heldout={count // 10}"]
-    command(project, "compose", "problems=mbpp", source, *sizes).wait()
+    done = command(project, "compose", "problems=mine", *sizes).wait()
+    assert done == 0, (project / "log").read_text()
 
 
 def curated(project: Path, kills: int, draw: random.Random, longest: float) -> list[float]:

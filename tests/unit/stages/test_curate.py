@@ -245,7 +245,7 @@ def test_reference_solutions_of_mbpp_are_verified(tmp_path: Path, shared: Path) 
 
 def own(number: int, **more: Any) -> dict[str, Any]:
     """A row in our own format; no two of them alike."""
-    words = "one two three four five six seven eight nine ten".split()
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     tests = [{"kind": "stdin", "input": f"{number} {n}", "expected": str(number * n)} for n in range(1, 6)]
     said = f"Multiply {words[number % 10]} number by {words[number // 10]} other numbers, then print what you get."
     return {"id": f"own/{number}", "statement": said, "solution": "a, b = map(int, input().split())\nprint(a * b)",
@@ -265,12 +265,14 @@ def test_several_sources_by_dates_with_and_without_references(tmp_path: Path) ->
     second = written(tmp_path / "second.jsonl", [*bare, own(0, date="2024-06-02")])
     third = written(tmp_path / "third.jsonl", [own(20, solution="")])
     windows = ', after: "2024-05-03", before: "2024-05-08"'
-    sources = (
-        f"first: {{adapter: reforge, path: {first}{windows}}}, second: {{adapter: reforge, path: {second}, "
-        f"unverified: true}}, third: {{adapter: reforge, path: {third}}}"
-    )
+    sources = [
+        "~problems.sources.mbpp",
+        f"+problems.sources.first={{adapter: reforge, path: {first}{windows}}}",
+        f"+problems.sources.second={{adapter: reforge, path: {second}, unverified: true}}",
+        f"+problems.sources.third={{adapter: reforge, path: {third}}}",
+    ]
     wanted = ["problems.near=null", "problems.heldout=3", "problems.heldout_by=date", "problems.train=null"]
-    ctx = context(tmp_path / "out", ["problems=mbpp", f"problems.sources={{{sources}}}", *wanted])
+    ctx = context(tmp_path / "out", ["problems=mbpp", *sources, *wanted])
     curate.run(ctx)
     found = funnel(ctx)
     assert found["read"] == {"in": 14, "kept": 13, "quarantined": 1}
@@ -293,7 +295,8 @@ def test_what_a_policy_always_or_never_solves_is_left_out_and_the_rest_ordered_b
     rates = [{"problem_id": id, "length": "32k", "reward": r} for id, rewards in solved.items() for r in rewards]
     pq.write_table(pa.Table.from_pylist(rates), tmp_path / "rates.parquet")
     pass_rates = f"{{path: {tmp_path / 'rates.parquet'}, length: 32k, above: 0.0, below: 1.0}}"
-    chosen = [f"problems.sources={{mine: {{adapter: reforge, path: {path}}}}}", f"problems.pass_rates={pass_rates}"]
+    chosen = ["~problems.sources.mbpp", f"+problems.sources.mine={{adapter: reforge, path: {path}}}"]
+    chosen.append(f"problems.pass_rates={pass_rates}")
     sizes = ["problems.near=null", "problems.heldout=1", "problems.order=easiest_first"]
     ctx = context(tmp_path / "out", ["problems=mbpp", *chosen, *sizes])
     curate.run(ctx)
