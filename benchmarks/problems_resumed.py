@@ -113,11 +113,11 @@ def main() -> None:
         calm, disturbed = Path(folder, "calm"), Path(folder, "disturbed")
         for project in (calm, disturbed):
             subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
-            prepare(project, PROBLEMS, 400_000)
+            prepare(project, PROBLEMS, 150_000)
         start = time.perf_counter()
         curated(calm, 0, random.Random(0), 1.0)
         seconds = time.perf_counter() - start
-        left = curated(disturbed, KILLS, random.Random(1), seconds / 6)
+        left = curated(disturbed, KILLS, random.Random(1), seconds / 8)
         expected, found, asked = outcome(calm), outcome(disturbed), verdicts(disturbed)
         needed = len(set(verdicts(calm)))
         shutil.copy(disturbed / "outputs" / "curate" / "funnel.json", Path(folder, "funnel.json"))
