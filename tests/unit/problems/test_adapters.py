@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from reforge.problems.adapters import UnusableRow, adapt
-from reforge.types import TestCase
+from reforge.sandbox.judge import Judge, Limits
+from reforge.types import Status, TestCase
 
 MBPP: dict[str, Any] = {
     "text": "Add two numbers.",
@@ -122,3 +124,63 @@ def test_no_statement_of_the_published_sets_gives_a_test_away(shared) -> None:
         problem = adapt("humaneval", row)
         ast.parse(problem.setup)  # the prompt alone is a valid program, so it can be the setup of the tests
         assert row["test"] not in problem.statement
+
+
+PLUS = """
+import numpy as np
+
+def is_floats(x) -> bool:
+    if isinstance(x, (list, tuple)) and x:
+        return all(isinstance(i, float) for i in x)
+    return isinstance(x, float) or (isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64))
+
+def assertion(out, exp, atol):
+    if atol == 0 and is_floats(exp):
+        atol = 1e-6
+    if out != exp and atol != 0:
+        assert np.allclose(out, exp, rtol=1e-07, atol=atol)
+    else:
+        assert out == exp, f"out: {out}, exp: {exp}"
+"""
+LOOP = "for i, (inp, exp) in enumerate(zip(inputs, results)):"
+
+
+@pytest.fixture(scope="module")
+def with_numpy() -> Iterator[Judge]:
+    with Judge(Limits(10.0, 60.0, 1024, 64), 1, packages=["numpy"]) as judge:
+        yield judge
+
+
+@pytest.mark.parametrize(
+    ("adapter", "row"),
+    [
+        (
+            "humaneval",
+            {
+                "task_id": "HumanEval/900",
+                "prompt": 'def half(x: float) -> float:\n    """ Half of x. """\n',
+                "canonical_solution": "    return x / 2\n",
+                "entry_point": "half",
+                "test": f"{PLUS}\ndef check(candidate):\n    inputs = [[1], [3.0]]\n    results = [0.5, 1.5]\n"
+                f"    {LOOP}\n        assertion(candidate(*inp), exp, 0)\n",
+            },
+        ),
+        (
+            "mbpp",
+            {
+                "task_id": 900,
+                "prompt": "Write a function to halve a number.",
+                "code": "def half(x):\n    return x / 2",
+                "test_imports": ["import math"],
+                "test_list": ["assert math.isclose(half(1), 0.5)"],
+                "test": f"{PLUS}\ninputs = [[1], [3.0]]\nresults = [0.5, 1.5]\n"
+                f"{LOOP}\n    assertion(half(*inp), exp, 0)\n",
+            },
+        ),
+    ],
+)
+def test_the_plus_sets_in_the_form_of_the_hub(with_numpy: Judge, adapter: str, row: dict[str, Any]) -> None:
+    problem = adapt(adapter, row)
+    verdict = with_numpy.judge(problem.solution, problem)
+    assert verdict.status is Status.ACCEPTED, verdict.reason
+    assert with_numpy.judge("def half(x):\n    return x // 2 + 0.5 * (x == 1)", problem).status is Status.WRONG_ANSWER
