@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -33,6 +35,13 @@ class ProblemSource(Section):
     before: Day = ""
     unverified: bool = False
 
+    @model_validator(mode="after")
+    def _days_exist(self) -> ProblemSource:
+        days = [date.fromisoformat(day) for day in (self.after, self.before) if day]
+        if len(days) == 2 and days[0] >= days[1]:
+            raise ValueError(f"no day is from {self.after} on and before {self.before}")
+        return self
+
 
 class Verification(Section):
     """`references`: published programs of a problem that are run, at least (if none passes, the others follow); where
@@ -63,6 +72,12 @@ class PassRates(Section):
     above: float = Field(ge=0, lt=1)
     below: float = Field(gt=0, le=1)
 
+    @model_validator(mode="after")
+    def _something_fits(self) -> PassRates:
+        if self.above >= self.below:
+            raise ValueError(f"no rate is above {self.above} and below {self.below}")
+        return self
+
 
 class Problems(Section):
     """Where problems come from and which are kept, in the order of the steps. No `languages`: any. Null `near`: nothing
@@ -89,6 +104,13 @@ class Problems(Section):
         for name, source in self.against.items():
             if source.adapter == "generated":
                 raise ValueError(f"against.{name}: generated problems are no evaluation set")
+        if self.against and self.near is None:
+            raise ValueError("against: with near null nothing is compared, not even with evaluation sets")
+        if self.statement_characters[0] > self.statement_characters[1]:
+            raise ValueError(f"statement_characters: {self.statement_characters} is not [least, most]")
+        for name in (*self.sources, *self.against):
+            if not re.fullmatch(r"[\w.-]+", name):
+                raise ValueError(f"{name!r} is no name for a source: letters, digits, dots, dashes and underscores are")
         if self.train is None and any(source.adapter == "generated" for source in self.sources.values()):
             raise ValueError("train: how many problems to generate must be a number, not null")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,22 @@ def test_threads_may_compose_at_once() -> None:
 
 def test_experiments_are_the_files_of_their_folder() -> None:
     assert {"tiny", "smoke", "deepcoder_1p5b", "deepcoder_14b"} <= set(experiments())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["+problems.against.a={adapter: mbpp, path: some/set}"], "with near null nothing is compared"),
+        (["problems.statement_characters=[10,5]"], "is not [least, most]"),
+        (["+problems.sources.a={adapter: mbpp, path: some/set, after: '2024-02-30'}"], "day is out of range"),
+        (
+            ["+problems.sources.a={adapter: mbpp, path: x/y, after: '2025-01-01', before: '2024-01-01'}"],
+            "no day is from",
+        ),
+        (["problems.pass_rates={path: x, length: a, above: 0.9, below: 0.1}"], "no rate is above 0.9 and below 0.1"),
+        (["problems.train=null"], "how many problems to generate must be a number"),
+    ],
+)
+def test_settings_that_nothing_could_satisfy_are_refused(overrides: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        compose(overrides)

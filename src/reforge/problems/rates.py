@@ -26,7 +26,7 @@ def pass_rates(config: PassRates) -> dict[str, float]:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         table = pq.read_table(path, columns=["problem_id", "length", "reward"])
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"problems.pass_rates: {path} is no rollouts.parquet of an evaluation: {error}.") from error
+        raise UserError(f"problems.pass_rates: {path} is no rollouts.parquet of an evaluation: {error}") from error
     if config.sha256 not in ("", found):
         raise UserError(f"problems.pass_rates: {path} changed since compose. Run reforge compose again.")
     lengths = sorted(set(table["length"].to_pylist()))

@@ -72,8 +72,14 @@ def _by_date(problems: Sequence[Problem], train: int | None, heldout: int) -> Sp
 
 
 def in_order(problems: Sequence[Problem], order: Literal["mixed", "easiest_first"]) -> list[Problem]:
-    """The curriculum: as the split mixed them, or by difficulty. Equally difficult ones stay mixed."""
-    return sorted(problems, key=lambda problem: problem.difficulty) if order == "easiest_first" else list(problems)
+    """The curriculum: as the split mixed them, or by difficulty, those without a grade last. Equal ones stay mixed."""
+    if order == "mixed":
+        return list(problems)
+    if not any(problem.difficulty for problem in problems):
+        raise UserError(
+            "problems.order=easiest_first, but no problem has a grade of difficulty. Measure pass rates first."
+        )
+    return sorted(problems, key=lambda problem: (problem.difficulty == 0, problem.difficulty))
 
 
 def _mixed(problems: Iterable[Problem]) -> list[Problem]:

@@ -73,7 +73,7 @@ def _distributions(problems: Sequence[Problem]) -> dict[str, list[int]]:
         "characters of a reference": [len(problem.solution) for problem in problems if problem.solution],
         "difficulty": [problem.difficulty for problem in problems],
     }
-    return {name: _five(values) for name, values in measured.items() if values}
+    return {name: _five(values) for name, values in measured.items() if any(values)}
 
 
 def _five(values: Sequence[int]) -> list[int]:

@@ -115,6 +115,7 @@ def _verify(ctx: StageContext, funnel: Funnel) -> None:
 
 def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
     for name, source in ctx.cfg.problems.against.items():
+        read = 0
         for row in snapshot(source, ctx.out / "raw" / f"against-{name}"):
             try:
                 problem = _problem(source, row)
@@ -124,7 +125,12 @@ def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
                     "read whole, or what it contaminates goes unseen: mend the row, or correct the adapter."
                 ) from reason
             if not filters.outside(problem, source):
+                read += 1
                 yield problem
+        if not read:
+            raise UserError(
+                f"problems.against.{name}: {source.path} has no problem (of these days), so nothing is sought."
+            )
 
 
 def _teachable(funnel: Funnel, config: PassRates) -> None:
@@ -158,7 +164,11 @@ def _some(funnel: Funnel, cfg: Problems) -> None:
     if not funnel.kept:
         out = funnel.quarantined
         why = "; ".join(f"{kind} ({times})" for kind, times in reasons(out).items()) or "there are no rows"
-        first = f" First: {out[0].source}, line {out[0].line}, {out[0].reason}." if out else ""
+        commonest = next(iter(reasons(out)), "")
+        examples = (
+            f"{item.source}, line {item.line}, {item.reason}" for item in out if item.reason.startswith(commonest)
+        )
+        first = f" First: {next(examples)}." if out else ""
         named = ", ".join(f"{name} ({source.adapter}: {source.path})" for name, source in cfg.sources.items())
         raise UserError(
             f"No problem of {named} is usable: {why}.{first} Check problems.sources and what problems demands of them."

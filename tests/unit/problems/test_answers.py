@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,10 @@ MATH = {"problem": "Solve.", "solution": "So \\boxed{1}, or \\boxed{\\frac{1}{2}
 AIME = {"id": 60, "problem": "Find it.", "answer": "073", "solution": "It is 73.", "url": "https://aops/1"}
 
 
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
     with Judge(Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=1024, output_kb=64), 2, packages=PACKAGES) as it:
@@ -30,11 +35,11 @@ def judge() -> Iterator[Judge]:
 @pytest.mark.parametrize(
     ("adapter", "row", "id", "answer", "difficulty"),
     [
-        ("gsm8k", GSM8K, "gsm8k/Two and two?", "4", 0),
-        ("math", MATH, "math/Solve.", "\\frac{1}{2}", 3),
+        ("gsm8k", GSM8K, f"gsm8k/{digest('Two and two?')}", "4", 0),
+        ("math", MATH, f"math/{digest('Solve.')}", "\\frac{1}{2}", 3),
         ("math", {"problem": "P", "answer": "7", "unique_id": "t/1", "difficulty": "2.0"}, "math/t/1", "7", 2),
         ("aime", AIME, "aime/https://aops/1", "73", 0),
-        ("aime", {"problem": "P", "answer": 5}, "aime/P", "5", 0),
+        ("aime", {"problem": "P", "answer": 5}, f"aime/{digest('P')}", "5", 0),
     ],
 )
 def test_published_rows(adapter: str, row: dict[str, Any], id: str, answer: str, difficulty: int) -> None:

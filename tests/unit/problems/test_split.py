@@ -96,3 +96,7 @@ def test_the_curriculum_begins_with_the_easiest() -> None:
     problems = [Problem(str(number), "", "", (), difficulty=grade) for number, grade in enumerate((3, 1, 2, 1))]
     assert [problem.id for problem in in_order(problems, "easiest_first")] == ["1", "3", "2", "0"]
     assert in_order(problems, "mixed") == problems
+    ungraded = Problem("u", "", "", ())
+    assert in_order([ungraded, *problems], "easiest_first")[-1] == ungraded
+    with pytest.raises(UserError, match="no problem has a grade"):
+        in_order([ungraded], "easiest_first")

@@ -215,6 +215,11 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
     with pytest.raises(UserError, match="neither kept nor left out"):
         fate_of(ctx.out / "problems", "mbpp/1000")
 
+    held.write_text("")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"problems.against.held: .* has no problem"):
+        curate.run(mbpp(tmp_path / "empty", rows, "problems.near={statement: 0.9, tests: 0.6}", against))
+
     held.write_text("{}\n")
     (tmp_path / "second").mkdir()
     with pytest.raises(UserError, match=r"problems.against.held: .*line 1: no tests"):

@@ -6,6 +6,7 @@ anyone. It must be among `sandbox.packages`, as the configurations of these sets
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,12 +34,12 @@ def check(given, expected, answer):
 
 
 def gsm8k(row: Mapping[str, Any]) -> Problem:
-    """openai/grade-school-math numbers no rows: the question tells them apart. The answer follows after ####."""
+    """openai/grade-school-math numbers no rows: a digest tells the questions apart. The answer follows after ####."""
     question, worked = text(row, "question"), text(row, "answer")
     thinking, mark, answer = worked.rpartition(_MARK)
     if not mark or not answer.strip():
         raise UnusableRow(f"no reference: answer does not end with {_MARK} and a number")
-    return _problem(f"gsm8k/{question[:80]}", question, answer, thinking.strip())
+    return _problem(f"gsm8k/{_digest(question)}", question, answer, thinking.strip())
 
 
 def math(row: Mapping[str, Any]) -> Problem:
@@ -47,7 +48,7 @@ def math(row: Mapping[str, Any]) -> Problem:
     answer = text(row, "answer") if row.get("answer") else boxed(worked)
     if not answer:
         raise UnusableRow("no reference: there is no answer, and nothing boxed in the solution")
-    name = str(row.get("unique_id") or problem[:80])
+    name = str(row.get("unique_id") or _digest(problem))
     grade = str(row.get("level") or row.get("difficulty") or "").removeprefix("Level ").removesuffix(".0")
     return _problem(f"math/{name}", problem, answer, worked, int(grade) if grade in _GRADES else 0)
 
@@ -57,8 +58,12 @@ def aime(row: Mapping[str, Any]) -> Problem:
     answer = row.get("answer")
     if not str(answer).strip().isdecimal():
         raise UnusableRow(f"no reference: answer is {answer!r:.50}, not a whole number")
-    name = str(row.get("url") or row.get("id") or text(row, "problem")[:80])
+    name = str(row.get("url") or row.get("id") or _digest(text(row, "problem")))
     return _problem(f"aime/{name}", text(row, "problem"), str(int(str(answer))), str(row.get("solution") or ""))
+
+
+def _digest(question: str) -> str:
+    return hashlib.sha256(question.encode(errors="replace")).hexdigest()[:12]
 
 
 def _problem(name: str, statement: str, answer: str, thinking: str, difficulty: int = 0) -> Problem:
