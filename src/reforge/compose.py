@@ -6,17 +6,17 @@ because Hydra keeps its state in process-wide singletons.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from reforge.config import PassRates, ProblemSource
+from reforge.digests import sha256
 from reforge.environment import project_root
 from reforge.errors import UserError
 from reforge.params import TABLES, build_config, unknown_key
@@ -49,9 +49,13 @@ def compose(overrides: list[str]) -> dict[str, Any]:
         if _names_entry(override):
             _apply(text, override, values)
     # Checked again as a whole: `+key=` may add what the groups do not have, and only Config knows every key and type.
-    resolved = build_config(values, "the composed configuration").model_dump(mode="python")
-    for key, source in _pinned(resolved["problems"]):
-        source["sha256"] = _pin(key, source, root)
+    config = build_config(values, "the composed configuration")
+    resolved = config.model_dump(mode="python")
+    for key, named in config.problems.files().items():
+        place = resolved["problems"]
+        for part in key.split("."):
+            place = place[part]
+        place["sha256"] = _pin(f"problems.{key}", named, root)
     return resolved
 
 
@@ -146,19 +150,9 @@ def _options(group: Path) -> list[str]:
     return sorted(file.stem for file in group.glob("[!_]*.yaml"))
 
 
-def _pinned(problems: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Everything that the section names files by, with its key."""
-    for table in ("sources", "against"):
-        for name, source in problems[table].items():
-            if source["adapter"] != "generated":
-                yield f"problems.{table}.{name}", source
-    if problems["pass_rates"]:
-        yield "problems.pass_rates", problems["pass_rates"]
-
-
-def _pin(key: str, source: dict[str, Any], root: Path) -> str:
+def _pin(key: str, named: ProblemSource | PassRates, root: Path) -> str:
     """The digest of a local file, so that DVC sees when its bytes change; "" for what is not a file."""
-    name, pinned = str(source["path"]), str(source["sha256"])
+    name, pinned = named.path, named.sha256
     if not name:
         raise UserError(f"No value for {key}.path. Give it as an override: reforge compose {key}.path=FILE")
     path = root / os.path.expanduser(name)
@@ -168,8 +162,7 @@ def _pin(key: str, source: dict[str, Any], root: Path) -> str:
         if name.endswith(_FILE_SUFFIXES) or name.startswith((".", "/", "~")):
             raise UserError(f"{key}.path: there is no file {path}. Correct {key}.path and compose again.")
         return pinned  # the name of a `datasets` data set
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if pinned not in ("", found):
         raise UserError(
             f"{key}.path: {path} has sha256 {found}, but {key}.sha256 demands {pinned}. Fetch the right file, or "

@@ -99,8 +99,15 @@ class Problems(Section):
     train: Annotated[int, Field(ge=1)] | None
     heldout: int = Field(ge=1)
 
+    def files(self) -> dict[str, ProblemSource | PassRates]:
+        """All that names a file or a data set, by its key."""
+        found: dict[str, ProblemSource | PassRates] = {}
+        for table, sources in (("sources", self.sources), ("against", self.against)):
+            found |= {f"{table}.{name}": source for name, source in sources.items() if source.adapter != "generated"}
+        return found | ({"pass_rates": self.pass_rates} if self.pass_rates else {})
+
     @model_validator(mode="after")
-    def _generated_ones_are_bounded(self) -> Problems:
+    def _can_be_met(self) -> Problems:
         for name, source in self.against.items():
             if source.adapter == "generated":
                 raise ValueError(f"against.{name}: generated problems are no evaluation set")
@@ -109,8 +116,8 @@ class Problems(Section):
         if self.statement_characters[0] > self.statement_characters[1]:
             raise ValueError(f"statement_characters: {self.statement_characters} is not [least, most]")
         for name in (*self.sources, *self.against):
-            if not re.fullmatch(r"[\w.-]+", name):
-                raise ValueError(f"{name!r} is no name for a source: letters, digits, dots, dashes and underscores are")
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(f"{name!r} is no name for a source: letters, digits, dashes and underscores are")
         if self.train is None and any(source.adapter == "generated" for source in self.sources.values()):
             raise ValueError("train: how many problems to generate must be a number, not null")
         return self

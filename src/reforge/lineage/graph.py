@@ -6,7 +6,6 @@ Everybody else asks here which stages there are, what each declares, and what it
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from reforge.digests import sha256
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 
@@ -79,8 +79,7 @@ def locked(name: str) -> dict[str, Any]:
 
 def lock_hash() -> str:
     """sha256 of dvc.lock; empty if there is none yet."""
-    path = project_root() / "dvc.lock"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256(project_root() / "dvc.lock")
 
 
 def _lock() -> dict[str, Any]:

@@ -39,14 +39,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def sha256(path: Path) -> str:
-    """Empty for a file that does not exist."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Whole or not at all, on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)

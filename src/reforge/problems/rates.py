@@ -4,7 +4,6 @@ nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from reforge.config import PassRates
 from reforge.errors import UserError
+from reforge.problems.source import check_pin
 from reforge.types import Problem
 
 
@@ -23,12 +23,10 @@ def pass_rates(config: PassRates) -> dict[str, float]:
     """Of each problem the mean reward of its scored rollouts at the completion limit `config.length`."""
     path = Path(config.path).expanduser()
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
         table = pq.read_table(path, columns=["problem_id", "length", "reward"])
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"problems.pass_rates: {path} is no rollouts.parquet of an evaluation: {error}") from error
-    if config.sha256 not in ("", found):
-        raise UserError(f"problems.pass_rates: {path} changed since compose. Run reforge compose again.")
+    check_pin(path, config)
     lengths = sorted(set(table["length"].to_pylist()))
     table = table.filter(pc.equal(table["length"], config.length))
     rewards: dict[str, list[float]] = defaultdict(list)

@@ -6,7 +6,6 @@ Rows are always read back from the snapshot, so what is kept under raw/ is what 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import shutil
 import zlib
@@ -18,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reforge.config import ProblemSource
+from reforge.config import PassRates, ProblemSource
+from reforge.digests import sha256
 from reforge.errors import UserError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -45,7 +45,7 @@ def snapshot(cfg: ProblemSource, folder: Path) -> Iterator[Row]:
     if path.is_file():
         copy = folder / path.name
         shutil.copyfile(path, copy)
-        _check_pin(copy, cfg)
+        check_pin(copy, cfg)
     elif cfg.path.endswith(_SUFFIXES):
         raise UserError(f"There is no file {path}. Correct its path in problems.sources and compose again.")
     else:
@@ -61,13 +61,13 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
             file.write(json.dumps(row, ensure_ascii=False, sort_keys=True, default=str) + "\n")
 
 
-def _check_pin(copy: Path, cfg: ProblemSource) -> None:
-    with copy.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if cfg.sha256 not in ("", found):
+def check_pin(path: Path, named: ProblemSource | PassRates) -> None:
+    """Raises UserError where this file, or copy of one, is not what `reforge compose` saw."""
+    found = sha256(path)
+    if named.sha256 not in ("", found):
         raise UserError(
-            f"{cfg.path} changed since compose (sha256 {found}, in params.yaml {cfg.sha256}). If the new content is "
-            "meant, run reforge compose again; else bring the old file back."
+            f"{named.path} changed since compose (sha256 {found}, in params.yaml {named.sha256}). If the new content "
+            "is meant, run reforge compose again; else bring the old file back."
         )
 
 
@@ -129,11 +129,10 @@ def _hub_rows(name: str, revision: str) -> Iterator[Any]:
             "commit of the data set as revision=…, so that the same rows come back next time."
         )
     try:
-        loaded = datasets.load_dataset(name, revision=revision or None, streaming=True)
+        for part in datasets.load_dataset(name, revision=revision or None, streaming=True).values():
+            yield from part
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
             f"`datasets` cannot load {name!r} at revision {revision!r}: {_one_line(error)}. "
             "Check both; Reforge stays offline unless HF_HUB_OFFLINE=0 is set, so a download needs that too."
         ) from error
-    for part in loaded.values():
-        yield from part

@@ -44,7 +44,8 @@ def _settled(entry: Entry, judge: Judging, config: Verification, cpu_seconds: fl
         again = _asked(judge, f"{accepted}\n# run {run}\n", problem)
         if again.status is not Status.ACCEPTED:
             return entry.out(f"flaky: accepted, then {again.status} in run {run}, {again.reason}".removesuffix(", "))
-    several = any(verdict.status is Status.WRONG_ANSWER for verdict in verdicts)
+    differ = any(verdict.status is Status.WRONG_ANSWER for verdict in verdicts)
+    several = differ and problem.checker.rule != "program"  # such a checker knows every answer: the others are wrong
     if several and config.several_answers == "drop":
         return entry.out("several answers: published programs answer differently, and no checker says which will do")
     return replace(entry, problem=replace(problem, solution=accepted, several_answers=several))

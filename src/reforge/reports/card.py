@@ -99,7 +99,7 @@ def _limits(card: Card, problems: Sequence[Problem]) -> list[str]:
         said.append(f"{of(ungraded)} have no grade of difficulty; grades of different sources are different scales.")
     if config.near is None:
         said.append("Near-duplicates were not looked for.")
-    if config.near is None or not config.against:
+    if not config.against:
         said.append("No evaluation set was given: contamination was not looked for.")
     else:
         said.append(f"Contamination was looked for in {', '.join(config.against)} and nowhere else.")

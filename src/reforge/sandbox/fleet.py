@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from reforge.errors import InfrastructureError, UserError
+from reforge.sandbox.forkserver import Server
 from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation
 from reforge.sandbox.packages import paths_of
-from reforge.sandbox.process import Server
 
 
 class Fleet:

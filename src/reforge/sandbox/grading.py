@@ -13,42 +13,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from reforge.errors import UserError
 from reforge.sandbox import wire
 from reforge.sandbox.answers import failure_of, is_exception, outcome_of, stumbled, value_of
 from reforge.sandbox.asserts import Call, Source, steps_of
 from reforge.sandbox.checkers import name_of, same_output, same_value
+from reforge.sandbox.forkserver import Server
 from reforge.sandbox.limits import MARGIN, Failed, Limits
-from reforge.sandbox.process import Child, Server
+from reforge.sandbox.process import Child
+from reforge.sandbox.questions import calls_of
 from reforge.types import Problem, Status, TestCase, Verdict
 
 _REASON = 300  # characters kept of what a program says about itself
 _ARGUMENTS_BYTES = 1 << 26  # of a call by a test; the tests are ours
-
-
-def check_tests(problem: Problem) -> None:
-    """Raises UserError for a problem that cannot be judged: without tests everything would pass."""
-    kinds = sorted({test.kind for test in problem.tests})
-    if unknown := set(kinds) - {"stdin", "call", "assert", "answer"}:
-        known = "stdin, call, assert or answer"
-        raise UserError(f"Problem {problem.id!r} has tests of the kind {unknown.pop()!r}, not {known}.")
-    if len(kinds) != 1:
-        found = f"tests of the kinds {', '.join(kinds)}" if kinds else "no tests"
-        raise UserError(f"Problem {problem.id!r} has {found}; it needs at least one test, all of one kind.")
-    if kinds[0] in ("call", "assert") and not problem.entry_point:
-        raise UserError(f"Problem {problem.id!r} has {kinds[0]} tests but no entry_point to call.")
-    if problem.checker.rule == "program" and not problem.checker.source.strip():
-        raise UserError(f"Problem {problem.id!r} is checked by a program, and checker.source is empty.")
-    for index, test in enumerate(problem.tests):
-        try:
-            test.input.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"Problem {problem.id!r}, test {index}: its input is no text: {error}.") from error
-    if kinds == ["call"]:
-        _calls_of(problem)
-    for name, _ in problem.files:
-        if os.path.isabs(name) or ".." in name.split("/") or not name:
-            raise UserError(f"Problem {problem.id!r} has a file named {name!r}; it must lie in the program's folder.")
 
 
 @dataclass(frozen=True)
@@ -150,7 +126,7 @@ class _Run:
         problem = self._problem
         with self._measured() as child:
             self._load(child)
-            for self.test_index, (arguments, expected) in enumerate(_calls_of(problem)):
+            for self.test_index, (arguments, expected) in enumerate(calls_of(problem)):
                 child.send({"call": [arguments, {}]})
                 returned = value_of(child.receive())
                 if problem.checker.rule == "program":
@@ -277,21 +253,6 @@ def _end_of(child: Child) -> Failed:
         return failure_of(child.receive())
     except Failed as failed:
         return failed
-
-
-def _calls_of(problem: Problem) -> list[tuple[list[Any], Any]]:
-    """Of each call test the arguments, still in typed JSON, and the expected value."""
-    calls = []
-    for index, test in enumerate(problem.tests):
-        try:
-            arguments, expected = json.loads(test.input), wire.loads(test.expected)
-            wire.build(arguments)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"Problem {problem.id!r}, test {index}: {error}.") from error
-        if type(arguments) is not list:
-            raise UserError(f"Problem {problem.id!r}, test {index}: the input must be a JSON list of arguments.")
-        calls.append((arguments, expected))
-    return calls
 
 
 @contextmanager

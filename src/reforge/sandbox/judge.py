@@ -13,9 +13,10 @@ from typing import Protocol, Self, TypeVar
 from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.cache import VerdictCache, verdict_key
 from reforge.sandbox.fleet import Fleet
-from reforge.sandbox.grading import Graded, check_tests, grade
+from reforge.sandbox.grading import Graded, grade
 from reforge.sandbox.isolation import LAYERS, Isolation
 from reforge.sandbox.limits import Limits
+from reforge.sandbox.questions import check_tests
 from reforge.types import Problem, Status, Verdict
 
 __all__ = ["Isolation", "Judge", "Judging", "Limits"]
@@ -102,11 +103,9 @@ class Judge:
         future.set_result(verdict)
         return verdict
 
-    def judge_many(
-        self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
-    ) -> list[Verdict]:
-        """In the order of `jobs`; `on_done` is called after each, from several threads."""
-        return in_parallel(lambda job: self.judge(*job), jobs, self._workers, on_done)
+    def judge_many(self, jobs: Sequence[tuple[str, Problem]]) -> list[Verdict]:
+        """In the order of `jobs`."""
+        return in_parallel(lambda job: self.judge(*job), jobs, self._workers)
 
     def close(self) -> None:
         self._fleet.close()
@@ -136,9 +135,11 @@ class Judge:
 
 
 def in_parallel(
-    call: Callable[[Job], Result], jobs: Sequence[Job], workers: int, on_done: Callable[[], None] | None
+    call: Callable[[Job], Result], jobs: Sequence[Job], workers: int, on_done: Callable[[], None] | None = None
 ) -> list[Result]:
-    """The results in the order of `jobs`. The first failure ends the others that wait."""
+    """The results in the order of `jobs`; `on_done` is called after each, from several threads. The first failure ends
+    the others that wait.
+    """
 
     def one(job: Job) -> Result:
         result = call(job)

@@ -1,4 +1,4 @@
-"""Fork-servers and the processes they start, as the judge sees them: started, talked to in time, ended, measured."""
+"""A process of a fork-server, as the judge sees it: started, talked to in time, ended, measured."""
 
 from __future__ import annotations
 
@@ -7,138 +7,18 @@ import json
 import math
 import os
 import select
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from reforge.errors import InfrastructureError
-from reforge.sandbox.isolation import Isolation, level_of
+from reforge.sandbox.forkserver import PATIENCE, Server, ready
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.types import Status
 
-_ROOT = str(Path(__file__).resolve().parents[2])
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from reforge.sandbox.server import main; "
-    "del sys.path[0]; main(*sys.argv[2:])"
-)
-# -I would do more at once, but makes the interpreter ignore PYTHONHASHSEED: then the order of sets differs each time.
-_PYTHON = [sys.executable, "-s", "-P", "-S", "-c", _BOOT, _ROOT]
-_ENVIRONMENT = {
-    "PYTHONHASHSEED": "0",
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "PATH": "/usr/bin:/bin",
-    "OPENBLAS_NUM_THREADS": "1",  # a fork has only the thread that forked
-}
-_PATIENCE = 60.0  # seconds for a server to start, and for any answer of it beyond what it was told to wait
-_MESSAGE = 1 << 16
 _ENVELOPE = 1024  # bytes around a value in a message
 _TESTS_BYTES = 1 << 27  # of a message from the tests; they are ours
 FOREIGN = "the program wrote to the channel of its results"
-
-
-class Server:
-    """One fork-server. Raises InfrastructureError whenever it cannot be had or does not answer; it is then dead.
-
-    `layers` are those that it achieved, `refused` says of the others why not; a `spent` server must be replaced.
-    """
-
-    def __init__(self, layers: tuple[str, ...], packages: list[str], scratch: str) -> None:
-        self._started = 0  # processes, so far
-        self._endings: dict[int, dict[str, Any]] = {}  # heard of and not yet asked for
-        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        asked = json.dumps({"layers": layers, "packages": packages, "scratch": scratch})
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    [*_PYTHON, str(theirs.fileno()), asked],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env=_ENVIRONMENT,
-                    start_new_session=True,
-                )
-        except OSError as error:
-            self._door.close()
-            raise InfrastructureError(f"a fork-server could not be started: {error}") from error
-        report, _ = self._hear(_PATIENCE)
-        if "failed" in report:
-            self.close()
-            raise InfrastructureError(f"a fork-server did not start: {report['failed']}")
-        self.layers: tuple[str, ...] = tuple(report["layers"])
-        self.refused: dict[str, str] = report["refused"]
-        self.interpreter: str = report["interpreter"]
-        self.spent = False
-
-    @property
-    def isolation(self) -> Isolation:
-        return level_of(self.layers)
-
-    def start(self, order: dict[str, Any], descriptors: list[int]) -> int:
-        """The number by which both sides know the new process."""
-        self._started += 1
-        self._tell({"order": "start", "process": self._started, **order}, descriptors)
-        return self._started
-
-    def handle(self, process: int) -> int | None:
-        """A pidfd of it, unless it has ended or the kernel has none."""
-        self._tell({"order": "handle", "process": process})
-        while True:
-            message, handles = self._hear(_PATIENCE)
-            if "handle" in message:
-                return handles[0] if handles else None
-
-    def kill(self, process: int) -> None:
-        self._tell({"order": "kill", "process": process})
-
-    def ending(self, process: int, seconds: float) -> dict[str, Any] | None:
-        """How it ended and what it used, if it ends in that time."""
-        while process not in self._endings:
-            if not _ready(self._door.fileno(), select.POLLIN, seconds):
-                return None
-            self._hear(0)
-        return self._endings.pop(process)
-
-    def gone(self) -> bool:
-        return self._process.poll() is not None
-
-    def close(self) -> None:
-        self._door.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
-        try:
-            socket.send_fds(self._door, [json.dumps(message).encode()], descriptors or [])
-        except OSError as error:
-            raise self.lost(str(error)) from error
-
-    def _hear(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
-        self._door.settimeout(seconds)
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self._door, _MESSAGE, 1)
-        except OSError as error:  # a TimeoutError is one
-            raise self.lost(str(error) or type(error).__name__) from error
-        if not data:
-            raise self.lost("it ended")
-        message = json.loads(data)
-        if "ended" in message:
-            self._endings[message["ended"]] = message
-            self.spent = message["spent"]
-        return message, descriptors
-
-    def lost(self, reason: str) -> InfrastructureError:
-        """End it; what to raise."""
-        self._process.kill()
-        self.close()
-        return InfrastructureError(f"a fork-server was lost: {reason} (exit code {self._process.returncode})")
 
 
 class Child:
@@ -244,7 +124,7 @@ class Child:
         with self._resources:
             if self._exit_code is None:
                 self._server.kill(self._process)
-                self._note(self._server.ending(self._process, _PATIENCE))
+                self._note(self._server.ending(self._process, PATIENCE))
             if self._exit_code is None:
                 raise self._server.lost("a process did not end")
 
@@ -265,7 +145,7 @@ class Child:
         )
 
     def _await(self, descriptor: int, event: int) -> None:
-        while not _ready(descriptor, event, self._patience()):
+        while not ready(descriptor, event, self._patience()):
             pass
 
     def _patience(self) -> float:
@@ -297,13 +177,6 @@ class Child:
             return time.clock_gettime(clock), waited
         except (OSError, StopIteration, IndexError):
             return 0.0, 0.0
-
-
-def _ready(descriptor: int, event: int, seconds: float) -> bool:
-    """`select` would fail above 1024 descriptors, which a trainer may hold."""
-    poll = select.poll()
-    poll.register(descriptor, event)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:

@@ -114,10 +114,8 @@ class RemoteJudge:
                     )
                 time.sleep(_PAUSE)
 
-    def judge_many(
-        self, jobs: Sequence[tuple[str, Problem]], on_done: Callable[[], None] | None = None
-    ) -> list[Verdict]:
-        return in_parallel(lambda job: self.judge(*job), jobs, self._workers, on_done)
+    def judge_many(self, jobs: Sequence[tuple[str, Problem]]) -> list[Verdict]:
+        return in_parallel(lambda job: self.judge(*job), jobs, self._workers)
 
     def close(self) -> None:
         self._client.close()

@@ -22,6 +22,7 @@ from typing import cast
 
 from reforge import process
 from reforge.config import Config
+from reforge.digests import sha256
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 from reforge.lineage import graph, manifest
@@ -33,8 +34,10 @@ from reforge.tracking.tracker import RunStatus, Tracker
 
 STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
 # What tools write and read inside the project for themselves. It is no input of any stage.
-_TOOLS = (".git", ".dvc", ".venv", "mlartifacts", "mlruns", "mlflow.db")
-_RECORDS = (".runs/mlflow.lock", ".runs/wandb", ".runs/verdicts.jsonl")
+_TOOLS = (
+    ".git", ".dvc", ".venv", "mlartifacts", "mlruns", "mlflow.db", ".runs/mlflow.lock", ".runs/wandb",
+    ".runs/verdicts.jsonl",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,12 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
         "fingerprint": fingerprint,
         "code": manifest.code_version(),
         "params": slice_of(config, spec.params),
-        "params_yaml": manifest.sha256(runs.PARAMS),
+        "params_yaml": sha256(runs.PARAMS),
         "params_read": sorted(reads),
         "deps": ctx.digests,
         "outs": outs,
         "dvc_lock": graph.lock_hash(),
-        "requirements": manifest.sha256(Path("requirements/cpu.lock")),
+        "requirements": sha256(Path("requirements/cpu.lock")),
         "machine": manifest.machine(),
         "seeds": {"config": config.seed, "stage": ctx.seed},
         "mlflow_run_id": runs.mlflow_run_id(ctx.scratch),
@@ -169,14 +172,10 @@ def _seed(seed: int, name: str) -> int:
 def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> list[str]:
     """The declared inputs, the stage's own places, the frame. Problem files are pinned by digests in the params."""
     own = [str(scratch), str(records), spec.out, spec.metrics, "src", "params.yaml", "dvc.yaml"]
-    problems = config.problems
-    pinned = [source.path for source in (*problems.sources.values(), *problems.against.values()) if source.sha256]
-    if problems.pass_rates:
-        pinned.append(problems.pass_rates.path)
-    if "problems" not in spec.params:
-        pinned = []
+    named = config.problems.files().values() if "problems" in spec.params else ()
+    pinned = [file.path for file in named if file.sha256]
     started_from = [config.model.path] if config.model.path and "model" in spec.params else []
-    return [*spec.deps, *own, *_TOOLS, *_RECORDS, *(os.path.normpath(path) for path in pinned + started_from)]
+    return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]
 
 
 def _put_in_place(ctx: StageContext, spec: StageSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,10 +41,10 @@ def run(ctx: StageContext) -> None:
     _some(funnel, cfg)
     if cfg.near:
         entries = funnel.kept
-        funnel.step("duplicates", len(entries), *drop_duplicates(_bar(entries, "compare"), cfg.near))
+        compared = tqdm(entries, desc="compare", unit="problem")
+        funnel.step("duplicates", len(entries), *drop_duplicates(compared, cfg.near))
         entries = funnel.kept
-        against = _evaluation_sets(ctx)
-        funnel.step("contamination", len(entries), *drop_contaminated(entries, against, cfg.near))
+        funnel.step("contamination", len(entries), *drop_contaminated(entries, _evaluation_sets(ctx), cfg.near))
     if cfg.pass_rates:
         _teachable(funnel, cfg.pass_rates)
     _some(funnel, cfg)
@@ -56,7 +56,7 @@ def _read(ctx: StageContext, funnel: Funnel) -> None:
     entries: dict[str, Entry] = {}
     unusable, came = list[Quarantined](), 0
     for name, source in ctx.cfg.problems.sources.items():
-        folder = ctx.out / "raw" / name
+        folder = ctx.out / "raw" / "sources" / name
         rows = _generated(ctx, folder) if source.adapter == "generated" else snapshot(source, folder)
         for row in tqdm(rows, desc=f"read {name}", unit="row"):
             came += 1
@@ -103,9 +103,10 @@ def _verify(ctx: StageContext, funnel: Funnel) -> None:
     cfg, sandbox = ctx.cfg.problems, ctx.cfg.sandbox
     entries = funnel.kept
     given = [entry for entry in entries if entry.problem.solution.strip()]
-    bare = [entry for entry in entries if not entry.problem.solution.strip()]
-    allowed = [entry for entry in bare if cfg.sources[entry.source].unverified]
-    refused = [entry.out("no reference: there is no published program") for entry in bare if entry not in allowed]
+    allowed, refused = filters.passing(
+        [entry for entry in entries if not entry.problem.solution.strip()],
+        lambda entry: "" if cfg.sources[entry.source].unverified else "no reference: there is no published program",
+    )
     with tqdm(total=len(given), desc="verify", unit="problem") as bar, curation_judge(ctx) as judge:
         kept, failed = verify(given, judge, cfg.verify, sandbox.cpu_seconds, sandbox.workers, _advancing(bar))
     places = {(entry.source, entry.line): at for at, entry in enumerate(entries)}
@@ -116,7 +117,7 @@ def _verify(ctx: StageContext, funnel: Funnel) -> None:
 def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
     for name, source in ctx.cfg.problems.against.items():
         read = 0
-        for row in snapshot(source, ctx.out / "raw" / f"against-{name}"):
+        for row in snapshot(source, ctx.out / "raw" / "against" / name):
             try:
                 problem = _problem(source, row)
             except UnusableRow as reason:
@@ -124,7 +125,7 @@ def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
                     f"problems.against.{name}: {source.path}, line {row.line}: {reason}. An evaluation set must be "
                     "read whole, or what it contaminates goes unseen: mend the row, or correct the adapter."
                 ) from reason
-            if not filters.outside(problem, source):
+            if not problem.date or not filters.outside(problem, source):  # who knows when: better sought than missed
                 read += 1
                 yield problem
         if not read:
@@ -173,10 +174,6 @@ def _some(funnel: Funnel, cfg: Problems) -> None:
         raise UserError(
             f"No problem of {named} is usable: {why}.{first} Check problems.sources and what problems demands of them."
         )
-
-
-def _bar(entries: Sequence[Entry], what: str) -> Iterable[Entry]:
-    return tqdm(entries, desc=what, unit="problem")
 
 
 def _advancing(bar: tqdm[NoReturn]) -> Callable[[], None]:

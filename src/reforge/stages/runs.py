@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reforge.config import Config
+from reforge.digests import sha256
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
@@ -23,7 +24,7 @@ PARAMS = Path("params.yaml")
 
 def pipeline_id() -> str:
     """Values and code name a pipeline: running it again adds to the same parent run."""
-    text = manifest.sha256(PARAMS) + str(manifest.code_version()["sha"])
+    text = sha256(PARAMS) + str(manifest.code_version()["sha"])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -34,7 +35,7 @@ def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerpri
         "reforge.git_sha": str(code["sha"]),
         "reforge.git_dirty": str(code["dirty"]),
         "reforge.dvc_lock": graph.lock_hash(),
-        "reforge.requirements": manifest.sha256(Path("requirements/cpu.lock")),
+        "reforge.requirements": sha256(Path("requirements/cpu.lock")),
     }
     data = {path: digest for path, digest in digests.items() if not _is_code(path)}
     return RunInfo(

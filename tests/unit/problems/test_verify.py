@@ -11,7 +11,7 @@ from reforge.config import Verification
 from reforge.errors import InfrastructureError
 from reforge.problems.funnel import Entry, Funnel, Quarantined, reasons
 from reforge.problems.verify import verify
-from reforge.types import Problem, Status, Verdict
+from reforge.types import Checker, Problem, Status, Verdict
 
 AC, WA, RE = Verdict(Status.ACCEPTED), Verdict(Status.WRONG_ANSWER, "no", 0), Verdict(Status.RUNTIME_ERROR, "oh", 0)
 
@@ -87,6 +87,14 @@ def test_two_references_that_answer_differently_mark_a_problem_with_several_answ
     crashing = one(Scripted(verdicts), "bc", settings(2))  # a program that crashes answers nothing
     assert isinstance(crashing, Problem)
     assert not crashing.several_answers
+
+
+def test_where_a_checker_knows_every_answer_a_refused_reference_is_only_wrong() -> None:
+    checker = Checker("program", source="def check(*of): return True")
+    problem = Problem("p", "", "a", (), alternatives=("b",), checker=checker)
+    judge: Any = Scripted({"a": [AC], "b": [WA]})
+    (kept,), dropped = verify([Entry("set", 1, problem)], judge, settings(2), 1.0, 1)
+    assert (kept.problem.several_answers, dropped) == (False, [])
 
 
 def test_a_reference_that_fails_now_and_then_is_flaky() -> None:

@@ -68,7 +68,9 @@ def test_equal_sets_give_equal_bytes(card: Card, tmp_path: Path) -> None:
 
 def test_what_is_not_known_is_said(card: Card, tmp_path: Path) -> None:
     bare = [replace(problem, solution="", several_answers=True) for problem in card.sides["train"]]
-    config = card.config.model_copy(update={"near": None, "verify": card.config.verify.model_copy(update={"runs": 1})})
+    config = card.config.model_copy(
+        update={"near": None, "against": {}, "verify": card.config.verify.model_copy(update={"runs": 1})}
+    )
     write_card(tmp_path, replace(card, config=config, sides={"train": bare, "heldout": []}))
     text = (tmp_path / "README.md").read_text()
     assert "4 of 4 problems have no reference program" in text

@@ -104,7 +104,7 @@ def test_every_row_is_kept_held_out_quarantined_or_surplus(tmp_path: Path) -> No
     train, heldout = (read_problems(ctx.out / f"problems/{side}.parquet") for side in ("train", "heldout"))
     assert {problem.id for problem in train + heldout} < {f"mbpp/{row['task_id']}" for row in good}
     assert (ctx.metrics["read/in"], ctx.metrics["verify/kept"], ctx.metrics["split/train"]) == (11, 6, 3)
-    assert (ctx.out / "raw/mbpp/rows.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
+    assert (ctx.out / "raw/sources/mbpp/rows.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
@@ -115,11 +115,11 @@ def test_generated_problems_are_split_evenly_and_repeat_byte_for_byte(tmp_path: 
         curate.run(ctx)
     one, again, other = (snapshot_of(ctx.out) for ctx in contexts)
     assert one == again
-    assert one["raw/generated/rows.jsonl"] != other["raw/generated/rows.jsonl"]
+    assert one["raw/sources/generated/rows.jsonl"] != other["raw/sources/generated/rows.jsonl"]
     found = funnel(contexts[0])
     assert found["difficulties"] == {"train": {"1": 32, "2": 32}, "heldout": {"1": 4, "2": 4}}
     assert found["split"]["surplus"] == 0
-    assert len(one["raw/generated/rows.jsonl"].splitlines()) == 72
+    assert len(one["raw/sources/generated/rows.jsonl"].splitlines()) == 72
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
@@ -215,6 +215,12 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
     with pytest.raises(UserError, match="neither kept nor left out"):
         fate_of(ctx.out / "problems", "mbpp/1000")
 
+    (tmp_path / "undated").mkdir()  # of an evaluation set that is read by dates: sought all the same
+    days = f'+problems.against.held={{adapter: mbpp, path: {held}, after: "2024-01-01"}}'
+    ctx = mbpp(tmp_path / "undated", rows, "problems.near={statement: 0.9, tests: 0.6}", days)
+    curate.run(ctx)
+    assert funnel(ctx)["contamination"]["quarantined"] == 1
+
     held.write_text("")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"problems.against.held: .* has no problem"):
@@ -235,7 +241,7 @@ def test_every_reference_solution_of_humaneval_is_verified(tmp_path: Path, share
     curate.run(ctx)
     assert funnel(ctx)["verify"] == {"in": 164, "kept": 164, "quarantined": 0}
     assert funnel(ctx)["split"] == {"in": 164, "train": 100, "heldout": 64, "surplus": 0}
-    assert (ctx.out / "raw/humaneval/HumanEval.jsonl.gz").read_bytes() == path.read_bytes()
+    assert (ctx.out / "raw/sources/humaneval/HumanEval.jsonl.gz").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.usefixtures("repository")

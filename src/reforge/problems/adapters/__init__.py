@@ -8,7 +8,7 @@ from typing import Any
 from reforge.errors import UserError
 from reforge.problems.adapters import answers, contests, functions, own
 from reforge.problems.adapters.fields import UnusableRow
-from reforge.sandbox.grading import check_tests
+from reforge.sandbox.questions import check_tests
 from reforge.types import Problem
 
 __all__ = ["UnusableRow", "adapt"]

@@ -6,11 +6,10 @@ anyone. It must be among `sandbox.packages`, as the configurations of these sets
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from reforge.problems.adapters.fields import UnusableRow, text
+from reforge.problems.adapters.fields import UnusableRow, digest, text
 from reforge.sandbox.boxed import boxed
 from reforge.types import Checker, Problem, TestCase
 
@@ -39,7 +38,7 @@ def gsm8k(row: Mapping[str, Any]) -> Problem:
     thinking, mark, answer = worked.rpartition(_MARK)
     if not mark or not answer.strip():
         raise UnusableRow(f"no reference: answer does not end with {_MARK} and a number")
-    return _problem(f"gsm8k/{_digest(question)}", question, answer, thinking.strip())
+    return _problem(f"gsm8k/{digest(question)}", question, answer, thinking.strip())
 
 
 def math(row: Mapping[str, Any]) -> Problem:
@@ -48,7 +47,7 @@ def math(row: Mapping[str, Any]) -> Problem:
     answer = text(row, "answer") if row.get("answer") else boxed(worked)
     if not answer:
         raise UnusableRow("no reference: there is no answer, and nothing boxed in the solution")
-    name = str(row.get("unique_id") or _digest(problem))
+    name = str(row.get("unique_id") or digest(problem))
     grade = str(row.get("level") or row.get("difficulty") or "").removeprefix("Level ").removesuffix(".0")
     return _problem(f"math/{name}", problem, answer, worked, int(grade) if grade in _GRADES else 0)
 
@@ -58,12 +57,8 @@ def aime(row: Mapping[str, Any]) -> Problem:
     answer = row.get("answer")
     if not str(answer).strip().isdecimal():
         raise UnusableRow(f"no reference: answer is {answer!r:.50}, not a whole number")
-    name = str(row.get("url") or row.get("id") or _digest(text(row, "problem")))
+    name = str(row.get("url") or row.get("id") or digest(text(row, "problem")))
     return _problem(f"aime/{name}", text(row, "problem"), str(int(str(answer))), str(row.get("solution") or ""))
-
-
-def _digest(question: str) -> str:
-    return hashlib.sha256(question.encode(errors="replace")).hexdigest()[:12]
 
 
 def _problem(name: str, statement: str, answer: str, thinking: str, difficulty: int = 0) -> Problem:

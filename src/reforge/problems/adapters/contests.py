@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reforge.problems.adapters.fields import UnusableRow, day, items, level, number, record, text, unpacked
+from reforge.problems.adapters.fields import UnusableRow, day, digest, items, level, number, record, text, unpacked
 from reforge.sandbox import wire
 from reforge.types import Checker, Problem, TestCase
 
@@ -44,7 +44,7 @@ def check(given, expected, printed):
 
 def taco(row: Mapping[str, Any]) -> Problem:
     """TACO and TACO-verified (BAAI, likaixin). They number no rows: the name or the address tells problems apart."""
-    name = str(row.get("url") or row.get("name") or "") or text(row, "question")[:80]
+    name = str(row.get("url") or row.get("name") or "") or digest(text(row, "question"))
     return replace(_apps_like(row, f"taco/{name}", text(row, "question")), difficulty=level(row, "difficulty", _TACO))
 
 

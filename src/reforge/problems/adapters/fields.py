@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -100,3 +101,8 @@ def level(row: Mapping[str, Any], key: str, names: tuple[str, ...]) -> int:
     """Where a published grade of difficulty stands among `names`, from 1; 0 where the row has none of them."""
     grade = str(row.get(key) or "").lower()
     return names.index(grade) + 1 if grade in names else 0
+
+
+def digest(said: str) -> str:
+    """For sets that number no rows: a name that tells them apart and can be typed."""
+    return hashlib.sha256(said.encode(errors="replace")).hexdigest()[:12]

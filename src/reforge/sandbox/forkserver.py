@@ -1,0 +1,139 @@
+"""Fork-servers, as the judge sees them."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from reforge.errors import InfrastructureError
+from reforge.sandbox.isolation import Isolation, level_of
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from reforge.sandbox.server import main; "
+    "del sys.path[0]; main(*sys.argv[2:])"
+)
+# -I would do more at once, but makes the interpreter ignore PYTHONHASHSEED: then the order of sets differs each time.
+_PYTHON = [sys.executable, "-s", "-P", "-S", "-c", _BOOT, _ROOT]
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PATH": "/usr/bin:/bin",
+    "OPENBLAS_NUM_THREADS": "1",  # a fork has only the thread that forked
+}
+PATIENCE = 60.0  # seconds for a server to start, and for any answer of it beyond what it was told to wait
+_MESSAGE = 1 << 16
+
+
+class Server:
+    """One fork-server. Raises InfrastructureError whenever it cannot be had or does not answer; it is then dead.
+
+    `layers` are those that it achieved, `refused` says of the others why not; a `spent` server must be replaced.
+    """
+
+    def __init__(self, layers: tuple[str, ...], packages: list[str], scratch: str) -> None:
+        self._started = 0  # processes, so far
+        self._endings: dict[int, dict[str, Any]] = {}  # heard of and not yet asked for
+        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        asked = json.dumps({"layers": layers, "packages": packages, "scratch": scratch})
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*_PYTHON, str(theirs.fileno()), asked],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=_ENVIRONMENT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._door.close()
+            raise InfrastructureError(f"a fork-server could not be started: {error}") from error
+        report, _ = self._hear(PATIENCE)
+        if "failed" in report:
+            self.close()
+            raise InfrastructureError(f"a fork-server did not start: {report['failed']}")
+        self.layers: tuple[str, ...] = tuple(report["layers"])
+        self.refused: dict[str, str] = report["refused"]
+        self.interpreter: str = report["interpreter"]
+        self.spent = False
+
+    @property
+    def isolation(self) -> Isolation:
+        return level_of(self.layers)
+
+    def start(self, order: dict[str, Any], descriptors: list[int]) -> int:
+        """The number by which both sides know the new process."""
+        self._started += 1
+        self._tell({"order": "start", "process": self._started, **order}, descriptors)
+        return self._started
+
+    def handle(self, process: int) -> int | None:
+        """A pidfd of it, unless it has ended or the kernel has none."""
+        self._tell({"order": "handle", "process": process})
+        while True:
+            message, handles = self._hear(PATIENCE)
+            if "handle" in message:
+                return handles[0] if handles else None
+
+    def kill(self, process: int) -> None:
+        self._tell({"order": "kill", "process": process})
+
+    def ending(self, process: int, seconds: float) -> dict[str, Any] | None:
+        """How it ended and what it used, if it ends in that time."""
+        while process not in self._endings:
+            if not ready(self._door.fileno(), select.POLLIN, seconds):
+                return None
+            self._hear(0)
+        return self._endings.pop(process)
+
+    def gone(self) -> bool:
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        self._door.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        try:
+            socket.send_fds(self._door, [json.dumps(message).encode()], descriptors or [])
+        except OSError as error:
+            raise self.lost(str(error)) from error
+
+    def _hear(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
+        self._door.settimeout(seconds)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._door, _MESSAGE, 1)
+        except OSError as error:  # a TimeoutError is one
+            raise self.lost(str(error) or type(error).__name__) from error
+        if not data:
+            raise self.lost("it ended")
+        message = json.loads(data)
+        if "ended" in message:
+            self._endings[message["ended"]] = message
+            self.spent = message["spent"]
+        return message, descriptors
+
+    def lost(self, reason: str) -> InfrastructureError:
+        """End it; what to raise."""
+        self._process.kill()
+        self.close()
+        return InfrastructureError(f"a fork-server was lost: {reason} (exit code {self._process.returncode})")
+
+
+def ready(descriptor: int, event: int, seconds: float) -> bool:
+    """`select` would fail above 1024 descriptors, which a trainer may hold."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(seconds * 1000))
