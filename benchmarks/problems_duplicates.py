@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.record import Claim, claim, head, peer, show, write
-from reforge.config import Near
+from reforge.config.problems import Near
 from reforge.problems.duplicates import drop_duplicates, views_of
 from reforge.problems.funnel import Entry
 from reforge.types import Problem, TestCase

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.problems_resumed import rows
 from benchmarks.record import SHARED, Claim, claim, head, show, write
-from reforge.config import Verification
+from reforge.config.problems import Verification
 from reforge.problems.adapters import adapt
 from reforge.problems.funnel import Entry
 from reforge.problems.verify import verify

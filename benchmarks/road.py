@@ -68,7 +68,7 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
         return []
     if variant == "no_filter":
         # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
-        return ["rl.overlong_filter=false", "rl.max_truncated=1.0"]
+        return ["rl.overlong.rule=keep", "rl.guards.truncated=1.0"]
     reference = latest(runs).get(("rungs", seed))
     if reference is None:
         sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")

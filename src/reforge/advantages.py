@@ -1,21 +1,48 @@
-"""rewards_G → advantages_G."""
+"""rewards_G → advantages_G, and the punishment of overlong rollouts. Pure."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _EPSILON = 1e-6
 
+Advantage = Callable[[Sequence[float]], list[float]]
 
-def group_normalised(rewards_G: Sequence[float]) -> list[float] | None:
-    """(r − mean) / (std + 1e-6), unbiased std, as in DeepCoder's GRPO (verl `compute_grpo_outcome_advantage`).
 
-    None where the group teaches nothing: fewer than two rewards, or all equal. Such groups are dropped and counted,
-    never blown up by the epsilon.
+def normalised(rewards_G: Sequence[float]) -> list[float]:
+    """(r − mean) / (std + 1e-6), unbiased std: GRPO as DeepCoder runs it (verl `compute_grpo_outcome_advantage`).
+
+    Here and below: all 0 where the group teaches nothing (fewer than two rewards, or all equal), never blown up by the
+    epsilon.
     """
-    if len(rewards_G) < 2 or min(rewards_G) == max(rewards_G):
-        return None
+    scale = statistics.stdev(rewards_G) + _EPSILON if _teaches(rewards_G) else 1.0
+    return [value / scale for value in centred(rewards_G)]
+
+
+def centred(rewards_G: Sequence[float]) -> list[float]:
+    """r − mean: no division that makes groups of nearly equal rewards as loud as others (Dr. GRPO, Liu et al. 2025)."""
+    if not _teaches(rewards_G):
+        return [0.0] * len(rewards_G)
     mean = statistics.fmean(rewards_G)
-    scale = statistics.stdev(rewards_G) + _EPSILON
-    return [(reward - mean) / scale for reward in rewards_G]
+    return [reward - mean for reward in rewards_G]
+
+
+def leave_one_out(rewards_G: Sequence[float]) -> list[float]:
+    """r − the mean of the others: a baseline that does not contain the reward itself (RLOO, Ahmadian et al. 2024)."""
+    others = len(rewards_G) - 1
+    return [value * len(rewards_G) / others if others else 0.0 for value in centred(rewards_G)]
+
+
+ADVANTAGES: dict[str, Advantage] = {"normalised": normalised, "centred": centred, "leave_one_out": leave_one_out}
+
+
+def soft_punishment(tokens: int, limit: int, buffer: int) -> float:
+    """What is added to the reward of a rollout of that many tokens: 0 up to `limit` − `buffer`, then falling in a line
+    to −1 at `limit` (DAPO, Yu et al. 2025, eq. 13).
+    """
+    return -min(1.0, max(0.0, (tokens - (limit - buffer)) / buffer))
+
+
+def _teaches(rewards_G: Sequence[float]) -> bool:
+    return len(rewards_G) > 1 and min(rewards_G) != max(rewards_G)

@@ -43,14 +43,17 @@ def compose(
 
 
 @app.command()
-def stage(name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as curate or rl@16k.")]) -> None:
+def stage(
+    name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as curate or rl@16k.")],
+    node: Annotated[int, typer.Option(min=0, help="This machine's number, of learner.nodes; 0 runs the stage.")] = 0,
+) -> None:
     """Run one stage here and now, whether or not DVC thinks it stale. `dvc commit` afterwards records it."""
     if os.environ.get("PYTHONHASHSEED") != "0":
         # The order of a set of strings follows a seed that is drawn before the first line of Python runs.
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     from reforge.stages.contract import run_stage
 
-    run_stage(name)
+    run_stage(name, node)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from reforge.config import PassRates, ProblemSource
+from reforge.config.problems import PassRates, ProblemSource
 from reforge.digests import sha256
 from reforge.environment import project_root
 from reforge.errors import UserError

@@ -66,13 +66,14 @@ def die_with_conductor(poll_seconds: float = 1.0) -> None:
 
 
 def _conductors() -> list[psutil.Process]:
-    """The parents up to the outermost conductor."""
+    """The parents up to the outermost conductor; for a rank of a learner, at least its launcher."""
     try:
         parents = psutil.Process().parents()
         names = [{os.path.basename(word) for word in parent.cmdline()[:3]} for parent in parents]
     except psutil.Error:  # one of them ended while we looked: its successor is init, which nobody needs to watch
         return []
-    outermost = max((depth for depth, words in enumerate(names) if words & CONDUCTORS), default=-1)
+    launcher = 0 if "RANK" in os.environ else -1
+    outermost = max((depth for depth, words in enumerate(names) if words & CONDUCTORS), default=launcher)
     return parents[: outermost + 1]
 
 

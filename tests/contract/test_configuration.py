@@ -36,7 +36,8 @@ def test_deepcoder_14b_holds_the_published_values(repository: Path) -> None:
     config = composed("deepcoder_14b")
     rl, rungs = config.rl, config.rl.rungs
     assert (rl.learning_rate, rl.batch, rl.group_size, rl.updates, rl.temperature) == (1e-6, 128, 8, 2, 0.6)
-    assert (rl.clip_low, rl.clip_high, rl.overlong_filter, rl.max_prompt_tokens) == (0.2, 0.28, True, 2048)
+    assert (rl.loss.clip_low, rl.loss.clip_high, rl.overlong.rule, rl.max_prompt_tokens) == (0.2, 0.28, "filter", 2048)
+    assert (rl.loss.mean, rl.loss.kl, rl.loss.entropy, rl.advantage) == ("token", None, 0.0, "normalised")
     assert [(rung.steps, rung.max_tokens) for rung in rungs.values()] == [(180, 16384), (470, 32768)]
     assert sum(rung.steps for rung in rungs.values()) == 650
     assert list(config.evaluate.lengths.values()) == [16384, 32768, 65536]

@@ -15,7 +15,7 @@ from reforge.config import Config
 
 def attributes_read(folder: Path) -> set[str]:
     """Names read as attributes anywhere in the code that uses the configuration."""
-    sources = [path for path in folder.rglob("*.py") if path.name != "config.py"]
+    sources = [path for path in folder.rglob("*.py") if path.parent.name != "config"]
     trees = [ast.parse(path.read_text()) for path in sources]
     return {
         node.attr

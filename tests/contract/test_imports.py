@@ -24,7 +24,7 @@ def test_imports_go_down_only() -> None:
 
 
 PLANTED = {
-    "config.py": ("import reforge.problems", "Imports go down only"),
+    "config/section.py": ("import reforge.problems", "Imports go down only"),
     "rollouts/planted.py": ("import reforge.policy", "Imports go down only"),
     "evaluation/planted.py": ("import prefect", "Prefect is imported in flows/ only"),
     "prompts.py": ("import omegaconf", "Hydra is imported in compose.py only"),

@@ -1,25 +1,31 @@
 """The real vLLM server over HTTP: determinism, weight updates, and how it fails."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from reforge.batches import Row, build_batch
 from reforge.compose import compose
-from reforge.config import Architecture
+from reforge.config.policy import Architecture
 from reforge.errors import InfrastructureError
 from reforge.params import build_config
-from reforge.policy.learner import build_learner
+from reforge.policy.learner import open_learner
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import decoder
 from reforge.rollouts.sampler import Sampler, Sampling, rollout_seed
 from reforge.rollouts.server import serving
-from reforge.training.handover import hand_over, parity_gap
+from reforge.training.handover import hand_over, parity_gap, score
+from reforge.training.update import imitate
 from reforge.types import Prompt
 
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
-ARCHITECTURE = Architecture(hidden_size=64, intermediate_size=128, layers=2, heads=2, context=128)
+ARCHITECTURE = Architecture(
+    family="qwen2", hidden_size=64, intermediate_size=128, layers=2, heads=2, kv_heads=2, context=128,
+    extra={"tie_word_embeddings": True},
+)  # fmt: skip
 CANARIES = [[5, 6, 7, 8, 9, 10], [20, 21, 22]]
 PROMPTS = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(8)]
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=16)
@@ -46,7 +52,7 @@ def url(checkpoint, config, tmp_path_factory):
 
 @pytest.fixture
 def learner(checkpoint, config):
-    return build_learner(checkpoint, config.learner, seed=0)
+    return open_learner(checkpoint, config.learner, seed=0)
 
 
 @pytest.fixture
@@ -78,25 +84,19 @@ def test_rollouts_of_a_group_differ_and_carry_what_the_sampler_knew(sampler):
 
 def test_sampler_logprobs_are_the_learners_also_off_temperature_one(sampler, learner):
     (rollout,) = sampler.sample(PROMPTS[:1], 1, Sampling(0.7, 1.0, 12), "x")
-    ids = torch.tensor([[*rollout.prompt_ids, *rollout.token_ids]])
-    mask = torch.zeros_like(ids)
-    mask[:, len(rollout.prompt_ids) :] = 1
-    ours, _ = learner.logprobs(ids, mask, 0.7)
+    (micro,) = build_batch([Row(rollout.prompt_ids, rollout.token_ids)], 100).micro_batches
+    ours, _ = learner.logprobs(micro.inputs, 0.7)
     assert torch.allclose(ours, torch.tensor(rollout.logprobs), atol=1e-4)
 
 
 def train_a_little(learner):
-    ids = torch.tensor([[5, 6, 7, 8]])
-    mask = torch.tensor([[0, 1, 1, 1]])
-    logprobs, _ = learner.logprobs(ids, mask)
-    learner.backward(-logprobs.mean(), last=True)
-    learner.step(1e-2)
+    imitate(learner, build_batch([Row((5,), (6, 7, 8), 1 / 3)], 100), 1e-2)
 
 
 def test_an_update_reaches_the_sampler_and_parity_says_so(sampler, learner, tmp_path):
     before = draw(sampler)
     train_a_little(learner)
-    assert parity_gap(learner.logprobs, sampler, CANARIES) > 1e-3  # the sampler still has the old weights
+    assert parity_gap(partial(score, learner), sampler, CANARIES) > 1e-3  # the sampler still has the old weights
     gap = hand_over(learner, sampler, tmp_path, 1, CANARIES, tolerance=1e-4)
     assert gap < 1e-4
     after = draw(sampler)

@@ -1,41 +1,65 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reforge.batches import Row, build_batch
 
-PAD = 99
 
-
-def test_masks_and_order_by_hand():
-    rows = [Row((1, 2), (3, 4, 5), 0.5, (-0.1, -0.2, -0.3)), Row((6,), (7,), -1.0, (-0.4,))]
-    batch = build_batch(rows, micro_batch_tokens=1000, pad_id=PAD)
+def test_rows_and_targets_by_hand() -> None:
+    rows = [Row((6,), (7,), 0.1, -1.0, (-0.4,)), Row((1, 2), (3, 4, 5), 0.2, 0.5, (-0.1, -0.2, -0.3))]
+    batch = build_batch(rows, micro_batch_tokens=1000)
     (micro,) = batch.micro_batches
     assert batch.tokens == 4
-    assert micro.ids_BT.tolist() == [[6, 7, PAD, PAD, PAD], [1, 2, 3, 4, 5]]
-    assert micro.mask_BT.tolist() == [[0, 1, 0, 0, 0], [0, 0, 1, 1, 1]]
-    assert micro.advantages_N.tolist() == [-1.0, 0.5, 0.5, 0.5]
-    assert torch.allclose(micro.sampler_logprobs_N, torch.tensor([-0.4, -0.1, -0.2, -0.3]))
+    assert micro.ids_T.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert micro.positions_T.tolist() == [0, 1, 2, 3, 4, 0, 1]  # each row's own: no row is far from its beginning
+    assert micro.lengths == (5, 2)
+    assert micro.targets_N.tolist() == [2, 3, 4, 6]
+    assert micro.rows_N.tolist() == [0, 0, 0, 1]
+    assert micro.advantages_N.tolist() == [0.5, 0.5, 0.5, -1.0]
+    assert torch.allclose(micro.weights_N, torch.tensor([0.2, 0.2, 0.2, 0.1]))
+    assert torch.allclose(micro.sampler_logprobs_N, torch.tensor([-0.1, -0.2, -0.3, -0.4]))
 
 
-def test_a_pad_id_inside_the_completion_is_still_trained():
-    """pad == eos in many tokenizers: masks come from lengths, never from token values (TRL#4970)."""
-    batch = build_batch([Row((1,), (PAD, 2, PAD))], micro_batch_tokens=100, pad_id=PAD)
-    assert batch.micro_batches[0].mask_BT.tolist() == [[0, 1, 1, 1]]
+def test_trap_05_a_pad_or_end_token_inside_the_completion_is_trained() -> None:
+    """pad == eos in many tokenizers: what is trained comes from lengths, never from token values (TRL#4970)."""
+    (micro,) = build_batch([Row((0,), (0, 2, 0))], micro_batch_tokens=100).micro_batches
+    assert micro.targets_N.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("row", [Row((), (1, 2)), Row((1, 2), ())])
+def test_a_row_that_nothing_can_be_learned_from_is_refused(row: Row) -> None:
+    with pytest.raises(ValueError, match="at least one prompt token and one completion token"):
+        build_batch([Row((1,), (2,)), row], 100)
+    with pytest.raises(ValueError, match="at least one row"):
+        build_batch([], 100)
 
 
 row_lengths = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 30)), min_size=1, max_size=30)
 
 
-@given(row_lengths, st.integers(16, 200))
-def test_every_row_once_within_the_budget(lengths, budget):
-    rows = [Row((0,) * prompt, (number,) * tokens) for number, (prompt, tokens) in enumerate(lengths)]
-    batch = build_batch(rows, budget, PAD)
-    assert (
-        batch.tokens == sum(tokens for _, tokens in lengths) == sum(int(m.mask_BT.sum()) for m in batch.micro_batches)
-    )
-    seen = [
-        int(ids[mask.bool()][0]) for m in batch.micro_batches for ids, mask in zip(m.ids_BT, m.mask_BT, strict=True)
-    ]
-    assert sorted(seen) == list(range(len(rows)))
-    assert all(m.ids_BT.numel() <= budget or len(m.ids_BT) == 1 for m in batch.micro_batches)
+@given(row_lengths, st.integers(16, 200), st.integers(1, 4))
+def test_every_row_once_within_the_budget_and_as_many_for_each_rank(
+    lengths: list[tuple[int, int]], budget: int, ranks: int
+) -> None:
+    rows = [Row((0,) * prompt, (number,) * tokens, 0.5) for number, (prompt, tokens) in enumerate(lengths)]
+    batch = build_batch(rows, budget, ranks)
+    assert batch.tokens == sum(tokens for _, tokens in lengths)
+    assert len(batch.micro_batches) % ranks == 0
+    seen = []
+    for micro in batch.micro_batches:
+        assert sum(micro.lengths) == len(micro.ids_T)
+        assert len(micro.ids_T) <= budget or len(micro.lengths) == 1
+        if micro.weights_N.sum() > 0:
+            seen += micro.ids_T[micro.targets_N].tolist()
+        else:  # a stand-in, so that each rank has something to do
+            assert len(rows) < len(batch.micro_batches)
+    assert sorted(seen) == sorted(number for number, (_, tokens) in enumerate(lengths) for _ in range(tokens))
+
+
+@given(st.lists(st.integers(2, 100), min_size=8, max_size=60), st.integers(2, 4))
+def test_ranks_get_about_equal_work(lengths: list[int], ranks: int) -> None:
+    """No rank waits for another by more than one row."""
+    batch = build_batch([Row((0,), (1,) * (length - 1), 0.5) for length in lengths], 128, ranks)
+    sizes = [len(micro.ids_T) for micro in batch.micro_batches]
+    assert max(sizes) - min(sizes) <= max(lengths)

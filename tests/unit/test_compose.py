@@ -25,8 +25,8 @@ def test_the_default_is_tiny() -> None:
 
 
 def test_overrides_reach_their_key_in_its_type() -> None:
-    values = compose(["experiment=smoke", "rl.learning_rate=1e-4", "rl.clip_low=0.25", "seed=7", "learner=gpu"])
-    assert (values["rl"]["learning_rate"], values["rl"]["clip_low"], values["seed"]) == (1e-4, 0.25, 7)
+    values = compose(["experiment=smoke", "rl.learning_rate=1e-4", "rl.loss.clip_low=0.25", "seed=7", "learner=gpu"])
+    assert (values["rl"]["learning_rate"], values["rl"]["loss"]["clip_low"], values["seed"]) == (1e-4, 0.25, 7)
     assert values["learner"]["zero_stage"] == 3
     assert isinstance(compose(["rl.learning_rate=1"])["rl"]["learning_rate"], float)
 
@@ -46,7 +46,7 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("rl.lerning_rate=1", "unknown key 'rl.lerning_rate', did you mean 'rl.learning_rate'?"),
         ("+rl.lerning_rate=1", "unknown key 'rl.lerning_rate', did you mean 'rl.learning_rate'?"),
         ("++rl.lerning_rate=1", "unknown key 'rl.lerning_rate', did you mean 'rl.learning_rate'?"),
-        ("clip_low=0.1", "unknown key 'clip_low', did you mean 'rl.clip_low'?"),
+        ("clip_low=0.1", "unknown key 'clip_low', did you mean 'rl.loss.clip_low'?"),
         ("smapler.threads=1", "unknown key 'smapler.threads', did you mean 'sampler'?"),
         ("+new.key=1", "unknown key 'new.key'"),
         ("rl.rungs.16k.stesp=1", "unknown key 'rl.rungs.16k.stesp', did you mean 'rl.rungs.16k.steps'?"),
@@ -57,7 +57,12 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("rl=5", "conf/rl has no 5; there are: deepcoder, grpo_plus"),
         ("rl.batch=many", r"rl.batch: Input should be a valid integer (got 'many')"),
         ("rl.batch=1.5", "rl.batch: Input should be a valid integer"),
-        ("rl.overlong_filter=1", "rl.overlong_filter: Input should be a valid boolean"),
+        ("sampler.enforce_eager=1", "sampler.enforce_eager: Input should be a valid boolean"),
+        ("rl.overlong.rule=punish", "rl.overlong: buffer: is given with rule: punish, and only then"),
+        ("rl.loss.mean=constant", "rl.loss: constant_length: is given with mean: constant, and only then"),
+        ("learner.dtype=bfloat16", "learner: dtype: bfloat16 needs zero_stage 1, 2 or 3"),
+        ("learner.sequence_parallel=2", "learner: sequence_parallel (2) must divide the number of ranks"),
+        ("learner.nodes=2", "learner: rendezvous: several nodes need a host:port to meet at"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
         ("rl.updates=3", "rl: updates (3) must divide batch"),
         ("rl.rungs.32k.init=slt", "rl.rungs.32k.init: no stage makes a model 'slt'; there are base, sft, rl/16k"),

@@ -4,33 +4,63 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import distributed
 
-from reforge.config import Learner as LearnerConfig
-from reforge.errors import InfrastructureError
+from reforge.config.policy import Learner as LearnerConfig
+from reforge.policy import ranks
+from reforge.policy.lora import add_lora, merged
 from reforge.policy.model import TokenLogprobs, load_model, load_tokenizer, save_model
+from reforge.policy.state import read_state, write_state
+
+T = TypeVar("T")
+Inputs = tuple[torch.Tensor, torch.Tensor, tuple[int, ...], torch.Tensor]  # of a micro-batch
 
 
 @dataclass
 class Learner:
-    """`engine` wraps TokenLogprobs(`model`); call `logprobs`, `backward` per micro-batch, then `step` once."""
+    """`engine` wraps TokenLogprobs(`model`); `reference` is a frozen one or None. On several ranks every method is to
+    be called on all of them (ranks.everyone): `logprobs` and `backward` per micro-batch, then `step` or `discard`.
+    """
 
     engine: Any
     model: Any
     tokenizer: Any
     device: torch.device
+    config: LearnerConfig
+    reference: Any
 
-    def logprobs(
-        self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, temperature: float = 1.0
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logprobs_N, entropy_N) of the tokens under the mask; see TokenLogprobs."""
-        logprobs_N, entropy_N = self.engine(ids_BT.to(self.device), mask_BT.to(self.device), temperature)
+    @property
+    def leads(self) -> bool:
+        return distributed.get_rank() == 0
+
+    @property
+    def replicas(self) -> int:
+        """How many micro-batches are worked on at a time."""
+        return distributed.get_world_size() // self.config.sequence_parallel
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """What of a batch's micro-batches is this rank's."""
+        return items[distributed.get_rank() // self.config.sequence_parallel :: self.replicas]
+
+    def logprobs(self, inputs: Inputs, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """(logprobs_N, entropy_N) of a micro-batch; see TokenLogprobs."""
+        logprobs_N, entropy_N = self.engine(*self._placed(inputs), temperature)
         return logprobs_N, entropy_N
+
+    @torch.no_grad()
+    def reference_logprobs(self, inputs: Inputs, temperature: float) -> torch.Tensor:
+        logprobs_N: torch.Tensor = self.reference(*self._placed(inputs), temperature)[0]
+        return logprobs_N
+
+    def _placed(self, inputs: Inputs) -> Inputs:
+        ids_T, positions_T, lengths, targets_N = inputs
+        return ids_T.to(self.device), positions_T.to(self.device), lengths, targets_N.to(self.device)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         """Accumulate the gradient. `loss` is this micro-batch's part of one global mean: parts add up over
@@ -38,52 +68,115 @@ class Learner:
         self.engine.set_gradient_accumulation_boundary(last)
         self.engine.backward(loss * self.engine.dp_world_size)
 
-    def step(self, learning_rate: float) -> float:
-        """One optimiser step over what was accumulated; returns the gradient's norm before clipping."""
+    def gradients(self) -> list[tuple[str, torch.Tensor]]:
+        """Whole, summed over the ranks, after the last `backward`; gathered one by one."""
+        return [(name, gradient) for name, gradient in self._gradients()]
+
+    def _gradients(self) -> Any:
+        from deepspeed.utils import safe_get_full_grad
+
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                gradient = safe_get_full_grad(parameter)
+                if gradient is not None:
+                    yield name, gradient
+
+    def gradient_norm(self) -> float:
+        """Before clipping, over all ranks. DeepSpeed would know it only after its step, and skips silently where it is
+        not finite."""
+        squares = [gradient.float().square().sum() for _, gradient in self._gradients()]
+        return float(torch.stack(squares).sum().sqrt())
+
+    def step(self, learning_rate: float) -> None:
+        """One optimiser step over what was accumulated, clipped."""
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
-        norm = self._gradient_norm()
         self.engine.step()
-        return norm if norm is not None else float(self.engine.get_global_grad_norm())
 
-    def _gradient_norm(self) -> float | None:
-        """Under ZeRO gradients are partitioned and DeepSpeed knows the norm only after its step."""
-        if self.engine.zero_optimization():
-            return None
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        return float(torch.nn.utils.get_total_norm(gradients))
+    def discard(self) -> None:
+        """Forget what was accumulated."""
+        optimizer = self.engine.optimizer
+        self.engine.zero_grad()
+        optimizer.zero_grad()
+        partitions = getattr(optimizer, "averaged_gradients", {})
+        for number in partitions:
+            partitions[number] = None
 
     def save_model(self, folder: Path) -> None:
-        save_model(self.model, self.tokenizer, folder)
+        """As the sampler, and everyone else, reads it: LoRA merged, safetensors. Rank 0 writes."""
+        state = merged(self.model, self.leads)
+        if self.leads:
+            save_model(self.model, self.tokenizer, folder, state)
+        self._wait()
 
     def save_state(self, folder: Path) -> None:
-        self.engine.save_checkpoint(str(folder), tag="state")
+        if self.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._wait()
+        write_state(self.engine, folder)
+        self._wait()
 
     def load_state(self, folder: Path) -> None:
-        loaded, _ = self.engine.load_checkpoint(str(folder), tag="state")
-        if loaded is None:
-            raise InfrastructureError(f"{folder} holds no learner state: delete that folder to start the stage anew")
+        read_state(self.engine, folder)
+        self._wait()
+
+    def _wait(self) -> None:
+        if distributed.get_world_size() > 1:
+            distributed.barrier()
 
 
-def build_learner(folder: Path, config: LearnerConfig, seed: int) -> Learner:
-    """Load the checkpoint in `folder` into a DeepSpeed engine."""
+def open_learner(folder: Path, config: LearnerConfig, seed: int, reference: bool = False) -> Learner:
+    """A learner on every rank, from the checkpoint in `folder`. Called on rank 0."""
+    learner: Learner = ranks.lead(_build, folder, config, seed, reference)
+    return learner
+
+
+def _build(folder: Path, config: LearnerConfig, seed: int, reference: bool) -> Learner:
     _quiet()
     import deepspeed
 
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(seed)
-    _join_group(deepspeed)
+    # Ranks of one CPU machine talk over gloo: spare the user a C++ compiler and a minute of compiling.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed()
     model = load_model(folder, getattr(torch, config.dtype))
+    if config.lora is not None:
+        add_lora(model, config.lora)
     if config.activation_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     engine, *_ = deepspeed.initialize(
-        model=TokenLogprobs(model),
+        model=TokenLogprobs(model, _sequence_group(config)),
         model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
         config=_deepspeed_config(config),
     )
     engine.train()
-    return Learner(engine, model, load_tokenizer(folder), engine.device)
+    frozen = _frozen(deepspeed, folder, config) if reference else None
+    return Learner(engine, model, load_tokenizer(folder), engine.device, config, frozen)
+
+
+def _frozen(deepspeed: Any, folder: Path, config: LearnerConfig) -> Any:
+    """The policy that KL is measured from; partitioned like the learner's under ZeRO-3, else whole on each rank."""
+    network = load_model(folder, getattr(torch, config.dtype))
+    model = TokenLogprobs(network, _sequence_group(config)).requires_grad_(False)
+    if config.zero_stage < 3:
+        return model.eval()
+    settings = {name: value for name, value in _deepspeed_config(config).items() if name != "optimizer"}
+    engine, *_ = deepspeed.initialize(model=model, config=settings)
+    engine.eval()
+    return engine
+
+
+def _sequence_group(config: LearnerConfig) -> Any:
+    """This rank's, of those that follow each other; None where each rank has whole micro-batches. Every rank makes all
+    groups, as torch wants it."""
+    size = config.sequence_parallel
+    if size == 1:
+        return None
+    firsts = range(0, distributed.get_world_size(), size)
+    groups = [distributed.new_group(list(range(first, first + size))) for first in firsts]
+    return groups[distributed.get_rank() // size]
 
 
 def _quiet() -> None:
@@ -94,32 +187,21 @@ def _quiet() -> None:
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
 
 
-def _join_group(deepspeed: Any) -> None:
-    if torch.distributed.is_initialized():
-        return
-    if "RANK" in os.environ:  # under torchrun
-        deepspeed.init_distributed()
-        return
-    os.environ.setdefault("LOCAL_RANK", "0")
-    # One rank has nobody to share memory with: spare the user a C++ compiler and a minute of compiling.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    rendezvous = Path(tempfile.mkdtemp(prefix="reforge-")) / "rendezvous"  # a file: no port to collide on
-    torch.distributed.init_process_group(backend, init_method=f"file://{rendezvous}", rank=0, world_size=1)
-    deepspeed.init_distributed(dist_backend=backend)
-
-
 def _deepspeed_config(config: LearnerConfig) -> dict[str, Any]:
     zero: dict[str, Any] = {"stage": config.zero_stage}
     if config.offload:
-        zero |= {"offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}}
+        zero["offload_optimizer"] = {"device": "cpu"}
+        if config.zero_stage == 3:
+            zero["offload_param"] = {"device": "cpu"}
     return {
         "train_micro_batch_size_per_gpu": 1,  # bookkeeping only: our micro-batches are bounded by tokens
         "gradient_accumulation_steps": 1,  # the boundary is set by hand, and loss parts already add up
         "gradient_clipping": config.gradient_clip,
         "zero_optimization": zero,
         "bf16": {"enabled": config.dtype == "bfloat16"},
+        "data_types": {"grad_accum_dtype": "fp32"},  # also where the weights are bfloat16
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
         "optimizer": {
             "type": "AdamW",
             "params": {"lr": 0.0, "betas": [0.9, 0.95], "weight_decay": config.weight_decay, "torch_adam": True},

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from torch import distributed, nn
+from torch.nn.functional import pad
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from reforge.config import Architecture
+from reforge.config.policy import Architecture
 from reforge.errors import UserError
+from reforge.policy.head import LogprobHead
+from reforge.policy.packed import PACKED
+from reforge.policy.ulysses import gather
 
 
 def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> Any:
-    config = Qwen2Config(
+    """Random weights. Raises UserError for what the family's config does not know."""
+    config = AutoConfig.for_model(
+        architecture.family,
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
         intermediate_size=architecture.intermediate_size,
         num_hidden_layers=architecture.layers,
         num_attention_heads=architecture.heads,
-        num_key_value_heads=architecture.heads,
+        num_key_value_heads=architecture.kv_heads,
         max_position_embeddings=architecture.context,
-        tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
         dtype=torch.float32,
+        **_known(architecture),
     )
     torch.manual_seed(seed)
-    make: Any = Qwen2ForCausalLM
-    return make(config)
+    make: Any = AutoModelForCausalLM
+    return make.from_config(config)
+
+
+def _known(architecture: Architecture) -> dict[str, Any]:
+    known = AutoConfig.for_model(architecture.family).to_dict()
+    for key in architecture.extra:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            advice = f", did you mean {near[0]!r}?" if near else "."
+            raise UserError(f"model.architecture.extra: {architecture.family} has no value {key!r}{advice}")
+    return dict(architecture.extra)
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
@@ -53,8 +64,11 @@ def load_tokenizer(folder: Path) -> Any:
     return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
-def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    model.save_pretrained(folder, safe_serialization=True)
+def save_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, state: dict[str, torch.Tensor] | None = None
+) -> None:
+    """`state` in place of the model's own, where that lies in parts."""
+    model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
 
 
@@ -75,26 +89,63 @@ def check_checkpoint(folder: Path) -> None:
 
 
 class TokenLogprobs(nn.Module):
-    """Log-probs of the tokens under the loss mask only, so the full logits are never held (N ≪ B·T rows of V)."""
+    """Log-probs of the trained tokens of packed rows: no padding, and no logits of any other token."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, sequence_group: Any = None) -> None:
+        """`model` is one of transformers' decoders with a linear head; it is set to packed attention. The ranks of
+        `sequence_group` share each micro-batch."""
         super().__init__()
+        model.set_attn_implementation(PACKED)
         self.model = model
+        self.head = LogprobHead(model.get_output_embeddings())
+        self._group = sequence_group
 
     def forward(
-        self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, temperature: float
+        self,
+        ids_T: torch.Tensor,
+        positions_T: torch.Tensor,
+        lengths: tuple[int, ...],
+        targets_N: torch.Tensor,
+        temperature: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (logprobs_N, entropy_N), N the ones of `mask_BT` in row-major order; entropy carries no gradient.
-
-        Rows are right-padded: under causal attention no real token sees a pad, so neither a padding mask nor other
-        positions are needed. `mask_BT[:, 0]` must be 0 (nothing predicts the first token). `temperature` divides the
-        logits as in the sampler, or the ratio would be off from the first token (TRL#4159).
+        """(logprobs_N, entropy_N) of the tokens at `targets_N`, none of which may be the first of its row.
+        `temperature` divides the logits as in the sampler, or the ratio would be off from the first token (TRL#4159).
         """
-        hidden_BTH = self.model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
-        chosen = mask_BT[:, 1:].bool()
-        logits_NV = self.model.lm_head(hidden_BTH[:, :-1][chosen]).float() / temperature
-        logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
-        logprobs_N = logprobs_NV.gather(-1, ids_BT[:, 1:][chosen].unsqueeze(-1)).squeeze(-1)
-        with torch.no_grad():
-            entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+        if self._group is not None:
+            return self._shared(ids_T, positions_T, lengths, targets_N, temperature)
+        hidden_TH = self._decode(ids_T, positions_T, lengths)
+        logprobs_N, entropy_N = self.head(hidden_TH[targets_N - 1], ids_T[targets_N], temperature)
         return logprobs_N, entropy_N
+
+    def _shared(
+        self,
+        ids_T: torch.Tensor,
+        positions_T: torch.Tensor,
+        lengths: tuple[int, ...],
+        targets_N: torch.Tensor,
+        temperature: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, of this rank's slice of the tokens; the rows are filled up so that all slices are equal."""
+        ranks, rank = distributed.get_world_size(self._group), distributed.get_rank(self._group)
+        if missing := -len(ids_T) % ranks:
+            ids_T, positions_T = pad(ids_T, (0, missing)), pad(positions_T, (0, missing))
+            lengths = (*lengths, *([1] * missing))
+        size = len(ids_T) // ranks
+        own = slice(rank * size, (rank + 1) * size)
+        hidden_TH = self._decode(ids_T[own], positions_T[own], lengths)
+        holder_N = (targets_N - 1) // size  # of the state that predicts the token
+        mine_N = targets_N[holder_N == rank]
+        logprobs_n, entropy_n = self.head(hidden_TH[mine_N - 1 - own.start], ids_T[mine_N], temperature)
+        counts = holder_N.bincount(minlength=ranks).tolist()
+        return gather(logprobs_n, counts, self._group), gather(entropy_n, counts, self._group)
+
+    def _decode(self, ids_T: torch.Tensor, positions_T: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor:
+        decoded = self.model.get_decoder()(
+            input_ids=ids_T[None],
+            position_ids=positions_T[None],
+            use_cache=False,
+            row_lengths=lengths,
+            sequence_group=self._group,
+        )
+        hidden_TH: torch.Tensor = decoded.last_hidden_state[0]
+        return hidden_TH

@@ -17,7 +17,7 @@ from typing import Any
 
 from rensa import RMinHash, RMinHashLSH
 
-from reforge.config import Near
+from reforge.config.problems import Near
 from reforge.problems.funnel import Entry, Quarantined
 from reforge.sandbox import wire
 from reforge.sandbox.asserts import Call, steps_of

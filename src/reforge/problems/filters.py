@@ -7,7 +7,7 @@ from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
 
-from reforge.config import Problems, ProblemSource
+from reforge.config.problems import Problems, ProblemSource
 from reforge.problems.funnel import Entry, Quarantined
 from reforge.types import Problem
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reforge.config import PassRates
+from reforge.config.problems import PassRates
 from reforge.errors import UserError
 from reforge.problems.source import check_pin
 from reforge.types import Problem

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reforge.config import PassRates, ProblemSource
+from reforge.config.problems import PassRates, ProblemSource
 from reforge.digests import sha256
 from reforge.errors import UserError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reforge.config import Verification
+from reforge.config.problems import Verification
 from reforge.errors import InfrastructureError
 from reforge.problems.funnel import Entry, Quarantined
 from reforge.sandbox.judge import Judging, in_parallel

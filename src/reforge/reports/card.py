@@ -12,7 +12,7 @@ from statistics import quantiles
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reforge.config import Problems
+from reforge.config.problems import Problems
 from reforge.problems.funnel import Quarantined, reasons
 from reforge.reports.visible import visible
 from reforge.sandbox.selection import RULE

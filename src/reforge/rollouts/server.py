@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from reforge.config import Sampler as SamplerConfig
+from reforge.config.policy import Sampler as SamplerConfig
 from reforge.errors import InfrastructureError
 from reforge.process import free_port
 from reforge.rollouts.sampler import Sampler

@@ -29,7 +29,7 @@ from reforge.lineage import graph, manifest
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
-from reforge.stages import runs
+from reforge.stages import launch, runs
 from reforge.tracking.tracker import RunStatus, Tracker
 
 STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
@@ -74,16 +74,29 @@ class StageContext:
         return found[0]
 
 
-def run_stage(name: str) -> None:
-    """Run a stage and put its outputs in place, all or none. Raises UserError for what the user can mend."""
+def run_stage(name: str, node: int = 0) -> None:
+    """Run a stage and put its outputs in place, all or none. Raises UserError for what the user can mend.
+
+    Where the learner has several ranks this process launches them; of these, rank 0 runs the stage and the others
+    follow it. `node` numbers this machine where there are several.
+    """
     quiet()
     os.chdir(project_root())
     spec = graph.stage_spec(name)
+    config = load_config(runs.PARAMS)
+    process.die_with_conductor()
+    if "learner" in spec.params and launch.needed(config.learner):
+        launch.launch(config.learner, name, node)
+        return
+    if int(os.environ.get("RANK", "0")) > 0:
+        from reforge.policy import ranks
+
+        ranks.follow()
+        return
     records = Path(".runs") / name
     with _explained(name, records), process.exclusive(records / "lock", f"Stage {name!r}"):
         process.stop_cleanly_on_sigterm()
-        process.die_with_conductor()
-        _run(spec, load_config(runs.PARAMS), records)
+        _run(spec, config, records)
 
 
 def _run(spec: StageSpec, config: Config, records: Path) -> None:
@@ -151,6 +164,10 @@ def _call(ctx: StageContext) -> None:
     module = importlib.import_module(f"reforge.stages.{base}")
     _make_deterministic(ctx.seed)
     module.run(ctx)
+    if "RANK" in os.environ:
+        from reforge.policy import ranks
+
+        ranks.dismiss()
 
 
 def _make_deterministic(seed: int) -> None:

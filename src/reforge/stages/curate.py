@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from reforge.config import PassRates, Problems, ProblemSource
+from reforge.config.problems import PassRates, Problems, ProblemSource
 from reforge.errors import UserError
 from reforge.problems import filters, rates
 from reforge.problems.adapters import UnusableRow, adapt

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from reforge.batches import Row
 from reforge.errors import UserError
-from reforge.policy.learner import build_learner
+from reforge.policy.learner import open_learner
 from reforge.policy.model import load_tokenizer, new_model, save_model
 from reforge.problems.store import read_problems
 from reforge.prompts import build_prompt
@@ -39,7 +39,7 @@ def run(ctx: StageContext) -> None:
     tokenizer = load_tokenizer(ctx.dep("model"))
     untrained = ctx.scratch / "student"
     save_model(new_model(ctx.cfg.distill.student, tokenizer, ctx.seed), tokenizer, untrained)
-    learner = build_learner(untrained, ctx.cfg.learner, ctx.seed)
+    learner = open_learner(untrained, ctx.cfg.learner, ctx.seed)
     finetune(ctx, learner, rows, ctx.cfg.distill.sft)
     write_rows(ctx.out / "rollouts.parquet", read_rows([answers]))
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from reforge.batches import Row
-from reforge.config import Sft
+from reforge.config.training import Sft
 from reforge.policy.learner import Learner
+from reforge.policy.ranks import everyone
 from reforge.stages.contract import StageContext
 from reforge.training import checkpoint, sft
 
@@ -28,7 +29,7 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], config: S
         bar.update()
         ctx.metrics["loss"] = metrics["loss"]
 
-    sft.train(learner, rows, config, ctx.cfg.learner.micro_batch_tokens, ctx.seed, after_step, start)
+    sft.train(learner, rows, config, ctx.seed, after_step, start)
     bar.close()
     ctx.metrics["rows"] = float(len(rows))
-    learner.save_model(ctx.out / "model")
+    everyone(Learner.save_model, learner, ctx.out / "model")

@@ -6,8 +6,9 @@ import shutil
 
 from tqdm import tqdm
 
-from reforge.policy.learner import build_learner
+from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import load_tokenizer
+from reforge.policy.ranks import everyone
 from reforge.problems.store import read_problems
 from reforge.prompts import build_prompt
 from reforge.rewards import score
@@ -33,7 +34,7 @@ def run(ctx: StageContext) -> None:
         judge_of(ctx) as judge,
         sampler_of(ctx, tokenizer) as sampler,
     ):
-        learner = build_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed)
+        learner = open_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed, reference=config.loss.kl is not None)
         start = checkpoint.resume(learner, states)
         ctx.tracker.rewind(start)
         hand_over(learner, sampler, weights, start, [fitting[0].token_ids], ctx.cfg.sampler.parity_tolerance)
@@ -56,7 +57,6 @@ def run(ctx: StageContext) -> None:
                 config=config,
                 rung=rung,
                 seed=ctx.seed,
-                micro_batch_tokens=ctx.cfg.learner.micro_batch_tokens,
                 parity_tolerance=ctx.cfg.sampler.parity_tolerance,
                 graders=ctx.cfg.sandbox.workers,
                 rollouts_folder=ctx.scratch / "rollouts",
@@ -66,5 +66,5 @@ def run(ctx: StageContext) -> None:
             start,
         )
         bar.close()
-        learner.save_model(ctx.out / "model")
+        everyone(Learner.save_model, learner, ctx.out / "model")
     shutil.copytree(ctx.scratch / "rollouts", ctx.out / "rollouts")

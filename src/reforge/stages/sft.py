@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reforge.batches import Row
-from reforge.policy.learner import build_learner
+from reforge.policy.learner import open_learner
 from reforge.problems.store import read_problems
 from reforge.prompts import answer_ids, build_prompt, worked_answer
 from reforge.stages.contract import StageContext
@@ -12,7 +12,7 @@ from reforge.stages.finetuning import finetune
 
 def run(ctx: StageContext) -> None:
     problems = read_problems(ctx.dep("problems") / "train.parquet")
-    learner = build_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed)
+    learner = open_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed)
     rows = [
         Row(build_prompt(problem, learner.tokenizer).token_ids, answer_ids(worked_answer(problem), learner.tokenizer))
         for problem in problems

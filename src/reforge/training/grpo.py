@@ -1,7 +1,8 @@
 """The RL loop: GRPO+ on one context rung, synchronous.
 
 What differs from DeepCoder's release: the clipping is effective, truncated rollouts leave the group statistics and
-the token count as well as the loss, and the loss is a mean over all trained tokens of the update, not per micro-batch.
+the token count as well as the loss (`rl.overlong`), and the loss is a mean over all tokens of the update, those of
+groups that teach nothing included, not per micro-batch.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from reforge.advantages import group_normalised
 from reforge.batches import Batch, Row, build_batch
-from reforge.config import Rl, Rung
+from reforge.config.training import Rl, Rung
 from reforge.errors import UserError
-from reforge.losses import grpo_plus
+from reforge.losses import weights
 from reforge.policy.learner import Learner
+from reforge.policy.ranks import everyone
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.store import to_row, write_rows
+from reforge.training.credit import group_advantages
 from reforge.training.handover import hand_over
+from reforge.training.observe import rollout_metrics
+from reforge.training.rates import learning_rate
 from reforge.training.scoring import score_as_they_finish
+from reforge.training.update import Objective, update
 from reforge.types import Group, Prompt, Reward, Rollout
 
 _CANARIES = 4
+
+Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,6 @@ class Run:
     config: Rl
     rung: Rung
     seed: int
-    micro_batch_tokens: int
     parity_tolerance: float
     graders: int
     rollouts_folder: Path
@@ -59,10 +63,10 @@ def train(run: Run, start: int = 0) -> None:
         groups = score_as_they_finish(rollouts, run.score, prompts, run.graders)
         clock.lap("sample_and_grade")
 
-        advantages = [group_advantages(group, config.overlong_filter) for group in groups]
+        advantages = [group_advantages(group, config.advantage, config.overlong, run.rung) for group in groups]
         metrics = rollout_metrics(groups, advantages)
-        check_truncation(metrics["truncated"], config.max_truncated, step)
-        metrics |= update(run, groups, advantages)
+        check_truncation(metrics["truncated"], config.guards.truncated, step)
+        metrics |= learn(run, groups, advantages, step)
         clock.lap("train")
 
         canaries = [
@@ -91,96 +95,57 @@ def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int 
     return order[position * batch : (position + 1) * batch]
 
 
-def group_advantages(group: Group, overlong_filter: bool) -> list[float | None]:
-    """One advantage per rollout; None where it is not trained on: an infrastructure failure, a truncated rollout
-    under the overlong filter, or a group that teaches nothing. The first two leave the group's statistics too."""
-    counted = [
-        number
-        for number, (rollout, reward) in enumerate(zip(group.rollouts, group.rewards, strict=True))
-        if reward.value is not None and not (overlong_filter and rollout.truncated)
-    ]
-    rewards_G = [value for number in counted if (value := group.rewards[number].value) is not None]
-    advantages_G = group_normalised(rewards_G)
-    result: list[float | None] = [None] * len(group.rollouts)
-    if advantages_G is not None:
-        for number, advantage in zip(counted, advantages_G, strict=True):
-            result[number] = advantage
-    return result
-
-
-def update(run: Run, groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]) -> dict[str, float]:
-    """`rl.updates` optimiser steps over equal shares of the groups; metrics are means over all trained tokens."""
-    share = len(groups) // run.config.updates
-    pad_id = run.learner.tokenizer.pad_token_id
-    batches = []
-    for first in range(0, len(groups), share):
-        rows = _trained_rows(groups[first : first + share], advantages[first : first + share])
-        if rows:
-            batches.append(build_batch(rows, run.micro_batch_tokens, pad_id))
-    # The first update is on-policy by construction; later ones need the log-probs from before it.
-    old = [None, *[_old_logprobs(run, batch) for batch in batches[1:]]]
-    totals: dict[str, float] = {}
-    norms = []
-    for batch, old_logprobs in zip(batches, old[: len(batches)], strict=True):
-        _accumulate(totals, _optimise(run, batch, old_logprobs))
-        norms.append(run.learner.step(run.config.learning_rate))
-    tokens = sum(batch.tokens for batch in batches)
-    return {
-        **{name: total / tokens for name, total in totals.items()},
-        "grad_norm": sum(norms) / len(norms) if norms else 0.0,
-        "tokens/trained": float(tokens),
-        "updates": float(len(batches)),
-    }
-
-
-def _optimise(run: Run, batch: Batch, old: list[torch.Tensor] | None) -> dict[str, float]:
-    """Accumulate the gradient of one update; metrics are sums over its tokens."""
-    config = run.config
-    totals: dict[str, float] = {}
-    for number, micro in enumerate(batch.micro_batches):
-        logprobs_N, entropy_N = run.learner.logprobs(micro.ids_BT, micro.mask_BT, config.temperature)
-        old_N = logprobs_N.detach() if old is None else old[number]
-        device = logprobs_N.device
-        loss, metrics = grpo_plus(
-            logprobs_N, old_N, micro.advantages_N.to(device), config.clip_low, config.clip_high, batch.tokens
+def learn(run: Run, groups: Sequence[Group], advantages: Advantages, step: int) -> dict[str, float]:
+    """`rl.updates` optimiser steps over equal shares of the groups."""
+    config, learner = run.config, run.learner
+    share = len(groups) // config.updates
+    cuts = [slice(first, first + share) for first in range(0, len(groups), share)]
+    batches = [batch for cut in cuts if (batch := batch_of(groups[cut], advantages[cut], config, learner)) is not None]
+    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, run.rung.steps)
+    if len(batches) < len(cuts) and config.guards.nothing_to_learn == "stop":
+        raise UserError(
+            f"Step {step}: all rollouts of a group have the same reward, in every group of an update, so there is "
+            "nothing to learn. Choose problems that the policy solves now and then (problems.pass_rates), a larger "
+            "rl.group_size, or rl.guards.nothing_to_learn=skip."
         )
-        run.learner.backward(loss, last=number == len(batch.micro_batches) - 1)
-        metrics["loss"] = float(loss.detach()) * batch.tokens
-        metrics["entropy"] = float(entropy_N.sum())
-        metrics["kl/sampler_learner"] = float((micro.sampler_logprobs_N.to(device) - old_N).sum())
-        _accumulate(totals, metrics)
-    return totals
+    clip = learner.config.gradient_clip
+    objective = Objective(config.loss, config.temperature, rate, clip, config.guards)
+    metrics, bad = everyone(update, learner, batches, objective)
+    if bad and config.guards.bad_update == "stop":
+        raise UserError(
+            f"Step {step}: {bad[0]}. The policy is as it was before: lower rl.learning_rate or learner.gradient_clip, "
+            "or let such updates be skipped and counted (rl.guards.bad_update=skip)."
+        )
+    skipped = {"updates/empty": float(len(cuts) - len(batches)), "updates/bad": float(len(bad))}
+    return {**metrics, **skipped, "learning_rate": rate}
 
 
-@torch.no_grad()
-def _old_logprobs(run: Run, batch: Batch) -> list[torch.Tensor]:
-    temperature = run.config.temperature
-    return [run.learner.logprobs(micro.ids_BT, micro.mask_BT, temperature)[0] for micro in batch.micro_batches]
-
-
-def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]) -> dict[str, float]:
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
-    values = [reward.value for group in groups for reward in group.rewards if reward.value is not None]
-    solved = [[reward.value == 1.0 for reward in group.rewards] for group in groups]
-    lengths = [len(rollout.token_ids) for rollout in rollouts]
-    return {
-        "reward/mean": sum(values) / len(values) if values else 0.0,
-        "reward/solved_all": sum(all(group) for group in solved) / len(groups),
-        "reward/solved_none": sum(not any(group) for group in solved) / len(groups),
-        "length/mean": sum(lengths) / len(lengths),
-        "length/max": float(max(lengths)),
-        "truncated": sum(rollout.truncated for rollout in rollouts) / len(rollouts),
-        "infra": float(len(rollouts) - len(values)),
-        "groups/dropped": float(sum(all(value is None for value in group) for group in advantages)),
-        "tokens/sampled": float(sum(lengths)),
-    }
+def batch_of(groups: Sequence[Group], advantages: Advantages, config: Rl, learner: Learner) -> Batch | None:
+    """The rollouts of an update that a gradient comes from, each weighted by the mean over all that count; None where
+    there are none. What has no advantage is not counted; an advantage of 0 is, and needs no forward pass unless KL or
+    entropy act on it.
+    """
+    counted = [
+        (rollout, advantage)
+        for group, values in zip(groups, advantages, strict=True)
+        for rollout, advantage in zip(group.rollouts, values, strict=True)
+        if advantage is not None
+    ]
+    shares = weights([len(rollout.token_ids) for rollout, _ in counted], config.loss) if counted else []
+    everywhere = config.loss.kl is not None or config.loss.entropy > 0
+    rows = [
+        Row(rollout.prompt_ids, rollout.token_ids, weight, advantage, rollout.logprobs)
+        for (rollout, advantage), weight in zip(counted, shares, strict=True)
+        if advantage or everywhere
+    ]
+    return build_batch(rows, learner.config.micro_batch_tokens, learner.replicas) if rows else None
 
 
 def check_truncation(truncated: float, limit: float, step: int) -> None:
     """With overlong filtering rambling costs nothing, so a collapse to it must be stopped by someone."""
     if truncated > limit:
         raise UserError(
-            f"Step {step}: {truncated:.0%} of the rollouts hit the rung's max_tokens, more than rl.max_truncated = "
+            f"Step {step}: {truncated:.0%} of the rollouts hit the rung's max_tokens, more than rl.guards.truncated = "
             f"{limit:.0%}. The policy has collapsed to rambling, or the rung is too short for these problems: raise "
             "the rung's max_tokens, lower rl.learning_rate, or give the cold start more steps."
         )
@@ -199,23 +164,9 @@ class Clock:
         self._last = now
 
 
-def _trained_rows(groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]) -> list[Row]:
-    return [
-        Row(rollout.prompt_ids, rollout.token_ids, advantage, rollout.logprobs)
-        for group, values in zip(groups, advantages, strict=True)
-        for rollout, advantage in zip(group.rollouts, values, strict=True)
-        if advantage is not None
-    ]
-
-
-def _rows(step: int, groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]) -> list[dict[str, object]]:
+def _rows(step: int, groups: Sequence[Group], advantages: Advantages) -> list[dict[str, object]]:
     return [
         to_row(rollout, reward, step, advantage)
         for group, values in zip(groups, advantages, strict=True)
         for rollout, reward, advantage in zip(group.rollouts, group.rewards, values, strict=True)
     ]
-
-
-def _accumulate(totals: dict[str, float], more: dict[str, float]) -> None:
-    for name, value in more.items():
-        totals[name] = totals.get(name, 0.0) + value

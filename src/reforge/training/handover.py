@@ -8,16 +8,19 @@ scored by both sides after every update.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from reforge.batches import Row, build_batch
 from reforge.errors import InfrastructureError
-from reforge.policy.learner import Learner
+from reforge.policy.learner import Inputs, Learner
+from reforge.policy.ranks import everyone
 from reforge.rollouts.sampler import Sampler
 
-# (ids_BT, mask_BT, temperature) → (logprobs_N, entropy_N), as Learner.logprobs and TokenLogprobs
-Logprobs = Callable[[torch.Tensor, torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
+# sequences of token ids → log-probs of all tokens but the first, each
+Score = Callable[[Sequence[Sequence[int]]], list[torch.Tensor]]
 
 
 def hand_over(
@@ -27,14 +30,14 @@ def hand_over(
 
     Raises InfrastructureError when it exceeds `tolerance`.
     """
-    learner.save_model(folder)
+    everyone(Learner.save_model, learner, folder)
     sampler.load_weights(str(folder), version)
-    return check_parity(learner.logprobs, sampler, canaries, tolerance)
+    return check_parity(partial(everyone, score, learner), sampler, canaries, tolerance)
 
 
-def check_parity(logprobs: Logprobs, sampler: Sampler, canaries: Sequence[Sequence[int]], tolerance: float) -> float:
+def check_parity(score: Score, sampler: Sampler, canaries: Sequence[Sequence[int]], tolerance: float) -> float:
     """The largest |Δ log p| of a policy and the sampler. Raises InfrastructureError when it exceeds `tolerance`."""
-    gap = parity_gap(logprobs, sampler, canaries)
+    gap = parity_gap(score, sampler, canaries)
     if not gap <= tolerance:
         raise InfrastructureError(
             f"The sampler was given policy version {sampler.policy_version}, but its log-probs differ from the "
@@ -45,18 +48,27 @@ def check_parity(logprobs: Logprobs, sampler: Sampler, canaries: Sequence[Sequen
     return gap
 
 
-@torch.no_grad()
-def parity_gap(logprobs: Logprobs, sampler: Sampler, canaries: Sequence[Sequence[int]]) -> float:
+def parity_gap(score: Score, sampler: Sampler, canaries: Sequence[Sequence[int]]) -> float:
     """max |Δ log p| over all tokens of `canaries` and all servers; NaN counts as a gap without bound."""
-    ours = [_score(logprobs, ids) for ids in canaries] * len(sampler.urls)
+    ours = score(canaries) * len(sampler.urls)
     theirs = sampler.canary_logprobs(canaries)
     gaps = [(mine - torch.tensor(other)).abs().max() for mine, other in zip(ours, theirs, strict=True)]
     worst = float(torch.stack(gaps).max())
     return worst if worst == worst else float("inf")
 
 
-def _score(logprobs: Logprobs, ids: Sequence[int]) -> torch.Tensor:
-    ids_BT = torch.tensor([list(ids)])
-    mask_BT = torch.ones_like(ids_BT)
-    mask_BT[:, 0] = 0
-    return logprobs(ids_BT, mask_BT, 1.0)[0].cpu()
+def score(learner: Learner, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """Log-probs of each token but the first. Every rank scores all: under ZeRO-3 none may stay away."""
+    return sequence_logprobs(learner.logprobs, sequences)
+
+
+@torch.no_grad()
+def sequence_logprobs(
+    logprobs: Callable[[Inputs, float], tuple[torch.Tensor, torch.Tensor]], sequences: Sequence[Sequence[int]]
+) -> list[torch.Tensor]:
+    """By the policy that `logprobs` runs, at temperature 1."""
+    scored = []
+    for ids in sequences:
+        (micro,) = build_batch([Row(tuple(ids[:1]), tuple(ids[1:]))], len(ids)).micro_batches
+        scored.append(logprobs(micro.inputs, 1.0)[0].cpu())
+    return scored

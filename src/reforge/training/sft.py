@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from reforge.batches import Row, build_batch
-from reforge.config import Sft
+from reforge.config.training import Sft
 from reforge.errors import UserError
-from reforge.losses import negative_log_likelihood
+from reforge.losses import token_mean
 from reforge.policy.learner import Learner
+from reforge.policy.ranks import everyone
+from reforge.training.rates import learning_rate
+from reforge.training.update import imitate
 
 
 def train(
     learner: Learner,
     rows: Sequence[Row],
     config: Sft,
-    micro_batch_tokens: int,
     seed: int,
     after_step: Callable[[int, dict[str, float], dict[str, float]], None],
     start: int = 0,
@@ -28,13 +32,15 @@ def train(
     for step in range(start + 1, config.steps + 1):
         began = time.perf_counter()
         chosen = random.Random(f"{seed}/{step}").choices(rows, k=config.batch)
-        batch = build_batch(chosen, micro_batch_tokens, learner.tokenizer.pad_token_id)
-        total = 0.0
-        for number, micro in enumerate(batch.micro_batches, start=1):
-            logprobs_N, _ = learner.logprobs(micro.ids_BT, micro.mask_BT)
-            loss = negative_log_likelihood(logprobs_N, batch.tokens)
-            learner.backward(loss, last=number == len(batch.micro_batches))
-            total += float(loss.detach())
-        norm = learner.step(config.learning_rate * min(1.0, step / max(1, config.warmup_steps)))
-        metrics = {"loss": total, "grad_norm": norm, "tokens/trained": float(batch.tokens)}
+        weights = token_mean([len(row.token_ids) for row in chosen])
+        weighted = [replace(row, weight=weight) for row, weight in zip(chosen, weights, strict=True)]
+        batch = build_batch(weighted, learner.config.micro_batch_tokens, learner.replicas)
+        rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, config.steps)
+        loss, norm = everyone(imitate, learner, batch, rate)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise UserError(
+                f"Step {step}: the loss is {loss:g} and its gradient's norm {norm:g}. The policy is as it was before "
+                "the step: lower the learning rate, or look for the row that does it."
+            )
+        metrics = {"loss": loss, "grad_norm": norm, "learning_rate": rate, "tokens/trained": float(batch.tokens)}
         after_step(step, metrics, {"seconds/train": time.perf_counter() - began})

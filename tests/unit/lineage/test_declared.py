@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reforge.compose import compose
-from reforge.config import Config, Rl
+from reforge.config import Config
+from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.params import build_config

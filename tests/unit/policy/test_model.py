@@ -1,15 +1,18 @@
 import pytest
 import torch
 
-from reforge.config import Architecture
+from reforge.config.policy import Architecture
 from reforge.errors import UserError
-from reforge.policy.model import TokenLogprobs, check_checkpoint, load_model, load_tokenizer, new_model, save_model
+from reforge.policy.model import check_checkpoint, load_model, load_tokenizer, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import answer_ids, build_prompt, worked_answer
 from reforge.types import Problem
 
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
-ARCHITECTURE = Architecture(hidden_size=32, intermediate_size=64, layers=2, heads=2, context=128)
+ARCHITECTURE = Architecture(
+    family="qwen2", hidden_size=32, intermediate_size=64, layers=2, heads=2, kv_heads=2, context=128,
+    extra={"tie_word_embeddings": True},
+)  # fmt: skip
 PROBLEM = Problem("p", "Write solve(x).", "def solve(x):\n    return x\n", (), thinking="list: keep it")
 
 
@@ -56,20 +59,10 @@ def test_prompt_ends_where_the_assistant_begins_and_the_answer_ends_with_the_end
     )
 
 
-def test_logprobs_are_those_of_the_next_token_at_the_temperature(model):
-    ids = torch.tensor([[5, 6, 7, 8]])
-    mask = torch.tensor([[0, 0, 1, 1]])
-    ours, entropy = TokenLogprobs(model)(ids, mask, 0.5)
-    reference = torch.log_softmax(model(ids).logits[0] / 0.5, -1)
-    assert torch.allclose(ours, torch.stack([reference[1, 7], reference[2, 8]]), atol=1e-6)
-    assert torch.allclose(entropy, -(reference.exp() * reference).sum(-1)[1:3], atol=1e-5)
-
-
-def test_padding_changes_no_logprob(model):
-    alone, _ = TokenLogprobs(model)(torch.tensor([[5, 6, 7]]), torch.tensor([[0, 1, 1]]), 1.0)
-    ids = torch.tensor([[5, 6, 7, 0, 0, 0], [9, 8, 7, 6, 5, 4]])
-    padded, _ = TokenLogprobs(model)(ids, torch.tensor([[0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]]), 1.0)
-    assert torch.allclose(alone, padded[:2], atol=1e-6)
+def test_a_value_that_the_family_does_not_know_is_refused(tokenizer):
+    wrong = ARCHITECTURE.model_copy(update={"extra": {"tie_word_embedding": True}})
+    with pytest.raises(UserError, match="qwen2 has no value 'tie_word_embedding', did you mean 'tie_word_embeddings'"):
+        new_model(wrong, tokenizer, 0)
 
 
 def test_a_folder_that_is_no_checkpoint_says_what_is_missing(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reforge.config import ProblemSource
+from reforge.config.problems import ProblemSource
 from reforge.problems import adapters
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.source import Row, snapshot

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reforge.config import Verification
+from reforge.config.problems import Verification
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.funnel import Entry
 from reforge.problems.verify import verify

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reforge.config import Near
+from reforge.config.problems import Near
 from reforge.problems.duplicates import drop_contaminated, drop_duplicates
 from reforge.problems.funnel import Entry
 from reforge.types import Problem, TestCase

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reforge.config import Problems, ProblemSource
+from reforge.config.problems import Problems, ProblemSource
 from reforge.problems.filters import badly_tested, outside, passing, unsuitable
 from reforge.problems.funnel import Entry
 from reforge.types import Checker, Problem, TestCase

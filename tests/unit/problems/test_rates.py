@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reforge.config import PassRates
+from reforge.config.problems import PassRates
 from reforge.errors import UserError
 from reforge.problems.rates import graded, pass_rates, unteachable
 from reforge.types import Problem

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reforge.config import ProblemSource
+from reforge.config.problems import ProblemSource
 from reforge.errors import UserError
 from reforge.problems.source import Row, write_jsonl
 from reforge.problems.source import snapshot as read

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reforge.config import Verification
+from reforge.config.problems import Verification
 from reforge.errors import InfrastructureError
 from reforge.problems.funnel import Entry, Funnel, Quarantined, reasons
 from reforge.problems.verify import verify

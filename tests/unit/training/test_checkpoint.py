@@ -5,32 +5,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from reforge.compose import compose
-from reforge.config import Architecture
-from reforge.params import build_config
-from reforge.policy.learner import Learner, build_learner
-from reforge.policy.model import new_model, save_model
-from reforge.policy.tokenizer import train_tokenizer
+from reforge.batches import build_batch
+from reforge.errors import InfrastructureError
+from reforge.policy.learner import Learner
 from reforge.training import checkpoint
-
-ARCHITECTURE = Architecture(hidden_size=32, intermediate_size=64, layers=1, heads=1, context=64)
+from reforge.training.update import update
+from tests.unit.training.policies import new_policy, objective, open_policy, rows
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    tokenizer = train_tokenizer(["def solve(x):\n    return x\n"], 300)
-    save_model(new_model(ARCHITECTURE, tokenizer, seed=0), tokenizer, tmp_path / "model")
+    new_policy(tmp_path / "model")
     return tmp_path
 
 
 def learner(folder: Path) -> Learner:
-    return build_learner(folder / "model", build_config(compose(["experiment=smoke"]), "test").learner, seed=0)
+    return open_policy(folder / "model")
 
 
 def step(learner: Learner) -> None:
-    logprobs, _ = learner.logprobs(torch.tensor([[5, 6, 7, 8]]), torch.tensor([[0, 1, 1, 1]]))
-    learner.backward(-logprobs.mean(), last=True)
-    learner.step(1e-2)
+    update(learner, [build_batch(rows(0), 96)], objective(1e-2))
 
 
 def weights(learner: Learner) -> list[torch.Tensor]:
@@ -57,28 +51,48 @@ def test_resumed_training_equals_uninterrupted_training_bitwise(folder: Path) ->
     assert not all(torch.equal(a, b) for a, b in zip(weights(whole), weights(forgetful), strict=True))
 
 
-def test_only_the_newest_complete_checkpoint_counts(folder: Path) -> None:
+def test_old_checkpoints_go_and_half_a_save_is_none(folder: Path) -> None:
     policy, states = learner(folder), folder / "states"
     assert checkpoint.resume(policy, states) == 0
-    checkpoint.save(policy, states, 1)
-    checkpoint.save(policy, states, 2)
-    assert [path.name for path in sorted(states.iterdir())] == ["000002"]
-    (states / "000003").mkdir()  # a save that was killed before its mark
-    assert checkpoint.resume(policy, states) == 2
+    for number in (1, 2, 3):
+        checkpoint.save(policy, states, number)
+    assert [path.name for path in sorted(states.iterdir())] == ["000002", "000003"]  # learner.checkpoints is 2
+    (states / "000004").mkdir()  # a save that was killed before its mark
+    assert checkpoint.resume(policy, states) == 3
 
 
-def test_a_state_that_carries_code_is_refused(folder: Path) -> None:
+def test_a_flipped_bit_is_found_and_the_checkpoint_before_it_taken(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     policy, states = learner(folder), folder / "states"
     checkpoint.save(policy, states, 1)
-    (file,) = states.glob("*/state/mp_rank_00_model_states.pt")
-    torch.save({"module": Planted()}, file)
-    with pytest.raises(Exception, match="weights_only"):
-        checkpoint.resume(policy, states)
-    assert not Planted.ran
+    checkpoint.save(policy, states, 2)
+    for number, resumed in ((2, 1), (1, None)):
+        (file,) = (states / f"{number:06d}").glob("*.safetensors")
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+        if resumed:
+            assert checkpoint.resume(policy, states) == resumed
+            assert "000002 is not what was written (state-00000.safetensors)" in caplog.text
+        else:
+            with pytest.raises(InfrastructureError, match=r"No checkpoint in .* is what was written"):
+                checkpoint.resume(policy, states)
 
 
-class Planted:
-    ran = False
+def test_the_state_of_another_policy_is_refused(folder: Path) -> None:
+    checkpoint.save(learner(folder), folder / "states", 1)
+    lora = open_policy(folder / "model", lora={"rank": 2, "alpha": 4, "targets": ["q_proj"]})
+    with pytest.raises(ValueError, match="holds the state of another policy"):
+        checkpoint.resume(lora, folder / "states")
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (setattr, (Planted, "ran", True))
+
+def test_a_state_is_safetensors_and_json_with_bytes_that_depend_on_values_alone(folder: Path) -> None:
+    """No pickle to load, and a digest that means something."""
+    first, second = learner(folder), learner(folder)
+    for policy, name in ((first, "a"), (second, "b")):
+        step(policy)
+        checkpoint.save(policy, folder / name, 1)
+    files = sorted(path.name for path in (folder / "a" / "000001").iterdir())
+    assert files == ["optimizer.json", "state-00000.safetensors", "step.json"]
+    assert all((folder / "a/000001" / f).read_bytes() == (folder / "b/000001" / f).read_bytes() for f in files)

@@ -1,57 +1,99 @@
 import pytest
 
+from reforge.compose import compose
+from reforge.config.training import Rl
 from reforge.errors import UserError
-from reforge.training.grpo import check_truncation, group_advantages, prompts_of_step, rollout_metrics
-from reforge.types import Group, Prompt, Reward, Rollout, Status, Verdict
+from reforge.params import build_config
+from reforge.policy.learner import Learner
+from reforge.training.grpo import batch_of, check_truncation, prompts_of_step
+from reforge.training.observe import rollout_metrics
+from reforge.types import Prompt
+from tests.unit.training.policies import new_policy, open_policy
+from tests.unit.training.test_credit import group
 
 PROMPTS = [Prompt(f"p{number}", (number,)) for number in range(10)]
 
 
-def rollout(index: int, tokens: int = 3, finish: str = "stop") -> Rollout:
-    return Rollout("p", index, index, 0, (1,), (2,) * tokens, (-0.1,) * tokens, finish, "")  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
+    return open_policy(new_policy(tmp_path_factory.mktemp("policy")))
 
 
-def reward(value: float | None) -> Reward:
-    status = Status.INFRASTRUCTURE if value is None else Status.ACCEPTED if value else Status.WRONG_ANSWER
-    return Reward(value, {"accuracy": value or 0.0}, Verdict(status))
+@pytest.fixture(scope="module")
+def config() -> Rl:
+    return build_config(compose(["experiment=smoke"]), "test").rl
 
 
-def group(*members: tuple[float | None, str]) -> Group:
-    rollouts = tuple(rollout(number, finish=finish) for number, (_, finish) in enumerate(members))
-    return Group("p", rollouts, tuple(reward(value) for value, _ in members))
+LEARNS = group((1.0, "stop"), (0.0, "stop"))
+TEACHES_NOTHING = group((1.0, "stop"), (1.0, "stop"), tokens=5)
 
 
-def test_truncated_rollouts_leave_the_statistics_under_the_overlong_filter():
-    # without the truncated zero the rewards are (1, 0): mean 0.5, std 0.7071
-    members = group((1.0, "stop"), (0.0, "stop"), (0.0, "length"))
-    assert group_advantages(members, overlong_filter=True) == [pytest.approx(0.7071, abs=1e-4)] * 1 + [
-        pytest.approx(-0.7071, abs=1e-4),
-        None,
-    ]
-    # with it they are (1, 0, 0): mean 1/3, std 0.5774
-    assert group_advantages(members, overlong_filter=False) == [
-        pytest.approx(1.1547, abs=1e-4),
-        pytest.approx(-0.5774, abs=1e-4),
-        pytest.approx(-0.5774, abs=1e-4),
-    ]
+def test_trap_17_groups_that_teach_nothing_need_no_pass_and_stay_in_the_normaliser(
+    learner: Learner, config: Rl
+) -> None:
+    """What they weigh must not depend on how many of them there are: 6 trained tokens of 16 counted ones."""
+    batch = batch_of([LEARNS, TEACHES_NOTHING], [[0.7, -0.7], [0.0, 0.0]], config, learner)
+    assert batch is not None
+    assert batch.tokens == 6
+    (micro,) = batch.micro_batches
+    assert micro.weights_N.tolist() == pytest.approx([1 / 16] * 6)
 
 
-def test_an_infrastructure_failure_is_masked_and_not_a_zero():
-    with_failure = group((1.0, "stop"), (None, "stop"), (0.0, "stop"))
-    without = group((1.0, "stop"), (0.0, "stop"))
-    first, failed, last = group_advantages(with_failure, True)
-    assert failed is None
-    assert [first, last] == group_advantages(without, True)
-    assert rollout_metrics([with_failure], [[first, failed, last]])["infra"] == 1.0
-    assert rollout_metrics([with_failure], [[first, failed, last]])["reward/mean"] == 0.5
+@pytest.mark.parametrize(("mean", "constant"), [("token", None), ("sequence", None), ("constant", 4096)])
+def test_trap_03_a_longer_rung_does_not_move_the_scale(learner: Learner, config: Rl, mean: str, constant: int) -> None:
+    """TRL's dr_grpo divides by max_completion_length: from 16K to 32K the same rollouts gave half the gradient."""
+    loss = config.loss.model_copy(update={"mean": mean, "constant_length": constant})
+    found = []
+    for length in (16384, 32768):
+        rungs = {name: rung.model_copy(update={"max_tokens": length}) for name, rung in config.rungs.items()}
+        batch = batch_of([LEARNS], [[0.7, -0.7]], config.model_copy(update={"loss": loss, "rungs": rungs}), learner)
+        assert batch is not None
+        found.append(batch.micro_batches[0].weights_N.tolist())
+    assert found[0] == found[1]
 
 
-def test_a_group_of_equal_rewards_is_dropped_and_counted():
-    members = group((1.0, "stop"), (1.0, "stop"))
-    values = group_advantages(members, True)
-    assert values == [None, None]
-    metrics = rollout_metrics([members], [values])
-    assert (metrics["groups/dropped"], metrics["reward/solved_all"], metrics["reward/solved_none"]) == (1.0, 1.0, 0.0)
+def test_trap_02_rollouts_without_advantage_leave_the_normaliser(learner: Learner, config: Rl) -> None:
+    batch = batch_of([LEARNS, TEACHES_NOTHING], [[0.7, -0.7], [0.0, None]], config, learner)
+    assert batch is not None
+    assert batch.micro_batches[0].weights_N.tolist() == pytest.approx([1 / 11] * 6)
+
+
+def test_where_entropy_or_kl_act_all_counted_rollouts_are_trained_on(learner: Learner, config: Rl) -> None:
+    everywhere = config.model_copy(update={"loss": config.loss.model_copy(update={"entropy": 0.1})})
+    batch = batch_of([LEARNS, TEACHES_NOTHING], [[0.7, -0.7], [0.0, None]], everywhere, learner)
+    assert batch is not None
+    assert batch.tokens == 11
+
+
+def test_no_batch_where_nothing_can_be_learned(learner: Learner, config: Rl) -> None:
+    assert batch_of([TEACHES_NOTHING], [[0.0, 0.0]], config, learner) is None
+    assert batch_of([TEACHES_NOTHING], [[None, None]], config, learner) is None
+
+
+def test_what_is_said_of_a_steps_rollouts_by_hand() -> None:
+    failed = group((1.0, "stop"), (None, "stop"), (0.0, "length"))
+    metrics = rollout_metrics([failed, TEACHES_NOTHING], [[0.5, None, -0.5], [0.0, 0.0]])
+    assert metrics == pytest.approx(
+        {
+            "reward/mean": 0.75,
+            "reward/std": 3**0.5 / 4,
+            "reward/accuracy": 0.75,
+            "reward/solved_all": 0.5,
+            "reward/solved_some": 0.5,
+            "reward/solved_none": 0.0,
+            "length/mean": 19 / 5,
+            "length/median": 3.0,
+            "length/max": 5.0,
+            "truncated": 0.2,
+            "infra": 1.0,
+            "groups/dropped": 1.0,
+            "advantage/mean": 0.0,
+            "advantage/std": 0.125**0.5,
+            "advantage/max_abs": 0.5,
+            "tokens/sampled": 19.0,
+            "tokens/counted": 16.0,
+        }
+    )
 
 
 def test_each_pass_visits_every_problem_once_and_depends_on_seed_and_step_alone():

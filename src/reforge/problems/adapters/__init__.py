@@ -1,4 +1,4 @@
-"""Published data sets → `Problem`. To add one: a function, its line in `_ADAPTERS`, a name in `config.py`."""
+"""Published data sets → `Problem`. To add one: a function, its line in `_ADAPTERS`, a name in `config/problems.py`."""
 
 from __future__ import annotations
 

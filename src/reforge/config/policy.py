@@ -1,0 +1,96 @@
+"""The policy, and the machines that train and sample it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from reforge.config.section import Section
+
+
+class Architecture(Section):
+    """A decoder of one of these families, in transformers' implementation. `extra` holds what else its config takes,
+    by transformers' names (a mixture of experts and latent attention: conf/model/deepseek_v2.yaml).
+    """
+
+    family: Literal["qwen2", "qwen3", "llama", "deepseek_v2"]
+    hidden_size: int = Field(ge=32)
+    intermediate_size: int = Field(ge=32)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    context: int = Field(ge=64)
+    extra: dict[str, bool | int | float | str | None]
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Architecture:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide hidden_size ({self.hidden_size})")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
+        return self
+
+
+class Model(Section):
+    """`path` names a local checkpoint folder to start from; empty: train a tokenizer and initialise `architecture`."""
+
+    path: str
+    vocab_size: int = Field(ge=300)
+    architecture: Architecture
+
+
+class Lora(Section):
+    """Train low-rank additions to the modules that `targets` names (peft); the sampler gets them merged."""
+
+    rank: int = Field(ge=1)
+    alpha: int = Field(ge=1)
+    targets: list[str] = Field(min_length=1)
+
+
+class Learner(Section):
+    """`ranks` processes on each of `nodes` machines, started by torchrun; `rendezvous` (host:port) is where several
+    machines meet. `sequence_parallel` ranks share each micro-batch, cut along its tokens (Ulysses).
+    """
+
+    ranks: int = Field(ge=1)
+    nodes: int = Field(ge=1)
+    rendezvous: str
+    sequence_parallel: int = Field(ge=1)
+    zero_stage: Literal[0, 1, 2, 3]
+    offload: bool
+    activation_checkpointing: bool
+    dtype: Literal["float32", "bfloat16"]
+    threads: int = Field(ge=0)
+    micro_batch_tokens: int = Field(ge=64)
+    gradient_clip: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    lora: Lora | None
+    checkpoints: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ranks_fit(self) -> Learner:
+        if self.ranks * self.nodes % self.sequence_parallel:
+            raise ValueError(f"sequence_parallel ({self.sequence_parallel}) must divide the number of ranks")
+        if self.nodes > 1 and ":" not in self.rendezvous:
+            raise ValueError("rendezvous: several nodes need a host:port to meet at")
+        if self.dtype == "bfloat16" and self.zero_stage == 0:
+            raise ValueError("dtype: bfloat16 needs zero_stage 1, 2 or 3, which keep the weights in float32 as well")
+        if self.offload and self.zero_stage == 0:
+            raise ValueError("offload: needs zero_stage 1, 2 or 3")
+        return self
+
+
+class Sampler(Section):
+    """vLLM over HTTP. `urls` empty: a server is started and supervised here."""
+
+    urls: list[str]
+    dtype: Literal["float32", "bfloat16"]
+    threads: int = Field(ge=0)
+    tensor_parallel: int = Field(ge=1)
+    memory_gb: float = Field(gt=0)
+    gpu_memory_utilization: float = Field(gt=0, le=1)
+    max_sequences: int = Field(ge=1)
+    enforce_eager: bool
+    startup_seconds: float = Field(gt=0)
+    parity_tolerance: float = Field(gt=0)

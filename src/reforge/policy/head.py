@@ -1,0 +1,95 @@
+"""Hidden states → log-probs and entropies of chosen tokens, without ever holding the logits of all of them.
+
+With a vocabulary of 152K, the logits of one 32K rollout alone are 20 GB (TRL#3678). Here they are computed for a few
+rows at a time, and again in the backward pass, which is two matrix products more and no memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import linear
+
+_LOGITS = 2**23  # held at a time: 32 MB in float32
+
+
+class LogprobHead(nn.Module):
+    """Shares the weights of a model's output layer. A module of its own, so that ZeRO-3 gathers them for it."""
+
+    def __init__(self, output: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = output.weight, output.bias
+
+    def forward(
+        self, hidden_NH: torch.Tensor, ids_N: torch.Tensor, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log p, entropy) of softmax(logits / temperature), float32, both with gradient."""
+        apply: Any = _Chunked.apply
+        logprobs_N, entropy_N = apply(hidden_NH, self.weight, self.bias, ids_N, temperature)
+        return logprobs_N, entropy_N
+
+
+class _Chunked(torch.autograd.Function):
+    """Reductions over the vocabulary are in float32, whatever the weights are."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: torch.Tensor,
+        weight_VH: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        ids_N: torch.Tensor,
+        temperature: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        logprobs_N = torch.empty(len(ids_N), device=hidden_NH.device)
+        log_z_N, entropy_N = torch.empty_like(logprobs_N), torch.empty_like(logprobs_N)
+        for rows in _chunks(len(ids_N), len(weight_VH)):
+            logits_CV = linear(hidden_NH[rows], weight_VH, bias_V).float().div_(temperature)
+            log_z_N[rows] = logits_CV.logsumexp(-1)
+            logprobs_N[rows] = logits_CV.gather(-1, ids_N[rows, None]).squeeze(-1) - log_z_N[rows]
+            p_CV = (logits_CV - log_z_N[rows, None]).exp_()
+            entropy_N[rows] = log_z_N[rows] - p_CV.mul_(logits_CV).sum(-1)
+        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, ids_N, log_z_N, entropy_N)
+        ctx.temperature = temperature
+        ctx.set_materialize_grads(False)
+        return logprobs_N, entropy_N
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        """∂logp/∂logits = onehot − p and ∂H/∂logits = −p (log p + H), over the temperature."""
+        hidden_NH, weight_VH, bias_V, ids_N, log_z_N, entropy_N = ctx.saved_tensors
+        of_logprobs_N, of_entropy_N = gradients
+        hidden_grad_NH = torch.zeros_like(hidden_NH)
+        weight_grad_VH = torch.zeros_like(weight_VH, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        bias_grad_V = torch.zeros_like(bias_V, dtype=torch.float32) if bias_V is not None else None
+        for rows in _chunks(len(ids_N), len(weight_VH)):
+            logits_CV = linear(hidden_NH[rows], weight_VH, bias_V).float().div_(ctx.temperature)
+            grad_CV = logits_CV.sub_(log_z_N[rows, None])
+            if of_entropy_N is None:
+                grad_CV.exp_()
+            else:
+                p_CV = grad_CV.exp()
+                grad_CV.add_(entropy_N[rows, None]).mul_(of_entropy_N[rows, None])
+                if of_logprobs_N is not None:
+                    grad_CV.add_(of_logprobs_N[rows, None])
+                grad_CV.mul_(p_CV).neg_()
+            if of_logprobs_N is not None:
+                if of_entropy_N is None:
+                    grad_CV.mul_(-of_logprobs_N[rows, None])
+                grad_CV.scatter_add_(1, ids_N[rows, None], of_logprobs_N[rows, None])
+            grad_CV.div_(ctx.temperature)
+            if bias_grad_V is not None:
+                bias_grad_V += grad_CV.sum(0)
+            cast_CV = grad_CV.to(hidden_NH.dtype)
+            hidden_grad_NH[rows] = cast_CV @ weight_VH
+            if weight_grad_VH is not None:
+                weight_grad_VH += cast_CV.T @ hidden_NH[rows]
+        cast = None if weight_grad_VH is None else weight_grad_VH.to(weight_VH.dtype)
+        return hidden_grad_NH, cast, bias_grad_V, None, None
+
+
+def _chunks(rows: int, vocabulary: int) -> list[slice]:
+    size = max(1, _LOGITS // vocabulary)
+    return [slice(start, start + size) for start in range(0, rows, size)]

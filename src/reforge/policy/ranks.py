@@ -1,0 +1,79 @@
+"""One leader, many ranks: what rank 0 calls through `everyone`, all ranks do; between calls the others wait.
+
+So a stage is written once, for one process: rank 0 samples, grades, tracks and decides, and only work on the policy is
+shared. Orders travel over gloo, whatever the gradients use: nobody's patience ends while rank 0 samples for an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+_PATIENCE = timedelta(days=30)
+_group: Any = None
+
+
+def join() -> None:
+    """Into the process group: that of torchrun, or one of its own for a process that runs alone."""
+    global _group
+    if distributed.is_initialized():
+        return
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if "RANK" in os.environ:
+        distributed.init_process_group(backend)
+        _group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+        return
+    os.environ.setdefault("LOCAL_RANK", "0")
+    rendezvous = Path(tempfile.mkdtemp(prefix="reforge-")) / "rendezvous"  # a file: no port to collide on
+    distributed.init_process_group(backend, init_method=f"file://{rendezvous}", rank=0, world_size=1)
+
+
+def is_follower() -> bool:
+    """Whether this process was started to follow rank 0."""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def everyone(work: Callable[..., Any], learner: Any, *args: Any) -> Any:
+    """Called on rank 0: do `work(learner, *args)` on every rank, each with its own learner. Rank 0's result."""
+    if distributed.get_world_size() > 1:
+        distributed.broadcast_object_list([(work, args)], src=0, group=_group)
+    return work(learner, *args)
+
+
+def lead(build: Callable[..., Any], *args: Any) -> Any:
+    """Called on rank 0: build a learner on every rank."""
+    join()
+    if distributed.get_world_size() > 1:
+        distributed.broadcast_object_list([(build, args)], src=0, group=_group)
+    return build(*args)
+
+
+def dismiss() -> None:
+    """Called on rank 0 at the end: the others leave `follow`."""
+    if distributed.is_initialized() and distributed.get_world_size() > 1:
+        distributed.broadcast_object_list([None], src=0, group=_group)
+        distributed.barrier(group=_group)
+
+
+def follow() -> None:
+    """What every other rank does, until it is dismissed."""
+    join()
+    learner = None
+    while True:
+        order: list[Any] = [None]
+        distributed.broadcast_object_list(order, src=0, group=_group)
+        if order[0] is None:
+            distributed.barrier(group=_group)
+            return
+        work, args = order[0]
+        if learner is None:
+            learner = work(*args)
+        else:
+            work(learner, *args)

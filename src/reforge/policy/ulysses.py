@@ -1,0 +1,70 @@
+"""Sequence parallelism (DeepSpeed-Ulysses, Jacobs et al. 2023): several ranks share the tokens of one micro-batch.
+
+Each runs its slice of the tokens through the network; only attention needs all of them, so before it tokens are traded
+for heads, and back after it. DeepSpeed's own wrapper wants its data loader, its loss and equal slices of one padded
+sequence; here the slices are of packed rows, and the loss sees the log-probs of all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import distributed
+
+
+class _Exchange(torch.autograd.Function):
+    """All-to-all along the first axis; its own inverse, so its own gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: torch.Tensor, group: Any) -> torch.Tensor:
+        ctx.group = group
+        received = torch.empty_like(parts)
+        distributed.all_to_all_single(received, parts.contiguous(), group=group)
+        return received
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        received = torch.empty_like(gradients[0])
+        distributed.all_to_all_single(received, gradients[0].contiguous(), group=ctx.group)
+        return received, None
+
+
+def to_heads(slice_BHtD: torch.Tensor, group: Any) -> torch.Tensor:
+    """This rank's tokens of all heads → all tokens of its heads, which are repeated where the ranks are more."""
+    ranks, heads = distributed.get_world_size(group), slice_BHtD.shape[1]
+    if heads < ranks:
+        slice_BHtD = slice_BHtD.repeat_interleave(ranks // heads, 1)
+    exchange: Any = _Exchange.apply
+    parts = torch.stack(slice_BHtD.chunk(ranks, 1))  # one of the heads for each rank
+    return torch.cat(list(exchange(parts, group)), 2)
+
+
+def to_tokens(all_BThD: torch.Tensor, group: Any) -> torch.Tensor:
+    """The way back, of attention's output: all tokens of this rank's heads → this rank's tokens of all heads."""
+    exchange: Any = _Exchange.apply
+    parts = torch.stack(all_BThD.chunk(distributed.get_world_size(group), 1))
+    return torch.cat(list(exchange(parts, group)), 2)
+
+
+class _Gather(torch.autograd.Function):
+    """The values of all ranks, one after another. All compute the same loss of them, so each keeps its own gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, own: torch.Tensor, counts: list[int], group: Any) -> torch.Tensor:
+        longest, rank = max(counts), distributed.get_rank(group)
+        padded = torch.nn.functional.pad(own, (0, longest - len(own)))
+        received = [torch.empty_like(padded) for _ in counts]
+        distributed.all_gather(received, padded, group=group)
+        ctx.own = slice(sum(counts[:rank]), sum(counts[: rank + 1]))
+        return torch.cat([part[:count] for part, count in zip(received, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return gradients[0][ctx.own], None, None
+
+
+def gather(own_n: torch.Tensor, counts: list[int], group: Any) -> torch.Tensor:
+    apply: Any = _Gather.apply
+    gathered: torch.Tensor = apply(own_n, counts, group)
+    return gathered

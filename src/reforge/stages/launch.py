@@ -1,0 +1,51 @@
+"""Several ranks: this process becomes their launcher (torchrun's own agent), and each of them runs the same command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from reforge.config.policy import Learner
+from reforge.errors import InfrastructureError
+
+
+def needed(config: Learner) -> bool:
+    """Whether ranks are still to be started; under torchrun they have been."""
+    return config.ranks * config.nodes > 1 and "RANK" not in os.environ
+
+
+def launch(config: Learner, stage: str, node: int) -> None:
+    """Run `reforge stage NAME` on this machine's ranks until all have ended. Exits with the code of the first that
+    failed, if it gave one; raises InfrastructureError with the cause if it was killed.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    cores = len(os.sched_getaffinity(0))
+    os.environ["OMP_NUM_THREADS"] = str(config.threads or max(1, cores // config.ranks))
+    several = config.nodes > 1
+    settings = LaunchConfig(
+        min_nodes=config.nodes,
+        max_nodes=config.nodes,
+        nproc_per_node=config.ranks,
+        run_id=stage,
+        rdzv_backend="static" if several else "c10d",
+        rdzv_endpoint=config.rendezvous if several else "127.0.0.1:0",
+        rdzv_configs={"rank": node},
+        max_restarts=0,  # a restart begins with DVC, from the last checkpoint
+        monitor_interval=0.2,
+    )
+    run: Any = elastic_launch(settings, sys.executable)
+    try:
+        run("-m", "reforge.cli", "stage", stage)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode > 0:
+            sys.exit(failure.exitcode)
+        raise InfrastructureError(
+            f"Rank {rank} of stage {stage!r} (process {failure.pid}) was ended by "
+            f"{signal.Signals(-failure.exitcode).name}, and the other ranks were stopped. Finished steps are kept: "
+            "start the stage again, and it resumes from its last checkpoint."
+        ) from error

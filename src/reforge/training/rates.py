@@ -1,0 +1,15 @@
+"""The learning rate of a step: a function of the step alone, so a resume needs no state for it."""
+
+from __future__ import annotations
+
+import math
+
+from reforge.config.training import Decay
+
+
+def learning_rate(peak: float, warmup_steps: int, decay: Decay, step: int, steps: int) -> float:
+    """Of step 1 … `steps`: up to `peak` in a line over the warm-up, then constant, or falling to 0 at `steps` + 1."""
+    if step <= warmup_steps:
+        return peak * step / warmup_steps
+    done = (step - warmup_steps) / (steps + 1 - warmup_steps)
+    return peak * {"none": 1.0, "linear": 1.0 - done, "cosine": (1.0 + math.cos(math.pi * done)) / 2}[decay]

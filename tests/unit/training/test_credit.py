@@ -1,0 +1,78 @@
+"""The rules for truncated rollouts, by hand: rewards (1, 0) and a truncated 0."""
+
+import pytest
+
+from reforge.config.training import Overlong, Rung
+from reforge.training.credit import group_advantages
+from reforge.types import Group, Reward, Rollout, Status, Verdict
+
+RUNG = Rung(init="sft", steps=1, max_tokens=8)
+FILTER = Overlong(rule="filter", buffer=None)
+
+
+def group(*members: tuple[float | None, str], tokens: int = 3) -> Group:
+    """(reward, finish reason) of each rollout."""
+    rollouts = tuple(
+        Rollout("p", number, number, 0, (1,), (2,) * tokens, (-0.1,) * tokens, finish, "")  # type: ignore[arg-type]
+        for number, (_, finish) in enumerate(members)
+    )
+    return Group("p", rollouts, tuple(reward(value) for value, _ in members))
+
+
+def reward(value: float | None) -> Reward:
+    status = Status.INFRASTRUCTURE if value is None else Status.ACCEPTED if value else Status.WRONG_ANSWER
+    return Reward(value, {"accuracy": value or 0.0}, Verdict(status))
+
+
+MEMBERS = group((1.0, "stop"), (0.0, "stop"), (0.0, "length"))
+
+
+def near(*values: float) -> object:
+    return pytest.approx(list(values), abs=1e-4)
+
+
+def test_trap_02_filtered_rollouts_leave_statistics_and_counts() -> None:
+    # rewards (1, 0): mean 0.5, std 0.7071; None: not in the loss, not in its denominator (TRL#6369)
+    *kept, truncated = group_advantages(MEMBERS, "normalised", FILTER, RUNG)
+    assert kept == near(0.7071, -0.7071)
+    assert truncated is None
+
+
+def test_trap_02_in_deepcoders_release_truncated_rollouts_stay_in_statistics_and_counts() -> None:
+    # rewards (1, 0, 0): mean 1/3, std 0.5774; 0 is no gradient, but counted
+    silence = Overlong(rule="silence", buffer=None)
+    assert group_advantages(MEMBERS, "normalised", silence, RUNG) == near(1.1547, -0.5774, 0.0)
+    right = group((1.0, "length"), (0.0, "stop"))  # a truncated rollout that passed is trained on there
+    assert group_advantages(right, "normalised", silence, RUNG) == near(0.7071, -0.7071)
+
+
+def test_kept_rollouts_are_wrong_answers_like_others() -> None:
+    keep = Overlong(rule="keep", buffer=None)
+    assert group_advantages(MEMBERS, "normalised", keep, RUNG) == near(1.1547, -0.5774, -0.5774)
+
+
+def test_punished_rollouts_by_hand() -> None:
+    # 6 tokens of 8, buffer 4: −0.5 for all, so only rewards differ; then one of 8 tokens: −1
+    punish = Overlong(rule="punish", buffer=4)
+    assert group_advantages(group((1.0, "stop"), (0.0, "stop"), tokens=6), "centred", punish, RUNG) == near(0.5, -0.5)
+    long = group((1.0, "stop"), (0.0, "length"), tokens=8)
+    assert group_advantages(long, "centred", punish, RUNG) == near(0.5, -0.5)
+    mixed = Group("p", (MEMBERS.rollouts[0], long.rollouts[1]), (reward(0.0), reward(0.0)))
+    assert group_advantages(mixed, "centred", punish, RUNG) == near(0.5, -0.5)  # 0 against −1
+
+
+def test_trap_17_an_unscored_rollout_is_masked_and_not_a_zero() -> None:
+    first, failed, last = group_advantages(
+        group((1.0, "stop"), (None, "stop"), (0.0, "stop")), "normalised", FILTER, RUNG
+    )
+    assert failed is None
+    assert [first, last] == group_advantages(group((1.0, "stop"), (0.0, "stop")), "normalised", FILTER, RUNG)
+
+
+def test_a_group_of_equal_rewards_is_counted_and_teaches_nothing() -> None:
+    assert group_advantages(group((1.0, "stop"), (1.0, "stop")), "normalised", FILTER, RUNG) == [0.0, 0.0]
+
+
+def test_trap_04_the_engine_says_what_is_truncated() -> None:
+    """Not the last token: models with several end tokens were counted truncated (TRL#7039)."""
+    assert group_advantages(group((1.0, "stop"), (0.0, "stop"), tokens=8), "centred", FILTER, RUNG) == near(0.5, -0.5)
