@@ -10,6 +10,7 @@ from reforge.policy.head import LogprobHead
 def both(chunk: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Ours and the plain computation: log-probs, entropies, and the gradients of both to states, weights and bias."""
     monkeypatch.setattr(head, "_LOGITS", 11 * chunk)
+    monkeypatch.setattr(head, "_ROWS", 1)
     generator = torch.Generator().manual_seed(0)
     linear = torch.nn.Linear(5, 11, bias=bias)
     states, ids = torch.randn(7, 5, generator=generator), torch.randint(0, 11, (7,), generator=generator)
@@ -51,6 +52,7 @@ def test_either_may_be_left_out_of_the_loss(which: str) -> None:
 def test_the_logits_of_all_rows_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest tensor made on the way, forwards and backwards, is one chunk."""
     monkeypatch.setattr(head, "_LOGITS", 4 * 1000)
+    monkeypatch.setattr(head, "_ROWS", 1)
     linear = torch.nn.Linear(2, 1000, bias=False)
     hidden, ids = torch.randn(64, 2, requires_grad=True), torch.zeros(64, dtype=torch.long)
     sizes = []

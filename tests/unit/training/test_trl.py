@@ -147,7 +147,8 @@ def ours(
             return torch.stack([values[row][token] for row, token in place])
 
         tokens = Tokens(
-            logprobs, entropy, pick(old), pick(sampler), pick(reference), micro.advantages_N, micro.weights_N, micro.rows_N
+            logprobs, entropy, pick(old), pick(sampler), pick(reference),
+            micro.advantages_N, micro.weights_N, micro.rows_N,
         )  # fmt: skip
         loss, _ = policy_loss(tokens, config)
         loss.backward()
