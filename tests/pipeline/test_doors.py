@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -213,6 +214,48 @@ def test_rl_killed_after_a_step_resumes_to_the_same_bytes(smoke: Path, tmp_path:
     assert same(smoke / "outputs/rl/16k", project / "outputs/rl/16k")
     timings = [json.loads(line) for line in (project / ".runs/rl@16k/timings.jsonl").read_text().splitlines()]
     assert [line["step"] for line in timings] == [1, 2], "a finished step was repeated"
+
+
+def test_rl_on_two_ranks_loses_one_and_goes_on(smoke: Path, tmp_path: Path) -> None:
+    """The same command launches the ranks. Rank 1 is killed after the first step: the stage ends within seconds and
+    says why, and started again it resumes with both."""
+    project = tmp_path / "project"
+    shutil.copytree(smoke, project, ignore=shutil.ignore_patterns("cache", ".runs"), symlinks=True)
+    shutil.rmtree(project / "outputs/rl")
+    two = ["reforge", "compose", "experiment=smoke", server_of(smoke), "learner.ranks=2", "learner.zero_stage=3"]
+    run(two, project)
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{project / 'src'}:{project}"}
+    with (tmp_path / "killed.log").open("wb") as log:
+        launcher = subprocess.Popen(
+            ["reforge", "stage", "rl@16k"], cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            wait_for_step(project, 1, launcher)
+            ranks = [child for child in psutil.Process(launcher.pid).children() if "stage" in child.cmdline()]
+            (follower,) = [rank for rank in ranks if rank.environ()["RANK"] == "1"]
+            follower.kill()
+            launcher.wait(60)
+        finally:
+            launcher.kill()
+    said = (tmp_path / "killed.log").read_text()
+    assert launcher.returncode == 75, said
+    assert "Rank 1 of stage 'rl@16k'" in said
+    assert "was ended by SIGKILL, and the other ranks were stopped" in said
+    assert not any(rank.is_running() for rank in ranks)
+
+    resumed = tmp_path / "resumed"
+    shutil.copytree(project, resumed, symlinks=True)
+    run(["reforge", "stage", "rl@16k"], resumed)
+    steps = [json.loads(line)["step"] for line in (resumed / ".runs/rl@16k/timings.jsonl").read_text().splitlines()]
+    assert steps == [1, 2], "a finished step was repeated"
+    assert (resumed / "outputs/rl/16k/model/model.safetensors").is_file()
+    ours, theirs = (read_metrics(folder / "outputs/rl/16k/metrics.jsonl") for folder in (resumed, smoke))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) -> Path:

@@ -130,3 +130,18 @@ def test_a_server_that_fails_to_start_shows_its_cause(config, tmp_path):
 def test_an_unreachable_sampler_is_an_infrastructure_error(learner):
     with pytest.raises(InfrastructureError, match="broke off"):
         list(Sampler(["http://127.0.0.1:9"], decoder(learner.tokenizer)).sample(PROMPTS, 1, SAMPLING, "x"))
+
+
+def test_a_mixture_of_experts_with_latent_attention_trains_and_samples(tmp_path):
+    """DeepSeek-V2 in small, through the same path; on CPU vLLM's kernels for it round more."""
+    config = build_config(compose(["experiment=smoke", "model=deepseek_v2"]), "test")
+    tokenizer = train_tokenizer(TEXTS, 300)
+    save_model(new_model(config.model.architecture, tokenizer, seed=0), tokenizer, tmp_path / "first")
+    learner = open_learner(tmp_path / "first", config.learner, seed=0)
+    with serving(tmp_path / "first", config.sampler, tmp_path / "vllm.log") as url:
+        sampler = Sampler([url], decoder(tokenizer))
+        assert len(draw(sampler)) == 32
+        for _ in range(3):
+            train_a_little(learner)
+        assert parity_gap(partial(score, learner), sampler, CANARIES) > 0.1  # the old weights
+        assert hand_over(learner, sampler, tmp_path / "weights", 1, CANARIES, tolerance=0.02) < 0.02

@@ -1,7 +1,7 @@
 """Hidden states → log-probs and entropies of chosen tokens, without ever holding the logits of all of them.
 
 With a vocabulary of 152K, the logits of one 32K rollout alone are 20 GB (TRL#3678). Here they are computed for a few
-rows at a time, and again in the backward pass: one matrix product more, and 39 MB.
+rows at a time, and, where keeping them would cost much, again in the backward pass: one matrix product more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 _LOGITS = 2**19  # held at a time: they stay in the processor's cache,
+_KEPT = 2**23  # kept for the backward pass: 32 MB, so with a small vocabulary nothing is computed twice
 _ROWS = 64  # but of so many rows at least, or reading the weights takes longer than using them
 
 
@@ -46,12 +47,15 @@ class _Chunked(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         logprobs_N = torch.empty(len(ids_N), device=hidden_NH.device)
         log_z_N, entropy_N = torch.empty_like(logprobs_N), torch.empty_like(logprobs_N)
+        ctx.kept = [] if len(ids_N) * len(weight_VH) <= _KEPT else None
         for rows in _chunks(len(ids_N), len(weight_VH)):
             logits_CV = linear(hidden_NH[rows], weight_VH, bias_V).float().div_(temperature)
             log_z_N[rows] = logits_CV.logsumexp(-1)
-            logprobs_N[rows] = logits_CV.gather(-1, ids_N[rows, None]).squeeze(-1) - log_z_N[rows]
-            p_CV = (logits_CV - log_z_N[rows, None]).exp_()
-            entropy_N[rows] = log_z_N[rows] - p_CV.mul_(logits_CV).sum(-1)
+            log_p_CV = logits_CV.sub_(log_z_N[rows, None])
+            logprobs_N[rows] = log_p_CV.gather(-1, ids_N[rows, None]).squeeze(-1)
+            entropy_N[rows] = -log_p_CV.exp().mul_(log_p_CV).sum(-1)
+            if ctx.kept is not None:
+                ctx.kept.append(log_p_CV)
         ctx.save_for_backward(hidden_NH, weight_VH, bias_V, ids_N, log_z_N, entropy_N)
         ctx.temperature = temperature
         ctx.set_materialize_grads(False)
@@ -65,20 +69,19 @@ class _Chunked(torch.autograd.Function):
         hidden_grad_NH = torch.zeros_like(hidden_NH)
         weight_grad_VH = torch.zeros_like(weight_VH, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         bias_grad_V = torch.zeros_like(bias_V, dtype=torch.float32) if bias_V is not None else None
-        for rows in _chunks(len(ids_N), len(weight_VH)):
-            logits_CV = linear(hidden_NH[rows], weight_VH, bias_V).float().div_(ctx.temperature)
-            grad_CV = logits_CV.sub_(log_z_N[rows, None])
-            if of_entropy_N is None:
-                grad_CV.exp_()
+        for number, rows in enumerate(_chunks(len(ids_N), len(weight_VH))):
+            if ctx.kept is not None:
+                log_p_CV = ctx.kept[number]
             else:
-                p_CV = grad_CV.exp()
-                grad_CV.add_(entropy_N[rows, None]).mul_(of_entropy_N[rows, None])
-                if of_logprobs_N is not None:
-                    grad_CV.add_(of_logprobs_N[rows, None])
-                grad_CV.mul_(p_CV).neg_()
+                logits_CV = linear(hidden_NH[rows], weight_VH, bias_V).float().div_(ctx.temperature)
+                log_p_CV = logits_CV.sub_(log_z_N[rows, None])
+            factor: torch.Tensor | float = 0.0
             if of_logprobs_N is not None:
-                if of_entropy_N is None:
-                    grad_CV.mul_(-of_logprobs_N[rows, None])
+                factor = of_logprobs_N[rows, None]
+            if of_entropy_N is not None:
+                factor = (log_p_CV + entropy_N[rows, None]).mul_(of_entropy_N[rows, None]).add_(factor)
+            grad_CV = log_p_CV.exp().mul_(factor).neg_()
+            if of_logprobs_N is not None:
                 grad_CV.scatter_add_(1, ids_N[rows, None], of_logprobs_N[rows, None])
             grad_CV.div_(ctx.temperature)
             if bias_grad_V is not None:

@@ -7,10 +7,13 @@ from reforge.policy import head
 from reforge.policy.head import LogprobHead
 
 
-def both(chunk: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def both(
+    chunk: int, kept: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Ours and the plain computation: log-probs, entropies, and the gradients of both to states, weights and bias."""
     monkeypatch.setattr(head, "_LOGITS", 11 * chunk)
     monkeypatch.setattr(head, "_ROWS", 1)
+    monkeypatch.setattr(head, "_KEPT", kept)
     generator = torch.Generator().manual_seed(0)
     linear = torch.nn.Linear(5, 11, bias=bias)
     states, ids = torch.randn(7, 5, generator=generator), torch.randint(0, 11, (7,), generator=generator)
@@ -31,9 +34,12 @@ def both(chunk: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[list[
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+@pytest.mark.parametrize("kept", [0, 1000])
 @pytest.mark.parametrize("bias", [False, True])
-def test_values_and_gradients_are_the_plain_ones(chunk: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for ours, plain in zip(*both(chunk, bias, monkeypatch), strict=True):
+def test_values_and_gradients_are_the_plain_ones(
+    chunk: int, kept: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ours, plain in zip(*both(chunk, kept, bias, monkeypatch), strict=True):
         assert torch.allclose(ours, plain, atol=1e-5)
 
 
@@ -53,6 +59,7 @@ def test_the_logits_of_all_rows_never_exist(monkeypatch: pytest.MonkeyPatch) -> 
     """The largest tensor made on the way, forwards and backwards, is one chunk."""
     monkeypatch.setattr(head, "_LOGITS", 4 * 1000)
     monkeypatch.setattr(head, "_ROWS", 1)
+    monkeypatch.setattr(head, "_KEPT", 0)
     linear = torch.nn.Linear(2, 1000, bias=False)
     hidden, ids = torch.randn(64, 2, requires_grad=True), torch.zeros(64, dtype=torch.long)
     sizes = []
