@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,12 @@ class Learner:
         partitions = getattr(optimizer, "averaged_gradients", {})
         for number in partitions:
             partitions[number] = None
+
+    def peak_memory(self) -> float:
+        """GiB: of this rank's GPU, or of its process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**30
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     def save_model(self, folder: Path) -> None:
         """As the sampler, and everyone else, reads it: LoRA merged, safetensors. Rank 0 writes."""

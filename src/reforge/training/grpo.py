@@ -78,7 +78,8 @@ def train(run: Run, start: int = 0) -> None:
         clock.lap("weight_sync")
 
         write_rows(run.rollouts_folder / f"step-{step:05d}.parquet", _rows(step, groups, advantages))
-        run.after_step(step, metrics, clock.laps)
+        timings = clock.laps | {"tokens_per_second": metrics["tokens/sampled"] / sum(clock.laps.values())}
+        run.after_step(step, metrics, timings | {"memory/peak_gib": run.learner.peak_memory()})
 
 
 def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:
