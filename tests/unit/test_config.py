@@ -53,7 +53,7 @@ def test_not_even_a_mapping() -> None:
 
 def test_lengths_that_do_not_fit_the_model(values: dict[str, Any]) -> None:
     values["evaluate"]["lengths"]["64k"] = 100_000
-    assert "evaluate.lengths reaches 100000 tokens" in complaint(values)
+    assert "evaluate.lengths.64k is 100000" in complaint(values)
 
 
 def test_pass_at_k_needs_k_rollouts(values: dict[str, Any]) -> None:

@@ -89,10 +89,18 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_context(self) -> Config:
-        longest = max(self.evaluate.lengths.values())
-        if longest >= self.model.architecture.context and not self.model.path:
-            raise ValueError(
-                f"evaluate.lengths reaches {longest} tokens but model.architecture.context is "
-                f"{self.model.architecture.context}: the prompt would not fit"
-            )
+        """Whatever is sampled; a model from `path` says itself what it holds."""
+        wanted = {f"evaluate.lengths.{name}": length for name, length in self.evaluate.lengths.items()}
+        wanted |= {f"rl.rungs.{name}.max_tokens": rung.max_tokens for name, rung in self.rl.rungs.items()}
+        wanted["distill.max_tokens"] = self.distill.max_tokens
+        context = self.model.architecture.context
+        for key, length in wanted.items():
+            if length >= context and not self.model.path:
+                raise ValueError(f"{key} is {length} but model.architecture.context is {context}: no prompt would fit")
+        return self
+
+    @model_validator(mode="after")
+    def _lora_has_a_base(self) -> Config:
+        if self.learner.lora is not None and not self.model.path:
+            raise ValueError("learner.lora: adds to a trained model, so it needs model.path")
         return self

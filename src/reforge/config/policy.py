@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -72,7 +73,7 @@ class Learner(Section):
     def _ranks_fit(self) -> Learner:
         if self.ranks * self.nodes % self.sequence_parallel:
             raise ValueError(f"sequence_parallel ({self.sequence_parallel}) must divide the number of ranks")
-        if self.nodes > 1 and ":" not in self.rendezvous:
+        if self.nodes > 1 and not re.fullmatch(r"[^:\s]+:\d+", self.rendezvous):
             raise ValueError("rendezvous: several nodes need a host:port to meet at")
         if self.dtype == "bfloat16" and self.zero_stage == 0:
             raise ValueError("dtype: bfloat16 needs zero_stage 1, 2 or 3, which keep the weights in float32 as well")

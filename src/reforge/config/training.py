@@ -70,8 +70,8 @@ class Loss(Section):
 
 class Overlong(Section):
     """What becomes of a truncated rollout. `keep`: its reward counts. `filter`: it leaves the group's statistics, the
-    loss and the counts. `silence`: only its advantage is 0 where its reward is (DeepCoder's release). `punish`: the
-    last `buffer` tokens before the limit cost up to 1 (DAPO).
+    loss and the counts. `silence`: its advantage is 0 if its reward is, and it counts (DeepCoder's release).
+    `punish`: the last `buffer` tokens before the limit cost up to 1 (DAPO).
     """
 
     rule: Literal["keep", "filter", "silence", "punish"]
@@ -86,7 +86,8 @@ class Overlong(Section):
 
 class Guards(Section):
     """What a step may not do; one that does stops the run, or is skipped and counted. `truncated`: share of rollouts
-    that hit the limit. `ratio`: of a token's probability before and after. Loss and gradient must always be finite.
+    that hit the limit. `ratio`: of a token's probability to that before the step, so from its second update on. Loss
+    and gradient must always be finite.
     """
 
     truncated: float = Field(gt=0, le=1)

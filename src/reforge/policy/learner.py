@@ -14,6 +14,7 @@ import torch
 from torch import distributed
 
 from reforge.config.policy import Learner as LearnerConfig
+from reforge.errors import UserError
 from reforge.policy import ranks
 from reforge.policy.lora import add_lora, merged
 from reforge.policy.model import TokenLogprobs, load_model, load_tokenizer, save_model
@@ -149,6 +150,7 @@ def _build(folder: Path, config: LearnerConfig, seed: int, reference: bool) -> L
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed()
     model = load_model(folder, getattr(torch, config.dtype))
+    _check_heads(model.config, config.sequence_parallel)
     if config.lora is not None:
         add_lora(model, config.lora)
     if config.activation_checkpointing:
@@ -159,20 +161,29 @@ def _build(folder: Path, config: LearnerConfig, seed: int, reference: bool) -> L
         config=_deepspeed_config(config),
     )
     engine.train()
-    frozen = _frozen(deepspeed, folder, config) if reference else None
+    frozen = _frozen(deepspeed, folder, config, engine.device) if reference else None
     return Learner(engine, model, load_tokenizer(folder), engine.device, config, frozen)
 
 
-def _frozen(deepspeed: Any, folder: Path, config: LearnerConfig) -> Any:
+def _frozen(deepspeed: Any, folder: Path, config: LearnerConfig, device: torch.device) -> Any:
     """The policy that KL is measured from; partitioned like the learner's under ZeRO-3, else whole on each rank."""
     network = load_model(folder, getattr(torch, config.dtype))
     model = TokenLogprobs(network, _sequence_group(config)).requires_grad_(False)
     if config.zero_stage < 3:
-        return model.eval()
+        return model.to(device).eval()
     settings = {name: value for name, value in _deepspeed_config(config).items() if name != "optimizer"}
     engine, *_ = deepspeed.initialize(model=model, config=settings)
     engine.eval()
     return engine
+
+
+def _check_heads(network: Any, ranks: int) -> None:
+    heads, kv_heads = network.num_attention_heads, network.num_key_value_heads
+    if heads % ranks or (kv_heads % ranks and ranks % kv_heads):
+        raise UserError(
+            f"learner.sequence_parallel is {ranks}, but the model has {heads} attention heads and {kv_heads} for keys: "
+            "they cannot be dealt evenly. Take a divisor of both."
+        )
 
 
 def _sequence_group(config: LearnerConfig) -> Any:

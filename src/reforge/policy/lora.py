@@ -20,6 +20,11 @@ def add_lora(model: Any, config: Lora) -> None:
         )
     except ValueError as error:
         raise UserError(f"learner.lora.targets: {error}") from error
+    for place in (model.get_input_embeddings(), model.get_output_embeddings()):
+        if hasattr(place, "base_layer"):
+            raise UserError(
+                "learner.lora.targets: embeddings and the output layer cannot be targets, they may be tied."
+            )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
 

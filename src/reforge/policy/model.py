@@ -41,13 +41,21 @@ def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, se
     return make.from_config(config)
 
 
+_OURS = {
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "max_position_embeddings", "pad_token_id", "eos_token_id", "bos_token_id", "dtype", "model_type",
+}  # fmt: skip
+
+
 def _known(architecture: Architecture) -> dict[str, Any]:
     known = AutoConfig.for_model(architecture.family).to_dict()
     for key in architecture.extra:
+        if key in _OURS:
+            raise UserError(f"extra: {key!r} follows from the other values of the architecture")
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             advice = f", did you mean {near[0]!r}?" if near else "."
-            raise UserError(f"model.architecture.extra: {architecture.family} has no value {key!r}{advice}")
+            raise UserError(f"extra: {architecture.family} has no value {key!r}{advice}")
     return dict(architecture.extra)
 
 
@@ -88,6 +96,16 @@ def check_checkpoint(folder: Path) -> None:
         raise UserError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
 
 
+_ON_LOGITS = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier", "final_logit_softcapping")
+
+
+def _check_logits(config: Any) -> None:
+    """Raises UserError where the model does more to its logits than its output layer."""
+    for key in _ON_LOGITS:
+        if getattr(config, key, None) not in (None, 1.0):
+            raise UserError(f"{config.model_type} models with {key} are not supported: log-probs would be wrong.")
+
+
 class TokenLogprobs(nn.Module):
     """Log-probs of the trained tokens of packed rows: no padding, and no logits of any other token."""
 
@@ -95,6 +113,7 @@ class TokenLogprobs(nn.Module):
         """`model` is one of transformers' decoders with a linear head; it is set to packed attention. The ranks of
         `sequence_group` share each micro-batch."""
         super().__init__()
+        _check_logits(model.config)
         model.set_attn_implementation(PACKED)
         self.model = model
         self.head = LogprobHead(model.get_output_embeddings())

@@ -6,11 +6,12 @@ shared. Orders travel over gloo, whatever the gradients use: nobody's patience e
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ def join() -> None:
         _group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
         return
     os.environ.setdefault("LOCAL_RANK", "0")
-    rendezvous = Path(tempfile.mkdtemp(prefix="reforge-")) / "rendezvous"  # a file: no port to collide on
-    distributed.init_process_group(backend, init_method=f"file://{rendezvous}", rank=0, world_size=1)
+    folder = tempfile.mkdtemp(prefix="reforge-")  # a file to meet at: no port to collide on
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # torch comes back to it
+    distributed.init_process_group(backend, init_method=f"file://{folder}/rendezvous", rank=0, world_size=1)
 
 
 def is_follower() -> bool:

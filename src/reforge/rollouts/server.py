@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -67,7 +68,7 @@ def _command(folder: Path, port: int, config: SamplerConfig) -> list[str]:
         "--port": str(port),
         "--dtype": config.dtype,
         "--max-num-seqs": str(config.max_sequences),
-        "--max-num-batched-tokens": str(_PROMPT_ROOM),
+        "--max-num-batched-tokens": str(max(_PROMPT_ROOM, _context(folder))),
         "--tensor-parallel-size": str(config.tensor_parallel),
         "--gpu-memory-utilization": str(config.gpu_memory_utilization),
         "--logprobs-mode": "processed_logprobs",  # after the temperature, as the learner computes them
@@ -82,6 +83,14 @@ def _command(folder: Path, port: int, config: SamplerConfig) -> list[str]:
         flags += ["--distributed-executor-backend", "uni"]  # one worker needs no process of its own
     module = "reforge.rollouts.vllm_main"
     return [sys.executable, "-m", module, *(word for pair in options.items() for word in pair), *flags]
+
+
+def _context(folder: Path) -> int:
+    """What the model can hold; vLLM asks for room for all of it. 0 where its config does not say, or is broken."""
+    try:
+        return int(json.loads((folder / "config.json").read_text())["max_position_embeddings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _environment(config: SamplerConfig) -> dict[str, str]:

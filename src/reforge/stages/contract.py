@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from reforge import process
 from reforge.config import Config
@@ -138,7 +138,8 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
 def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) -> tuple[StageContext, str]:
     digests = graph.digests(spec.deps)
     fingerprint = manifest.fingerprint(spec.name, slice_of(config, spec.params), digests)
-    scratch = Path(".scratch") / f"{spec.name}-{fingerprint[:12]}"
+    place = manifest.fingerprint(spec.name, _of_the_result(slice_of(config, spec.params)), digests)
+    scratch = Path(".scratch") / f"{spec.name}-{place[:12]}"
     out = scratch / "out"
     shutil.rmtree(out, ignore_errors=True)  # what an interrupted run had begun to write
     out.mkdir(parents=True)
@@ -155,6 +156,17 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
         tracker=Tracker(scratch, records, runs.mirrors(config, info, scratch)),
     )
     return ctx, fingerprint
+
+
+_SPREAD = {"ranks", "nodes", "rendezvous", "sequence_parallel", "zero_stage", "offload", "threads", "checkpoints"}
+
+
+def _of_the_result(params: dict[str, Any]) -> dict[str, Any]:
+    """Without how the learner is spread and what would stop it: a stage may go on with other ones."""
+    kept = {key: value for key, value in params.items() if key != "rl.guards"}
+    if "learner" in kept:
+        kept["learner"] = {key: value for key, value in kept["learner"].items() if key not in _SPREAD}
+    return kept
 
 
 def _call(ctx: StageContext) -> None:

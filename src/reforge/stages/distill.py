@@ -39,7 +39,8 @@ def run(ctx: StageContext) -> None:
     tokenizer = load_tokenizer(ctx.dep("model"))
     untrained = ctx.scratch / "student"
     save_model(new_model(ctx.cfg.distill.student, tokenizer, ctx.seed), tokenizer, untrained)
-    learner = open_learner(untrained, ctx.cfg.learner, ctx.seed)
+    whole = ctx.cfg.learner.model_copy(update={"lora": None})  # there is nothing yet that could be added to
+    learner = open_learner(untrained, whole, ctx.seed)
     finetune(ctx, learner, rows, ctx.cfg.distill.sft)
     write_rows(ctx.out / "rollouts.parquet", read_rows([answers]))
 

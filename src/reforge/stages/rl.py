@@ -6,6 +6,7 @@ import shutil
 
 from tqdm import tqdm
 
+from reforge.errors import UserError
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import load_tokenizer
 from reforge.policy.ranks import everyone
@@ -28,6 +29,11 @@ def run(ctx: StageContext) -> None:
     tokenizer = load_tokenizer(ctx.dep("model"))
     prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
     fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= config.max_prompt_tokens]
+    if not fitting:
+        shortest = min((len(prompt.token_ids) for prompt in prompts), default=0)
+        raise UserError(
+            f"No prompt is within rl.max_prompt_tokens = {config.max_prompt_tokens}; the least has {shortest}."
+        )
     ctx.metrics["prompts/too_long"] = float(len(prompts) - len(fitting))
     weights, states = ctx.scratch / "weights", ctx.scratch / "checkpoint"
     with (

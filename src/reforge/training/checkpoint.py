@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from reforge.digests import sha256
 from reforge.errors import InfrastructureError
@@ -34,7 +35,7 @@ def resume(learner: Learner, folder: Path) -> int:
     """
     found = _complete(folder)
     for checkpoint in reversed(found):
-        mark = json.loads((checkpoint / _MARK).read_text())
+        mark = _read(checkpoint / _MARK)
         changed = [name for name, digest in mark["sha256"].items() if sha256(checkpoint / name) != digest]
         if not changed:
             everyone(Learner.load_state, learner, checkpoint)
@@ -46,6 +47,14 @@ def resume(learner: Learner, folder: Path) -> int:
             "the stage anew."
         )
     return 0
+
+
+def _read(mark: Path) -> dict[str, Any]:
+    """An unreadable mark names itself as changed."""
+    try:
+        return dict(json.loads(mark.read_text()))
+    except ValueError:
+        return {"sha256": {_MARK: "unreadable"}}
 
 
 def _complete(folder: Path) -> list[Path]:

@@ -114,7 +114,7 @@ def learn(run: Run, groups: Sequence[Group], advantages: Advantages, step: int) 
     metrics, bad = everyone(update, learner, batches, objective)
     if bad and config.guards.bad_update == "stop":
         raise UserError(
-            f"Step {step}: {bad[0]}. The policy is as it was before: lower rl.learning_rate or learner.gradient_clip, "
+            f"Step {step}: {bad[0]}. That update was not made: lower rl.learning_rate or learner.gradient_clip, "
             "or let such updates be skipped and counted (rl.guards.bad_update=skip)."
         )
     skipped = {"updates/empty": float(len(cuts) - len(batches)), "updates/bad": float(len(bad))}

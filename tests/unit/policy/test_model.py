@@ -63,6 +63,9 @@ def test_a_value_that_the_family_does_not_know_is_refused(tokenizer):
     wrong = ARCHITECTURE.model_copy(update={"extra": {"tie_word_embedding": True}})
     with pytest.raises(UserError, match="qwen2 has no value 'tie_word_embedding', did you mean 'tie_word_embeddings'"):
         new_model(wrong, tokenizer, 0)
+    twice = ARCHITECTURE.model_copy(update={"extra": {"hidden_size": 8}})
+    with pytest.raises(UserError, match="'hidden_size' follows from the other values"):
+        new_model(twice, tokenizer, 0)
 
 
 def test_a_folder_that_is_no_checkpoint_says_what_is_missing(tmp_path):

@@ -90,3 +90,11 @@ def test_what_it_does_not_compute_is_refused() -> None:
     for asked in ({"sliding_window": 2}, {"softcap": 30.0}, {"dropout": 0.1}):
         with pytest.raises(UserError, match="not supported"):
             packed_attention(object(), part, part, part, None, row_lengths=(4,), **asked)  # type: ignore[arg-type]
+
+
+def test_models_that_scale_their_logits_are_refused() -> None:
+    """Nothing else would notice: all log-probs would be a little off."""
+    model = of_family("fresh")
+    model.config.final_logit_softcapping = 30.0
+    with pytest.raises(UserError, match="qwen2 models with final_logit_softcapping are not supported"):
+        TokenLogprobs(model)

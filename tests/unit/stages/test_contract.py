@@ -12,9 +12,10 @@ from types import ModuleType
 
 import pytest
 
+from reforge.config.policy import Learner
 from reforge.errors import UserError
 from reforge.lineage import graph, manifest
-from reforge.stages.contract import StageContext, run_stage
+from reforge.stages.contract import _SPREAD, StageContext, _of_the_result, run_stage
 
 Run = Callable[[StageContext], None]
 
@@ -197,3 +198,14 @@ def test_metrics_of_the_steps_come_with_the_output(implement) -> None:
     run_stage("curate")
     assert Path("outputs/curate/metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
     assert "time/step" in Path(".runs/curate/timings.jsonl").read_text()
+
+
+def test_a_run_goes_on_with_the_learner_spread_otherwise_but_not_with_another_learner() -> None:
+    """What a stage resumes from is named by its parameters, without those that do not make the result."""
+    learner = {"ranks": 2, "zero_stage": 3, "dtype": "float32"}
+    params = {"rl.batch": 8, "rl.guards": {"bad_update": "stop"}, "learner": learner}
+    spread = params | {"rl.guards": {"bad_update": "skip"}, "learner": learner | {"ranks": 1, "zero_stage": 0}}
+    assert _of_the_result(params) == _of_the_result(spread)
+    assert _of_the_result(params) != _of_the_result(params | {"learner": learner | {"dtype": "bfloat16"}})
+    assert _of_the_result(params) != _of_the_result(params | {"rl.batch": 16})
+    assert Learner.model_fields.keys() >= _SPREAD

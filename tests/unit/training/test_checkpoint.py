@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reforge.batches import build_batch
-from reforge.errors import InfrastructureError
+from reforge.errors import InfrastructureError, UserError
 from reforge.policy.learner import Learner
 from reforge.training import checkpoint
 from reforge.training.update import update
@@ -80,6 +80,14 @@ def test_a_flipped_bit_is_found_and_the_checkpoint_before_it_taken(
                 checkpoint.resume(policy, states)
 
 
+def test_an_unreadable_mark_is_passed_over(folder: Path) -> None:
+    policy, states = learner(folder), folder / "states"
+    checkpoint.save(policy, states, 1)
+    checkpoint.save(policy, states, 2)
+    (states / "000002" / "step.json").write_text("")
+    assert checkpoint.resume(policy, states) == 1
+
+
 def test_the_state_of_another_policy_is_refused(folder: Path) -> None:
     checkpoint.save(learner(folder), folder / "states", 1)
     lora = open_policy(folder / "model", lora={"rank": 2, "alpha": 4, "targets": ["q_proj"]})
@@ -96,3 +104,10 @@ def test_a_state_is_safetensors_and_json_with_bytes_that_depend_on_values_alone(
     files = sorted(path.name for path in (folder / "a" / "000001").iterdir())
     assert files == ["optimizer.json", "state-00000.safetensors", "step.json"]
     assert all((folder / "a/000001" / f).read_bytes() == (folder / "b/000001" / f).read_bytes() for f in files)
+
+
+def test_additions_to_embeddings_are_refused(folder: Path) -> None:
+    """They may be tied to the output layer, whose additions nothing would use."""
+    for target in ("embed_tokens", "lm_head"):
+        with pytest.raises(UserError, match="cannot be targets"):
+            open_policy(folder / "model", lora={"rank": 2, "alpha": 4, "targets": ["q_proj", target]})

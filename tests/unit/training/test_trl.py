@@ -26,11 +26,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trainer(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return new_trainer(folder, tmp_path_factory.mktemp("trl"))
+
+
+def new_trainer(folder: Path, scratch: Path) -> Any:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     config = GRPOConfig(
-        output_dir=str(tmp_path_factory.mktemp("trl")),
+        output_dir=str(scratch),
         use_cpu=True,
         bf16=False,
         temperature=TEMPERATURE,
@@ -151,7 +155,7 @@ def ours(
             micro.advantages_N, micro.weights_N, micro.rows_N,
         )  # fmt: skip
         loss, _ = policy_loss(tokens, config)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total, {name: p.grad for name, p in model.named_parameters()}
 
