@@ -17,7 +17,7 @@ import torch
 from benchmarks.record import ROOT, Claim, claim, head, show, write
 
 VOCABULARY, PROMPT, RESPONSE = 151_936, 32, 4_096
-LENGTHS = (2_048, 4_096, 8_192, 16_384, 32_768)
+LENGTHS = (2_048, 8_192, 32_768)
 
 
 def measure(what: str, folder: Path, response: int) -> dict[str, float]:
@@ -138,10 +138,9 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="reforge-memory-"))
     new_model(folder)
     runs: list[dict[str, Any]] = []
-    for _ in range(2):
-        for what in ("ours", "theirs"):
-            runs.append({"what": what, "response": RESPONSE, **measure(what, folder, RESPONSE)})
-    peaks = {what: min(run["peak"] for run in runs if run["what"] == what) for what in ("ours", "theirs")}
+    for what in ("ours", "theirs"):
+        runs.append({"what": what, "response": RESPONSE, **measure(what, folder, RESPONSE)})
+    peaks = {run["what"]: run["peak"] for run in runs}
     share = peaks["ours"] / peaks["theirs"]
     both = f"ours ({peaks['ours']:.0f} MiB) to TRL's ({peaks['theirs']:.0f} MiB)"
     text = f"peak beyond the model's own memory, gradients included, at {RESPONSE} tokens: {both}"
