@@ -21,7 +21,7 @@ from tests.unit.training.test_ranks import TWO, distance, run, start
 
 def beside_trl(folder: Path) -> tuple[list[Claim], dict[str, Any]]:
     """The largest relative distance of any parameter's gradient, for each variant."""
-    trainer = trl.new_trainer(folder / "model", folder / "trl")
+    trainer = trl.trl_trainer(folder / "model")
     found = {}
     for name, (mine, other) in trl.VARIANTS.items():
         loss, gradients = trl.ours(folder / "model", mine, trl.ALL, budget=100)

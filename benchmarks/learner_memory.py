@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.record import ROOT, Claim, claim, head, show, write
+from benchmarks.trl_peer import new_trainer
 
 VOCABULARY, PROMPT, RESPONSE = 151_936, 32, 4_096
 LENGTHS = (2_048, 8_192, 32_768)
@@ -86,26 +87,8 @@ def ours(folder: Path, response: int) -> dict[str, float]:
 
 
 def theirs(folder: Path, response: int) -> dict[str, float]:
-    from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
-
-    from reforge.policy.model import load_model, load_tokenizer
-
     torch.set_num_threads(2)
-    config = GRPOConfig(
-        output_dir=tempfile.mkdtemp(prefix="reforge-trl-"), use_cpu=True, bf16=False, gradient_checkpointing=True,
-        per_device_train_batch_size=2, num_generations=2, max_completion_length=response, loss_type="dapo",
-        report_to=[],
-    )  # fmt: skip
-    trainer: Any = GRPOTrainer(
-        model=load_model(folder),
-        reward_funcs=lambda completions, **_: [0.0] * len(completions),
-        args=config,
-        train_dataset=Dataset.from_dict({"prompt": ["x"] * 2}),
-        processing_class=load_tokenizer(folder),
-    )
-    trainer.current_gradient_accumulation_steps = 1
-    trainer.args.steps_per_generation = 1
+    trainer = new_trainer(folder, gradient_checkpointing=True, num_generations=2, max_completion_length=response)
     trainer.model.train()
     trainer.model.gradient_checkpointing_enable()
     prompt, completion = ids(response)

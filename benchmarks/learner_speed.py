@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 from benchmarks.record import Claim, claim, head, show, write
+from benchmarks.trl_peer import new_trainer
 from reforge.batches import Row, build_batch
 from reforge.compose import compose
 from reforge.losses import token_mean
 from reforge.params import build_config
 from reforge.policy.learner import Learner, open_learner
-from reforge.policy.model import load_model, load_tokenizer, new_model, save_model
+from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.training.update import Objective, update
 
@@ -90,35 +91,21 @@ class Theirs:
     """A GRPOTrainer that is handed its completions in place of generating them; all else is its own training loop."""
 
     def __init__(self, folder: Path, given: Work, micro_batch: int) -> None:
-        from datasets import Dataset
         from transformers import TrainerCallback
-        from trl import GRPOConfig, GRPOTrainer
 
-        config = GRPOConfig(
-            output_dir=tempfile.mkdtemp(prefix="reforge-trl-"),
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
+        self.trainer = new_trainer(
+            folder,
             per_device_train_batch_size=micro_batch,
             gradient_accumulation_steps=ROLLOUTS // micro_batch,
             num_generations=GROUP,
             max_completion_length=max(map(len, given.completions)),
-            loss_type="dapo",
             epsilon_high=0.28,
             learning_rate=1e-6,
             max_steps=STEPS + 1,
             logging_strategy="no",
             save_strategy="no",
-            report_to=[],
             disable_tqdm=True,
             dataloader_pin_memory=False,
-        )
-        self.trainer: Any = GRPOTrainer(
-            model=load_model(folder),
-            reward_funcs=lambda completions, **_: [0.0] * len(completions),
-            args=config,
-            train_dataset=Dataset.from_dict({"prompt": ["x"] * (ROLLOUTS // GROUP)}),
-            processing_class=load_tokenizer(folder),
         )
         batch = _padded(given)
         self.trainer._generate_and_score_completions = lambda _: dict(batch)

@@ -72,7 +72,7 @@ def _conductors() -> list[psutil.Process]:
         names = [{os.path.basename(word) for word in parent.cmdline()[:3]} for parent in parents]
     except psutil.Error:  # one of them ended while we looked: its successor is init, which nobody needs to watch
         return []
-    launcher = 0 if "RANK" in os.environ else -1
+    launcher = -1 if rank() is None else 0
     outermost = max((depth for depth, words in enumerate(names) if words & CONDUCTORS), default=launcher)
     return parents[: outermost + 1]
 
@@ -91,6 +91,11 @@ def _alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def rank() -> int | None:
+    """This process's among those of a learner; None where it is none of several."""
+    return int(os.environ["RANK"]) if "RANK" in os.environ else None
 
 
 def free_port() -> int:

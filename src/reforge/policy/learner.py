@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,11 +17,10 @@ from reforge.config.policy import Learner as LearnerConfig
 from reforge.errors import UserError
 from reforge.policy import ranks
 from reforge.policy.lora import add_lora, merged
-from reforge.policy.model import TokenLogprobs, load_model, load_tokenizer, save_model
+from reforge.policy.model import Inputs, TokenLogprobs, load_model, load_tokenizer, save_model
 from reforge.policy.state import read_state, write_state
 
 T = TypeVar("T")
-Inputs = tuple[torch.Tensor, torch.Tensor, tuple[int, ...], torch.Tensor]  # of a micro-batch
 
 
 @dataclass
@@ -70,11 +69,8 @@ class Learner:
         self.engine.set_gradient_accumulation_boundary(last)
         self.engine.backward(loss * self.engine.dp_world_size)
 
-    def gradients(self) -> list[tuple[str, torch.Tensor]]:
-        """Whole, summed over the ranks, after the last `backward`; gathered one by one."""
-        return [(name, gradient) for name, gradient in self._gradients()]
-
-    def _gradients(self) -> Any:
+    def gradients(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Whole, summed over the ranks, after the last `backward`; gathered one by one: every rank takes them all."""
         from deepspeed.utils import safe_get_full_grad
 
         for name, parameter in self.model.named_parameters():
@@ -86,7 +82,7 @@ class Learner:
     def gradient_norm(self) -> float:
         """Before clipping, over all ranks. DeepSpeed would know it only after its step, and skips silently where it is
         not finite."""
-        squares = [gradient.float().square().sum() for _, gradient in self._gradients()]
+        squares = [gradient.float().square().sum() for _, gradient in self.gradients()]
         return float(torch.stack(squares).sum().sqrt())
 
     def step(self, learning_rate: float) -> None:

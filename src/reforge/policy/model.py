@@ -18,6 +18,9 @@ from reforge.policy.head import LogprobHead
 from reforge.policy.packed import PACKED
 from reforge.policy.ulysses import gather
 
+# ids_T, positions_T, the lengths of the rows, targets_N of a micro-batch
+Inputs = tuple[torch.Tensor, torch.Tensor, tuple[int, ...], torch.Tensor]
+
 
 def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> Any:
     """Random weights. Raises UserError for what the family's config does not know."""
@@ -131,20 +134,14 @@ class TokenLogprobs(nn.Module):
         `temperature` divides the logits as in the sampler, or the ratio would be off from the first token (TRL#4159).
         """
         if self._group is not None:
-            return self._shared(ids_T, positions_T, lengths, targets_N, temperature)
+            return self._shared((ids_T, positions_T, lengths, targets_N), temperature)
         hidden_TH = self._decode(ids_T, positions_T, lengths)
         logprobs_N, entropy_N = self.head(hidden_TH[targets_N - 1], ids_T[targets_N], temperature)
         return logprobs_N, entropy_N
 
-    def _shared(
-        self,
-        ids_T: torch.Tensor,
-        positions_T: torch.Tensor,
-        lengths: tuple[int, ...],
-        targets_N: torch.Tensor,
-        temperature: float,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _shared(self, inputs: Inputs, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The same, of this rank's slice of the tokens; the rows are filled up so that all slices are equal."""
+        ids_T, positions_T, lengths, targets_N = inputs
         ranks, rank = distributed.get_world_size(self._group), distributed.get_rank(self._group)
         if missing := -len(ids_T) % ranks:
             ids_T, positions_T = pad(ids_T, (0, missing)), pad(positions_T, (0, missing))

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import distributed
 
+from reforge import process
+
 _PATIENCE = timedelta(days=30)
 _group: Any = None
 
@@ -27,7 +29,7 @@ def join() -> None:
     if distributed.is_initialized():
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    if "RANK" in os.environ:
+    if process.rank() is not None:
         distributed.init_process_group(backend)
         _group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
         return
@@ -37,31 +39,30 @@ def join() -> None:
     distributed.init_process_group(backend, init_method=f"file://{folder}/rendezvous", rank=0, world_size=1)
 
 
-def is_follower() -> bool:
-    """Whether this process was started to follow rank 0."""
-    return int(os.environ.get("RANK", "0")) > 0
-
-
 def everyone(work: Callable[..., Any], learner: Any, *args: Any) -> Any:
     """Called on rank 0: do `work(learner, *args)` on every rank, each with its own learner. Rank 0's result."""
-    if distributed.get_world_size() > 1:
-        distributed.broadcast_object_list([(work, args)], src=0, group=_group)
+    _order((work, args))
     return work(learner, *args)
 
 
 def lead(build: Callable[..., Any], *args: Any) -> Any:
     """Called on rank 0: build a learner on every rank."""
     join()
-    if distributed.get_world_size() > 1:
-        distributed.broadcast_object_list([(build, args)], src=0, group=_group)
+    _order((build, args))
     return build(*args)
 
 
 def dismiss() -> None:
     """Called on rank 0 at the end: the others leave `follow`."""
     if distributed.is_initialized() and distributed.get_world_size() > 1:
-        distributed.broadcast_object_list([None], src=0, group=_group)
+        _order(None)
         distributed.barrier(group=_group)
+
+
+def _order(what: tuple[Callable[..., Any], tuple[Any, ...]] | None) -> None:
+    """To all ranks; None: there is nothing more to do."""
+    if distributed.get_world_size() > 1:
+        distributed.broadcast_object_list([what], src=0, group=_group)
 
 
 def follow() -> None:

@@ -88,7 +88,7 @@ def run_stage(name: str, node: int = 0) -> None:
     if "learner" in spec.params and launch.needed(config.learner):
         launch.launch(config.learner, name, node)
         return
-    if int(os.environ.get("RANK", "0")) > 0:
+    if process.rank():
         from reforge.policy import ranks
 
         ranks.follow()
@@ -176,7 +176,7 @@ def _call(ctx: StageContext) -> None:
     module = importlib.import_module(f"reforge.stages.{base}")
     _make_deterministic(ctx.seed)
     module.run(ctx)
-    if "RANK" in os.environ:
+    if process.rank() is not None:
         from reforge.policy import ranks
 
         ranks.dismiss()

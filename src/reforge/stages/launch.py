@@ -7,13 +7,14 @@ import signal
 import sys
 from typing import Any
 
+from reforge import process
 from reforge.config.policy import Learner
 from reforge.errors import InfrastructureError
 
 
 def needed(config: Learner) -> bool:
     """Whether ranks are still to be started; under torchrun they have been."""
-    return config.ranks * config.nodes > 1 and "RANK" not in os.environ
+    return config.ranks * config.nodes > 1 and process.rank() is None
 
 
 def launch(config: Learner, stage: str, node: int) -> None:

@@ -53,7 +53,7 @@ def _read(mark: Path) -> dict[str, Any]:
     """An unreadable mark names itself as changed."""
     try:
         return dict(json.loads(mark.read_text()))
-    except ValueError:
+    except (ValueError, TypeError):
         return {"sha256": {_MARK: "unreadable"}}
 
 

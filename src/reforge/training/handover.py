@@ -15,7 +15,8 @@ import torch
 
 from reforge.batches import Row, build_batch
 from reforge.errors import InfrastructureError
-from reforge.policy.learner import Inputs, Learner
+from reforge.policy.learner import Learner
+from reforge.policy.model import Inputs
 from reforge.policy.ranks import everyone
 from reforge.rollouts.sampler import Sampler
 

@@ -62,7 +62,9 @@ def update(learner: Learner, batches: Sequence[Batch], objective: Objective) -> 
     made, why not.
     """
     # The first is on-policy by construction; later ones need the log-probs from before it.
-    old = [None, *[_old_logprobs(learner, batch, objective.temperature) for batch in batches[1:]]]
+    old = [
+        _old_logprobs(learner, batch, objective.temperature) if number else None for number, batch in enumerate(batches)
+    ]
     seen, norms, bad = Seen(), list[float](), list[str]()
     for batch, old_logprobs in zip(batches, old, strict=True):
         now = Seen()

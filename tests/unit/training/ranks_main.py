@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from reforge import process
 from reforge.batches import build_batch
 from reforge.config.policy import Learner as LearnerConfig
 from reforge.policy import ranks
@@ -26,7 +27,7 @@ def recorded(learner: Learner, batches: Any, what: Objective, path: str | None) 
     norm = learner.gradient_norm
 
     def written() -> float:
-        found = learner.gradients()
+        found = list(learner.gradients())
         if path and learner.leads:
             save_file({name: gradient.detach().clone().contiguous() for name, gradient in found}, path)
         return norm()
@@ -70,7 +71,7 @@ def main(folder: Path, spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    if ranks.is_follower():
+    if process.rank():
         ranks.follow()
     else:
         main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.trl_peer import new_trainer
 from reforge.batches import Row, build_batch
 from reforge.config.training import Kl
 from reforge.losses import KL, Tokens, policy_loss, weights
-from reforge.policy.model import TokenLogprobs, load_model, load_tokenizer
+from reforge.policy.model import TokenLogprobs, load_model
 from tests.unit.training.policies import VOCABULARY, new_policy, objective
 
 TEMPERATURE = 0.9
@@ -24,35 +25,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return new_policy(tmp_path_factory.mktemp("policy"))
 
 
+def trl_trainer(folder: Path) -> Any:
+    return new_trainer(folder, temperature=TEMPERATURE, max_completion_length=CONSTANT, num_generations=4)
+
+
 @pytest.fixture(scope="module")
-def trainer(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return new_trainer(folder, tmp_path_factory.mktemp("trl"))
-
-
-def new_trainer(folder: Path, scratch: Path) -> Any:
-    from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
-
-    config = GRPOConfig(
-        output_dir=str(scratch),
-        use_cpu=True,
-        bf16=False,
-        temperature=TEMPERATURE,
-        max_completion_length=CONSTANT,
-        num_generations=4,
-        per_device_train_batch_size=12,
-        gradient_checkpointing=False,
-        report_to=[],
-    )
-    trainer = GRPOTrainer(
-        model=load_model(folder),
-        reward_funcs=lambda completions, **_: [0.0] * len(completions),
-        args=config,
-        train_dataset=Dataset.from_dict({"prompt": ["x"] * 12}),
-        processing_class=load_tokenizer(folder),
-    )
-    trainer.current_gradient_accumulation_steps = 1
-    return trainer
+def trainer(folder: Path) -> Any:
+    return trl_trainer(folder)
 
 
 def sequences() -> list[Row]:
@@ -114,7 +93,6 @@ def theirs(
     trainer.use_vllm = mode is not None
     trainer.entropy_coef = settings.get("entropy_coef", 0.0)
     trainer._entropy_bonus_enabled = bool(trainer.entropy_coef)
-    trainer.args.steps_per_generation = 1
     trainer.model.train()
     trainer.model.zero_grad()
     loss = trainer._compute_loss(trainer.model, inputs)

@@ -123,6 +123,13 @@ def test_a_bad_update_is_named_and_leaves_no_trace(folder: Path, kind: str, zero
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
+def test_no_batch_is_no_update(learner: Learner) -> None:
+    """Where all groups of a step teach nothing and the guards let it pass."""
+    before = merged(learner.model, keep=True)
+    assert update(learner, [], objective()) == ({"updates": 0.0, "tokens/trained": 0.0}, [])
+    assert all(torch.equal(before[name], value) for name, value in merged(learner.model, keep=True).items())
+
+
 def test_an_exploding_ratio_is_named(folder: Path) -> None:
     what = objective(learning_rate=1.0)
     guards = Guards(truncated=1.0, ratio=1.5, bad_update="stop", nothing_to_learn="skip")
