@@ -49,8 +49,12 @@ def work(lengths: Sequence[int], seed: int = 0) -> Work:
     def ids(count: int) -> list[int]:
         return [chance.randrange(4, VOCABULARY // 2) for _ in range(count)]
 
+    prompts = [ids(PROMPT) for _ in range(0, len(lengths), GROUP)]
+    advantages = [chance.gauss(0, 1) for _ in lengths]
     return Work(
-        [ids(PROMPT) for _ in lengths], [ids(length) for length in lengths], [chance.gauss(0, 1) for _ in lengths]
+        [prompts[number // GROUP] for number in range(len(lengths))],
+        [ids(length) for length in lengths],
+        advantages,
     )
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+# how many tokens a prompt has, and each of its completions after it: packed together, they share it
+Tree = tuple[int, tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class TestCase:

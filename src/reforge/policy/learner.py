@@ -60,8 +60,9 @@ class Learner:
         return logprobs_N
 
     def _placed(self, inputs: Inputs) -> Inputs:
-        ids_T, positions_T, lengths, targets_N = inputs
-        return ids_T.to(self.device), positions_T.to(self.device), lengths, targets_N.to(self.device)
+        ids_T, positions_T, trees, states_N, targets_N = inputs
+        device = self.device
+        return ids_T.to(device), positions_T.to(device), trees, states_N.to(device), targets_N.to(device)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         """Accumulate the gradient. `loss` is this micro-batch's part of one global mean: parts add up over

@@ -17,9 +17,10 @@ from reforge.errors import UserError
 from reforge.policy.head import LogprobHead
 from reforge.policy.packed import PACKED
 from reforge.policy.ulysses import gather
+from reforge.types import Tree
 
-# ids_T, positions_T, the lengths of the rows, targets_N of a micro-batch
-Inputs = tuple[torch.Tensor, torch.Tensor, tuple[int, ...], torch.Tensor]
+# ids_T, positions_T, trees, states_N, targets_N of a micro-batch
+Inputs = tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch.Tensor]
 
 
 def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> Any:
@@ -110,7 +111,7 @@ def _check_logits(config: Any) -> None:
 
 
 class TokenLogprobs(nn.Module):
-    """Log-probs of the trained tokens of packed rows: no padding, and no logits of any other token."""
+    """Log-probs of the trained tokens of packed trees: no padding, and no logits of any other token."""
 
     def __init__(self, model: Any, sequence_group: Any = None) -> None:
         """`model` is one of transformers' decoders with a linear head; it is set to packed attention. The ranks of
@@ -126,41 +127,41 @@ class TokenLogprobs(nn.Module):
         self,
         ids_T: torch.Tensor,
         positions_T: torch.Tensor,
-        lengths: tuple[int, ...],
+        trees: tuple[Tree, ...],
+        states_N: torch.Tensor,
         targets_N: torch.Tensor,
         temperature: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logprobs_N, entropy_N) of the tokens at `targets_N`, none of which may be the first of its row.
-        `temperature` divides the logits as in the sampler, or the ratio would be off from the first token (TRL#4159).
+        """(logprobs_N, entropy_N) of the tokens `targets_N`; see MicroBatch for the rest. `temperature` divides the
+        logits as in the sampler, or the ratio would be off from the first token (TRL#4159).
         """
         if self._group is not None:
-            return self._shared((ids_T, positions_T, lengths, targets_N), temperature)
-        hidden_TH = self._decode(ids_T, positions_T, lengths)
-        logprobs_N, entropy_N = self.head(hidden_TH[targets_N - 1], ids_T[targets_N], temperature)
+            return self._shared((ids_T, positions_T, trees, states_N, targets_N), temperature)
+        hidden_TH = self._decode(ids_T, positions_T, trees)
+        logprobs_N, entropy_N = self.head(hidden_TH[states_N], targets_N, temperature)
         return logprobs_N, entropy_N
 
     def _shared(self, inputs: Inputs, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, of this rank's slice of the tokens; the rows are filled up so that all slices are equal."""
-        ids_T, positions_T, lengths, targets_N = inputs
+        """The same, of this rank's slice of the tokens; they are filled up so that all slices are equal."""
+        ids_T, positions_T, trees, states_N, targets_N = inputs
         ranks, rank = distributed.get_world_size(self._group), distributed.get_rank(self._group)
         if missing := -len(ids_T) % ranks:
             ids_T, positions_T = pad(ids_T, (0, missing)), pad(positions_T, (0, missing))
-            lengths = (*lengths, *([1] * missing))
+            trees = (*trees, (0, (missing,)))
         size = len(ids_T) // ranks
         own = slice(rank * size, (rank + 1) * size)
-        hidden_TH = self._decode(ids_T[own], positions_T[own], lengths)
-        holder_N = (targets_N - 1) // size  # of the state that predicts the token
-        mine_N = targets_N[holder_N == rank]
-        logprobs_n, entropy_n = self.head(hidden_TH[mine_N - 1 - own.start], ids_T[mine_N], temperature)
-        counts = holder_N.bincount(minlength=ranks).tolist()
-        return gather(logprobs_n, counts, self._group), gather(entropy_n, counts, self._group)
+        hidden_TH = self._decode(ids_T[own], positions_T[own], trees)
+        holder_N = states_N // size
+        mine_N = holder_N == rank
+        logprobs_n, entropy_n = self.head(hidden_TH[states_N[mine_N] - own.start], targets_N[mine_N], temperature)
+        return gather(logprobs_n, holder_N, self._group), gather(entropy_n, holder_N, self._group)
 
-    def _decode(self, ids_T: torch.Tensor, positions_T: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor:
+    def _decode(self, ids_T: torch.Tensor, positions_T: torch.Tensor, trees: tuple[Tree, ...]) -> torch.Tensor:
         decoded = self.model.get_decoder()(
             input_ids=ids_T[None],
             position_ids=positions_T[None],
             use_cache=False,
-            row_lengths=lengths,
+            trees=trees,
             sequence_group=self._group,
         )
         hidden_TH: torch.Tensor = decoded.last_hidden_state[0]

@@ -1,11 +1,13 @@
-"""Causal attention over rows that lie one after another: each sees itself alone, and nothing is spent on padding.
+"""Causal attention over trees that lie one after another: a completion sees its prompt and itself alone, and nothing
+is spent on padding.
 
 Registered with transformers under PACKED, so every decoder of theirs that takes its attention from there can use it,
-on CPU and GPU; the lengths of the rows come in as the argument `row_lengths` of the decoder's forward.
+on CPU and GPU; their lengths come in as the argument `trees` of the decoder's forward.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +17,7 @@ from transformers import AttentionInterface
 
 from reforge.errors import UserError
 from reforge.policy.ulysses import to_heads, to_tokens
+from reforge.types import Tree
 
 PACKED = "reforge_packed"
 
@@ -26,7 +29,7 @@ def packed_attention(
     value_BHTD: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    row_lengths: tuple[int, ...],
+    trees: tuple[Tree, ...],
     sequence_group: Any = None,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -34,30 +37,55 @@ def packed_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """B is 1 and the lengths add up to T; rows of equal length that follow each other share a kernel call. Returns the
+    """B is 1 and the trees' tokens add up to T; those alike that follow each other share a kernel call. Returns the
     output as (1, T, H, D). With `sequence_group` the tensors hold this rank's slice of the tokens. Raises UserError for
     what it does not compute.
     """
     if sliding_window is not None or softcap is not None or dropout or attention_mask is not None:
         raise UserError(f"{type(module).__name__} asks for a window, a soft cap, dropout or a mask: not supported.")
+    parts = [query_BHTD, key_BHTD, value_BHTD]
     if sequence_group is not None:
-        query_BHTD, key_BHTD, value_BHTD = (
-            to_heads(part, sequence_group) for part in (query_BHTD, key_BHTD, value_BHTD)
-        )
-    grouped = query_BHTD.shape[1] != key_BHTD.shape[1]
+        parts = [to_heads(part, sequence_group) for part in parts]
     outputs, start = [], 0
-    for length, same in groupby(row_lengths):
-        count = len(list(same))
-        stop = start + count * length
-        query, key, value = (
-            part[0, :, start:stop].reshape(part.shape[1], count, length, -1).transpose(0, 1)
-            for part in (query_BHTD, key_BHTD, value_BHTD)
-        )
-        output = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped)
-        outputs.append(output.transpose(1, 2).flatten(0, 1))
+    for (prompt, completions), alike in groupby(trees):
+        count, size = len(list(alike)), prompt + sum(completions)
+        stop = start + count * size
+        of_tree_KHSD = [
+            part[0, :, start:stop].reshape(part.shape[1], count, size, -1).transpose(0, 1) for part in parts
+        ]
+        outputs.append(_attend(of_tree_KHSD, prompt, completions, scaling).flatten(0, 1))
         start = stop
     output_BTHD = torch.cat(outputs)[None]
     return output_BTHD if sequence_group is None else to_tokens(output_BTHD, sequence_group), None
+
+
+def _attend(
+    parts_KHSD: Sequence[torch.Tensor], prompt: int, completions: tuple[int, ...], scaling: float | None
+) -> torch.Tensor:
+    """(K, H, S, D) of query, key and value of K trees alike. For each completion the prompt is attended to anew:
+    that is little beside the rest of the network, and needs no kernel but the causal one."""
+    grouped = parts_KHSD[0].shape[1] != parts_KHSD[1].shape[1]
+    outputs, start = [], prompt
+    for length, same in groupby(completions):
+        count = len(list(same))
+        query, key, value = (_rows(part_KHSD, prompt, start, count, length) for part_KHSD in parts_KHSD)
+        output = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped)
+        output_KRLHD = output.reshape(-1, count, *output.shape[1:]).transpose(2, 3)
+        if start == prompt:
+            outputs.append(output_KRLHD[:, 0, :prompt])
+        outputs.append(output_KRLHD[:, :, prompt:].flatten(1, 2))
+        start += count * length
+    return torch.cat(outputs, 1)
+
+
+def _rows(part_KHSD: torch.Tensor, prompt: int, start: int, count: int, length: int) -> torch.Tensor:
+    """(K · count, H, prompt + length, D): of each tree `count` completions from `start` on, each after the prompt."""
+    if start == prompt and count == 1:
+        return part_KHSD[:, :, : prompt + length]
+    own = part_KHSD[:, :, start : start + count * length]
+    own = own.reshape(*own.shape[:2], count, length, -1).transpose(1, 2)
+    shared = part_KHSD[:, None, :, :prompt].expand(-1, count, -1, -1, -1)
+    return torch.cat([shared, own], 3).flatten(0, 1)
 
 
 AttentionInterface.register(PACKED, packed_attention)

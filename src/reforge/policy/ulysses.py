@@ -2,7 +2,7 @@
 
 Each runs its slice of the tokens through the network; only attention needs all of them, so before it tokens are traded
 for heads, and back after it. DeepSpeed's own wrapper wants its data loader, its loss and equal slices of one padded
-sequence; here the slices are of packed rows, and the loss sees the log-probs of all of them.
+sequence; here the slices are of packed trees, and the loss sees the log-probs of all of them.
 """
 
 from __future__ import annotations
@@ -48,23 +48,27 @@ def to_tokens(all_BThD: torch.Tensor, group: Any) -> torch.Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """The values of all ranks, one after another. All compute the same loss of them, so each keeps its own gradient."""
+    """The values of all ranks, each in its place. All compute the same loss of them, so each keeps its own gradient."""
 
     @staticmethod
-    def forward(ctx: Any, own: torch.Tensor, counts: list[int], group: Any) -> torch.Tensor:
-        longest, rank = max(counts), distributed.get_rank(group)
-        padded = torch.nn.functional.pad(own, (0, longest - len(own)))
+    def forward(ctx: Any, own_n: torch.Tensor, holder_N: torch.Tensor, group: Any) -> torch.Tensor:
+        counts = holder_N.bincount(minlength=distributed.get_world_size(group)).tolist()
+        padded = torch.nn.functional.pad(own_n, (0, max(counts) - len(own_n)))
         received = [torch.empty_like(padded) for _ in counts]
         distributed.all_gather(received, padded, group=group)
-        ctx.own = slice(sum(counts[:rank]), sum(counts[: rank + 1]))
-        return torch.cat([part[:count] for part, count in zip(received, counts, strict=True)])
+        ctx.own_N = holder_N == distributed.get_rank(group)
+        all_N = torch.empty(len(holder_N), dtype=own_n.dtype, device=own_n.device)
+        for rank, (part, count) in enumerate(zip(received, counts, strict=True)):
+            all_N[holder_N == rank] = part[:count]
+        return all_N
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return gradients[0][ctx.own], None, None
+        return gradients[0][ctx.own_N], None, None
 
 
-def gather(own_n: torch.Tensor, counts: list[int], group: Any) -> torch.Tensor:
+def gather(own_n: torch.Tensor, holder_N: torch.Tensor, group: Any) -> torch.Tensor:
+    """`holder_N` says which rank has each of the N values; `own_n` are this one's, in that order."""
     apply: Any = _Gather.apply
-    gathered: torch.Tensor = apply(own_n, counts, group)
+    gathered: torch.Tensor = apply(own_n, holder_N, group)
     return gathered

@@ -1,5 +1,7 @@
 """Packed rows against each row alone, in every family: values, gradients, and that no row sees another."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from reforge.batches import Row, build_batch
+from reforge.batches import MicroBatch, Row, build_batch
 from reforge.config.policy import Architecture
 from reforge.errors import UserError
 from reforge.policy.model import TokenLogprobs, new_model
@@ -33,10 +35,18 @@ def of_family(name: str) -> Any:
 
 
 def some_rows() -> list[Row]:
+    """Two of them, of the same length, share their prompt with a third."""
     generator = torch.Generator().manual_seed(1)
     lengths = [(3, 5), (2, 10), (7, 1), (3, 5), (4, 9)]
     ids = [torch.randint(0, 50, (prompt + tokens,), generator=generator).tolist() for prompt, tokens in lengths]
-    return [Row(tuple(row[:prompt]), tuple(row[prompt:]), 1.0) for row, (prompt, _) in zip(ids, lengths, strict=True)]
+    rows = [Row(tuple(row[:prompt]), tuple(row[prompt:]), 1.0) for row, (prompt, _) in zip(ids, lengths, strict=True)]
+    return [*rows, replace(rows[1], prompt_ids=rows[0].prompt_ids), replace(rows[3], prompt_ids=rows[0].prompt_ids)]
+
+
+def in_order(micro: MicroBatch, rows: Sequence[Row]) -> list[Row]:
+    """As they lie in the micro-batch: their advantages number them."""
+    places = dict(zip(micro.rows_N.tolist(), micro.advantages_N.tolist(), strict=True))
+    return [rows[int(places[place])] for place in range(len(rows))]
 
 
 def plain(model: Any, row: Row, temperature: float) -> torch.Tensor:
@@ -51,11 +61,13 @@ def test_trap_06_packed_rows_are_what_they_are_alone(family: str) -> None:
     """No mask is missing (TRL#2708), no position off (TRL#6800), no logit one place beside (TRL#3681), and the
     temperature divides (TRL#4159): log-probs and all gradients are the model's own, row by row."""
     packed, alone = of_family(family), of_family(family)
-    (micro,) = build_batch(some_rows(), 1000).micro_batches
+    rows = [replace(row, advantage=float(number)) for number, row in enumerate(some_rows())]
+    (micro,) = build_batch(rows, 1000).micro_batches
+    assert max(len(completions) for _, completions in micro.trees) == 3
     logprobs, _ = TokenLogprobs(packed)(*micro.inputs, 0.7)
     weights = torch.randn(len(logprobs), generator=torch.Generator().manual_seed(2))
     (logprobs * weights).sum().backward()
-    expected = torch.cat([plain(alone, row, 0.7) for row in sorted(some_rows(), key=lambda row: -row.length)])
+    expected = torch.cat([plain(alone, row, 0.7) for row in in_order(micro, rows)])
     (expected * weights).sum().backward()
     assert torch.allclose(logprobs, expected, atol=1e-5)
     for (name, ours), theirs in zip(packed.named_parameters(), alone.parameters(), strict=True):
@@ -67,13 +79,16 @@ def test_the_comparison_can_fail() -> None:
     """A row that saw its neighbour, a position that runs on, or another temperature would be found."""
     model = of_family("fresh")
     (micro,) = build_batch(some_rows(), 1000).micro_batches
-    ids, positions, lengths, targets = micro.inputs
+    ids, positions, trees, states, targets = micro.inputs
     right, _ = TokenLogprobs(model)(*micro.inputs, 0.7)
-    whole = (sum(lengths),)
+    neighbours = ((0, (len(ids),)),)
+    siblings = tuple((prompt, (sum(completions),)) for prompt, completions in trees)
     network = TokenLogprobs(model)
-    assert not torch.allclose(right, network(ids, positions, whole, targets, 0.7)[0], atol=1e-4)
-    assert not torch.allclose(right, network(ids, positions, lengths, targets, 1.0)[0], atol=1e-4)
-    assert not torch.allclose(right, network(ids, positions, lengths, targets - 1, 0.7)[0], atol=1e-4)
+    for wrong in (neighbours, siblings):
+        assert not torch.allclose(right, network(ids, positions, wrong, states, targets, 0.7)[0], atol=1e-4)
+    assert not torch.allclose(right, network(ids, torch.arange(len(ids)), trees, states, targets, 0.7)[0], atol=1e-4)
+    assert not torch.allclose(right, network(ids, positions, trees, states, targets, 1.0)[0], atol=1e-4)
+    assert not torch.allclose(right, network(ids, positions, trees, states - 1, targets, 0.7)[0], atol=1e-4)
 
 
 def test_the_order_of_packing_changes_nothing() -> None:
@@ -89,7 +104,7 @@ def test_what_it_does_not_compute_is_refused() -> None:
     part = torch.zeros(1, 2, 4, 8)
     for asked in ({"sliding_window": 2}, {"softcap": 30.0}, {"dropout": 0.1}):
         with pytest.raises(UserError, match="not supported"):
-            packed_attention(object(), part, part, part, None, row_lengths=(4,), **asked)  # type: ignore[arg-type]
+            packed_attention(object(), part, part, part, None, trees=((1, (3,)),), **asked)  # type: ignore[arg-type]
 
 
 def test_models_that_scale_their_logits_are_refused() -> None:
