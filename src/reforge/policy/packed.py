@@ -8,6 +8,7 @@ on CPU and GPU; their lengths come in as the argument `trees` of the decoder's f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -64,12 +65,15 @@ def _attend(
 ) -> torch.Tensor:
     """(K, H, S, D) of query, key and value of K trees alike. For each completion the prompt is attended to anew:
     that is little beside the rest of the network, and needs no kernel but the causal one."""
-    grouped = parts_KHSD[0].shape[1] != parts_KHSD[1].shape[1]
+    attend = partial(scaled_dot_product_attention, is_causal=True, scale=scaling)
+    attend = partial(attend, enable_gqa=parts_KHSD[0].shape[1] != parts_KHSD[1].shape[1])
+    if len(completions) == 1:  # the whole is one row: nothing to take apart
+        return attend(*parts_KHSD).transpose(1, 2)
     outputs, start = [], prompt
     for length, same in groupby(completions):
         count = len(list(same))
         query, key, value = (_rows(part_KHSD, prompt, start, count, length) for part_KHSD in parts_KHSD)
-        output = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped)
+        output = attend(query, key, value)
         output_KRLHD = output.reshape(-1, count, *output.shape[1:]).transpose(2, 3)
         if start == prompt:
             outputs.append(output_KRLHD[:, 0, :prompt])
@@ -80,8 +84,6 @@ def _attend(
 
 def _rows(part_KHSD: torch.Tensor, prompt: int, start: int, count: int, length: int) -> torch.Tensor:
     """(K · count, H, prompt + length, D): of each tree `count` completions from `start` on, each after the prompt."""
-    if start == prompt and count == 1:
-        return part_KHSD[:, :, : prompt + length]
     own = part_KHSD[:, :, start : start + count * length]
     own = own.reshape(*own.shape[:2], count, length, -1).transpose(1, 2)
     shared = part_KHSD[:, None, :, :prompt].expand(-1, count, -1, -1, -1)
