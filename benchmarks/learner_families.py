@@ -20,9 +20,9 @@ from reforge.policy.learner import open_learner
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import decoder
-from reforge.rollouts.sampler import Sampler, Sampling
-from reforge.rollouts.server import serving
-from reforge.training.handover import hand_over
+from reforge.rollouts.sampler import Sampling
+from reforge.rollouts.server import open_sampler
+from reforge.training.handover import publish
 from reforge.training.update import Objective, update
 from reforge.types import Prompt, Rollout
 
@@ -57,8 +57,7 @@ def train(config: Config, folder: Path) -> dict[str, Any]:
     before = [parameter.detach().clone() for parameter in learner.model.parameters()]
     objective = Objective(config.rl.loss, SAMPLING.temperature, 1e-3, 1.0, config.rl.guards)
     gaps, parities, losses = [], [], []
-    with serving(folder / "first", config.sampler, folder / "vllm.log") as url:
-        sampler = Sampler([url], decoder(learner.tokenizer))
+    with open_sampler(folder / "first", config.sampler, decoder(learner.tokenizer), folder / "vllm.log") as sampler:
         for step in range(STEPS):
             found = list(sampler.sample(PROMPTS, 4, SAMPLING, f"run/{step}"))
             rollouts = sorted(found, key=lambda rollout: (rollout.problem_id, rollout.index))
@@ -68,7 +67,7 @@ def train(config: Config, folder: Path) -> dict[str, Any]:
             gaps.append(metrics["gap/max"])
             losses.append(metrics["loss"])
             canaries = [(*rollout.prompt_ids, *rollout.token_ids) for rollout in rollouts[:4]]
-            parities.append(hand_over(learner, sampler, folder / "weights", step + 1, canaries, 0.02))
+            parities.append(sampler.load(publish(learner, folder / "weights", step + 1, canaries)))
     changed = sum(not torch.equal(a, b) for a, b in zip(before, learner.model.parameters(), strict=True))
     return {"gap": gaps, "after new weights": parities, "loss": losses, "parameters": len(before), "changed": changed}
 

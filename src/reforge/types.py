@@ -125,12 +125,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A completion with what the sampler knew of it. `logprobs` are the sampler's, one per token of `token_ids`."""
+    """A completion with what the sampler knew of it: for each token of `token_ids` its log-prob, and the policy version
+    that it was drawn from."""
 
     problem_id: str
     index: int
     seed: int
-    policy_version: int
+    policy_versions: tuple[int, ...]
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]

@@ -29,8 +29,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run(["reforge", "compose", "experiment=smoke"], project)
     run(["dvc", "repro", "base"], project)
     sampler = load_config(project / "params.yaml").sampler
-    with serving(project / "outputs/base/model", sampler, project / ".runs/vllm.log") as url:
-        run(["reforge", "compose", "experiment=smoke", f"sampler.urls=['{url}']"], project)
+    with serving(project / "outputs/base/model", sampler, project / ".runs/vllm.log") as server:
+        run(["reforge", "compose", "experiment=smoke", f"sampler.urls=['{server.url}']"], project)
         run(["dvc", "repro"], project)
         yield project
 

@@ -1,8 +1,10 @@
 """The real vLLM server over HTTP: determinism, weight updates, and how it fails."""
 
-from functools import partial
+import signal
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -12,12 +14,12 @@ from reforge.config.policy import Architecture
 from reforge.errors import InfrastructureError
 from reforge.params import build_config
 from reforge.policy.learner import open_learner
-from reforge.policy.model import new_model, save_model
+from reforge.policy.model import TokenLogprobs, load_model, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import decoder
-from reforge.rollouts.sampler import Sampler, Sampling, rollout_seed
-from reforge.rollouts.server import serving
-from reforge.training.handover import hand_over, parity_gap, score
+from reforge.rollouts.sampler import Sampler, Sampling, Server, rollout_seed
+from reforge.rollouts.server import open_sampler, serving
+from reforge.training.handover import publish, published
 from reforge.training.update import imitate
 from reforge.types import Prompt
 
@@ -45,9 +47,9 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(checkpoint, config, tmp_path_factory):
-    with serving(checkpoint, config.sampler, tmp_path_factory.mktemp("log") / "vllm.log") as url:
-        yield url
+def server(checkpoint, config, tmp_path_factory):
+    with serving(checkpoint, config.sampler, tmp_path_factory.mktemp("log") / "vllm.log") as server:
+        yield server
 
 
 @pytest.fixture
@@ -56,10 +58,15 @@ def learner(checkpoint, config):
 
 
 @pytest.fixture
-def sampler(url, learner, checkpoint):
-    sampler = Sampler([url], decoder(learner.tokenizer))
-    sampler.load_weights(str(checkpoint), 0)
-    return sampler
+def sampler(server, learner, tmp_path):
+    sampler = sampler_on([server], learner.tokenizer)
+    sampler.load(publish(learner, tmp_path / "weights", 0, CANARIES))
+    yield sampler
+    sampler.close()
+
+
+def sampler_on(servers, tokenizer, tolerance=1e-4, patience=60.0):
+    return Sampler(list(servers), decoder(tokenizer), tolerance, patience)
 
 
 def draw(sampler, seed="run/1"):
@@ -93,22 +100,55 @@ def train_a_little(learner):
     imitate(learner, build_batch([Row((5,), (6, 7, 8), 1 / 3)], 100), 1e-2)
 
 
-def test_an_update_reaches_the_sampler_and_parity_says_so(sampler, learner, tmp_path):
+def test_an_update_reaches_the_sampler_and_parity_says_so(server, sampler, learner, tmp_path):
     before = draw(sampler)
     train_a_little(learner)
-    assert parity_gap(partial(score, learner), sampler, CANARIES) > 1e-3  # the sampler still has the old weights
-    gap = hand_over(learner, sampler, tmp_path, 1, CANARIES, tolerance=1e-4)
-    assert gap < 1e-4
+    weights = publish(learner, tmp_path, 1, CANARIES)
+    assert sampler.gap(server, weights) > 1e-3  # the sampler still has the old ones
+    assert sampler.load(weights) < 1e-4
     after = draw(sampler)
-    assert {rollout.policy_version for rollout in after} == {1}
+    assert {version for rollout in after for version in rollout.policy_versions} == {1}
+    assert all(len(rollout.policy_versions) == len(rollout.token_ids) for rollout in after)
     assert [r.logprobs for r in before] != [r.logprobs for r in after]
+    assert published(tmp_path, 1) == weights  # what a resume would load
 
 
-def test_old_weights_left_in_the_sampler_stop_the_run(sampler, learner, tmp_path, monkeypatch):
+def test_old_weights_left_in_the_sampler_stop_the_run(sampler, learner, tmp_path):
+    """The planted defect: the folder of the new version holds the old weights."""
+    old = publish(learner, tmp_path, 0, CANARIES)
     train_a_little(learner)
-    monkeypatch.setattr(sampler, "load_weights", lambda folder, version: None)  # the planted defect
+    new = publish(learner, tmp_path, 1, CANARIES)
     with pytest.raises(InfrastructureError, match="is not running the weights"):
-        hand_over(learner, sampler, tmp_path, 1, CANARIES, tolerance=1e-4)
+        sampler.load(replace(new, folder=old.folder))
+
+
+def test_a_swap_in_the_middle_of_a_wave_shows_in_the_version_of_each_token(server, sampler, learner, tmp_path):
+    """Tokens before the swap are of the old policy, those after it of the new one, and say so: scored by the policy
+    that each names, their log-probs are right."""
+    policies = [publish(learner, tmp_path, 1, CANARIES)]
+    for _ in range(20):
+        train_a_little(learner)
+    policies.append(publish(learner, tmp_path, 2, CANARIES))
+    sampler.load(policies[0])
+    prompts = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(40)]
+    long = Sampling(1.0, 1.0, 100)
+    answers = sampler.sample(prompts, 8, long, "swap")
+    first = next(answers)
+    sampler.load(policies[1])
+    rollouts = [first, *answers]
+    mixed = [rollout for rollout in rollouts if set(rollout.policy_versions) == {1, 2}]
+    assert mixed
+    assert all(list(rollout.policy_versions) == sorted(rollout.policy_versions) for rollout in mixed)
+    for rollout in mixed[:5]:
+        own = torch.tensor(rollout.logprobs)
+        for weights in policies:
+            policy = TokenLogprobs(load_model(weights.folder))
+            row = Row(rollout.prompt_ids, rollout.token_ids)
+            found = policy(*build_batch([row], 500).micro_batches[0].inputs, 1.0)[0].detach()
+            same = torch.tensor(rollout.policy_versions) == weights.version
+            if weights.version == 1:  # what came before the swap has seen nothing else
+                assert torch.allclose(found[same], own[same], atol=1e-4)
+            assert not torch.allclose(found[~same], own[~same], atol=1e-4)
 
 
 def test_a_prompt_beyond_the_context_is_an_error_not_a_short_answer(sampler):
@@ -128,8 +168,18 @@ def test_a_server_that_fails_to_start_shows_its_cause(config, tmp_path):
 
 
 def test_an_unreachable_sampler_is_an_infrastructure_error(learner):
-    with pytest.raises(InfrastructureError, match="broke off"):
-        list(Sampler(["http://127.0.0.1:9"], decoder(learner.tokenizer)).sample(PROMPTS, 1, SAMPLING, "x"))
+    sampler = sampler_on([Server("http://127.0.0.1:9"), Server("http://127.0.0.1:19")], learner.tokenizer)
+    with pytest.raises(InfrastructureError, match=r"broke off.*It was the last one"):
+        list(sampler.sample(PROMPTS, 1, SAMPLING, "x"))
+
+
+def test_the_requests_of_a_server_that_is_not_ours_and_gone_go_to_another(server, sampler):
+    whole = draw(sampler)
+    sampler.servers = [Server("http://127.0.0.1:9"), Server(server.url)]
+    found = draw(sampler)
+    assert [(r.token_ids, r.seed) for r in found] == [(r.token_ids, r.seed) for r in whole]
+    assert sampler.events == {"dropped": 1}
+    assert [kept.url for kept in sampler.servers] == [server.url]
 
 
 def test_a_mixture_of_experts_with_latent_attention_trains_and_samples(tmp_path):
@@ -138,10 +188,65 @@ def test_a_mixture_of_experts_with_latent_attention_trains_and_samples(tmp_path)
     tokenizer = train_tokenizer(TEXTS, 300)
     save_model(new_model(config.model.architecture, tokenizer, seed=0), tokenizer, tmp_path / "first")
     learner = open_learner(tmp_path / "first", config.learner, seed=0)
-    with serving(tmp_path / "first", config.sampler, tmp_path / "vllm.log") as url:
-        sampler = Sampler([url], decoder(tokenizer))
+    with serving(tmp_path / "first", config.sampler, tmp_path / "vllm.log") as server:
+        sampler = sampler_on([server], tokenizer, tolerance=0.02)
         assert len(draw(sampler)) == 32
         for _ in range(3):
             train_a_little(learner)
-        assert parity_gap(partial(score, learner), sampler, CANARIES) > 0.1  # the old weights
-        assert hand_over(learner, sampler, tmp_path / "weights", 1, CANARIES, tolerance=0.02) < 0.02
+        weights = publish(learner, tmp_path / "weights", 1, CANARIES)
+        assert sampler.gap(server, weights) > 0.1  # the old weights
+        assert sampler.load(weights) < 0.02
+
+
+@pytest.fixture(scope="module")
+def own_sampler(checkpoint, config, tmp_path_factory):
+    """On a server of ours, which may be lost."""
+    settings = config.sampler.model_copy(update={"patience_seconds": 6.0})
+    learner = open_learner(checkpoint, config.learner, seed=0)
+    train_a_little(learner)
+    folder = tmp_path_factory.mktemp("own")
+    with open_sampler(checkpoint, settings, decoder(learner.tokenizer), folder / "vllm.log") as sampler:
+        sampler.load(publish(learner, folder / "weights", 1, CANARIES))
+        yield sampler
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped", "answers 500"])
+def test_a_server_of_ours_that_is_lost_in_the_middle_of_a_wave_leaves_no_trace(fault, own_sampler):
+    """It is started again, given the same weights and the same wave: bitwise the same rollouts."""
+    prompts = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(40)]
+    long = Sampling(1.0, 1.0, 100)
+    own_sampler.events.clear()
+    whole = {(r.problem_id, r.index): r for r in own_sampler.sample(prompts, 8, long, fault)}
+    answers = own_sampler.sample(prompts, 8, long, fault)
+    found = [next(answers)]
+    if fault == "answers 500":
+        break_engine(own_sampler)
+    else:
+        signal_server(own_sampler, signal.SIGKILL if fault == "killed" else signal.SIGSTOP)
+    found += answers
+    assert {(r.problem_id, r.index): r for r in found} == whole
+    assert len(found) == len(whole)
+    assert own_sampler.events == {"restarted": 1}
+
+
+def server_process(sampler):
+    port = sampler.servers[0].url.rpartition(":")[2]
+    return next(
+        p for p in psutil.process_iter(["cmdline"]) if port in p.info["cmdline"] and "--port" in p.info["cmdline"]
+    )
+
+
+def signal_server(sampler, number):
+    """To the whole of it."""
+    process = server_process(sampler)
+    for one in [*process.children(recursive=True), process]:
+        one.send_signal(number)
+
+
+def break_engine(sampler):
+    """Its engine alone dies: the HTTP server stays and answers 500."""
+    children = server_process(sampler).children(recursive=True)
+    engines = [child for child in children if child.name().startswith("VLLM")]
+    assert engines, [child.name() for child in children]
+    for engine in engines:
+        engine.kill()

@@ -83,9 +83,16 @@ class Learner(Section):
 
 
 class Sampler(Section):
-    """vLLM over HTTP. `urls` empty: a server is started and supervised here."""
+    """vLLM over HTTP. `urls` empty: `replicas` servers are started and supervised here, each with `tensor_parallel` of
+    the GPUs that `devices` lists (empty: all that there are). One that gives no sign of life for `patience_seconds` is
+    lost. `handover`: new weights go to them through this machine's memory, or through the project's folder.
+    """
 
     urls: list[str]
+    replicas: int = Field(ge=1)
+    devices: list[int]
+    handover: Literal["memory", "files"]
+    patience_seconds: float = Field(gt=0)
     dtype: Literal["float32", "bfloat16"]
     threads: int = Field(ge=0)
     tensor_parallel: int = Field(ge=1)
@@ -95,3 +102,9 @@ class Sampler(Section):
     enforce_eager: bool
     startup_seconds: float = Field(gt=0)
     parity_tolerance: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _devices_suffice(self) -> Sampler:
+        if self.devices and len(self.devices) < self.replicas * self.tensor_parallel:
+            raise ValueError(f"devices: {self.replicas} × {self.tensor_parallel} GPUs are needed")
+        return self

@@ -98,12 +98,14 @@ class Guards(Section):
 
 class Rl(Section):
     """GRPO+ (DeepCoder). `batch` prompts × `group_size` rollouts a step, split into `updates` optimiser steps. `order`:
-    each pass over the problems shuffled, or always as curation has put them.
+    each pass over the problems shuffled, or always as curation has put them. `staleness`: how many steps before a
+    batch's own its policy is from: 0 is synchronous, 1 one-off pipelining.
     """
 
     batch: int = Field(ge=1)
     group_size: int = Field(ge=2)
     updates: int = Field(ge=1)
+    staleness: int = Field(ge=0)
     learning_rate: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
     decay: Decay

@@ -18,6 +18,7 @@ def cut(rollout: Rollout, max_tokens: int, decode: Callable[[Sequence[int]], str
         rollout,
         token_ids=token_ids,
         logprobs=rollout.logprobs[:max_tokens],
+        policy_versions=rollout.policy_versions[:max_tokens],
         finish_reason="length",
         text=decode(token_ids),
     )

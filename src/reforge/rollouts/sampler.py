@@ -1,13 +1,20 @@
-"""Prompt → Rollout through vLLM over HTTP, and the weight update with its parity check."""
+"""Prompt → Rollout through vLLM over HTTP, and the weight update with its parity check.
+
+A server that is lost (it died, hangs, or answers 500) leaves no trace in the numbers: one of ours is started again and
+given the same weights and the same wave, with the same seeds; the wave of one that is not ours goes to another.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -16,7 +23,8 @@ from reforge.errors import InfrastructureError
 from reforge.types import Prompt, Rollout
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
-_TIMEOUT = httpx.Timeout(30.0, read=None)  # a wave answers when its first rollout ends, however long that takes
+log = logging.getLogger(__name__)
+_LIVES = 3  # of a server, for one wave
 
 
 @dataclass(frozen=True)
@@ -26,14 +34,47 @@ class Sampling:
     max_tokens: int
 
 
+@dataclass(frozen=True)
+class Weights:
+    """A policy version in a folder; `logprobs` are what its owner finds for the tokens of `canaries`, all but the first
+    of each."""
+
+    version: int
+    folder: Path
+    canaries: Sequence[Sequence[int]]
+    logprobs: Sequence[Sequence[float]]
+
+
+@dataclass
+class Server:
+    """`restart` gives one of ours another life at the same `url`."""
+
+    url: str
+    restart: Callable[[], None] | None = None
+
+
+class Lost(InfrastructureError):
+    """A server that does not answer as a living one does."""
+
+
 @dataclass
 class Sampler:
-    """One or more vLLM servers holding the same weights. Prompts of a wave are dealt to the servers in turn."""
+    """One or more vLLM servers holding the same weights. The rollouts of a group are dealt to the servers in turn, so
+    that a long one holds up no other group. `patience`: seconds without any sign of life. `events` counts what
+    happened to the servers.
+    """
 
-    urls: Sequence[str]
+    servers: list[Server]
     decode: Callable[[Sequence[int]], str]
-    policy_version: int = 0
-    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=_TIMEOUT))
+    parity_tolerance: float
+    patience: float
+    weights: Weights | None = None
+    pause_seconds: float = 0.0  # of the last weight update, the longest of all servers
+    events: dict[str, int] = field(default_factory=dict)
+    working: Callable[[int], Any] = lambda number: nullcontext()  # around what a server does, for a timeline
+
+    def __post_init__(self) -> None:
+        self._client = httpx.Client(timeout=httpx.Timeout(self.patience), limits=httpx.Limits(max_connections=None))
 
     def sample(self, prompts: Sequence[Prompt], copies: int, sampling: Sampling, seed: str) -> Iterator[Rollout]:
         """`copies` rollouts of each prompt, in the order in which they finish.
@@ -42,44 +83,140 @@ class Sampler:
         prompts are spread over servers (verl#6857).
         """
         jobs = [(prompt, index) for prompt in prompts for index in range(copies)]
-        for server, url in enumerate(self.urls):
-            yield from self._wave(url, jobs[server :: len(self.urls)], sampling, seed)
+        servers = list(self.servers)
+        found: SimpleQueue[Rollout | BaseException | None] = SimpleQueue()
 
-    def _wave(self, url: str, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling, seed: str) -> Iterator[Rollout]:
+        def wave(number: int) -> None:
+            try:
+                with self.working(number):
+                    for rollout in self._wave(servers[number], jobs[number :: len(servers)], sampling, seed):
+                        found.put(rollout)
+                found.put(None)
+            except BaseException as error:
+                found.put(error)
+
+        pool = ThreadPoolExecutor(len(servers))
+        try:
+            for number in range(len(servers)):
+                pool.submit(wave, number)
+            for _ in servers:
+                while (item := found.get()) is not None:
+                    if isinstance(item, BaseException):
+                        raise item
+                    yield item
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def load(self, weights: Weights) -> float:
+        """Swap every server's weights; the largest |Δ log p| of theirs and their owner's on the canaries.
+
+        Raises InfrastructureError when it exceeds the tolerance: a reload that reports success can still leave old or
+        mixed weights in the engine (a packed copy of a tied lm_head, a stale prefix cache), and nothing downstream
+        would notice: rewards only get slowly worse.
+        """
+        self.weights, self.pause_seconds = weights, 0.0
+        return max(self._persist(server, self._load) for server in list(self.servers))
+
+    def close(self) -> None:
+        """Whoever still waits for an answer hears an error."""
+        self._client.close()
+
+    def _wave(
+        self, server: Server, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling, seed: str
+    ) -> Iterator[Rollout]:
+        """A wave that was broken off is sent again whole, so that every engine step has the composition that it would
+        have had: what had been answered is answered alike, and passed over."""
         seeds = [rollout_seed(seed, prompt.problem_id, index) for prompt, index in jobs]
         requests = [
             _request(prompt.token_ids, sampling, number) for (prompt, _), number in zip(jobs, seeds, strict=True)
         ]
-        for answer in self._post_wave(url, requests):
-            prompt, index = jobs[answer["number"]]
-            token_ids = tuple(answer["token_ids"])
-            yield Rollout(
-                problem_id=prompt.problem_id,
-                index=index,
-                seed=seeds[answer["number"]],
-                policy_version=self.policy_version,
-                prompt_ids=prompt.token_ids,
-                token_ids=token_ids,
-                logprobs=tuple(answer["logprobs"]),
-                finish_reason="length" if answer["finish_reason"] == "length" else "stop",
-                text=self.decode(token_ids),
+        answered: set[int] = set()
+        for life in range(_LIVES):
+            try:
+                for answer in self._post_wave(server.url, requests):
+                    number = answer["number"]
+                    if number not in answered:
+                        answered.add(number)
+                        prompt, index = jobs[number]
+                        yield self._rollout(prompt, index, seeds[number], answer)
+                return
+            except Lost as error:
+                if life == _LIVES - 1:
+                    raise
+                server = self._replaced(server, error)
+
+    def _rollout(self, prompt: Prompt, index: int, seed: int, answer: dict[str, Any]) -> Rollout:
+        token_ids = tuple(answer["token_ids"])
+        return Rollout(
+            problem_id=prompt.problem_id,
+            index=index,
+            seed=seed,
+            policy_versions=tuple(answer["versions"]),
+            prompt_ids=prompt.token_ids,
+            token_ids=token_ids,
+            logprobs=tuple(answer["logprobs"]),
+            finish_reason="length" if answer["finish_reason"] == "length" else "stop",
+            text=self.decode(token_ids),
+        )
+
+    # --- servers that are lost ------------------------------------------------------------------------------------
+
+    def _persist(self, server: Server, call: Callable[[Server], float]) -> float:
+        for _ in range(_LIVES - 1):
+            try:
+                return call(server)
+            except Lost as error:
+                server = self._replaced(server, error)
+        return call(server)
+
+    def _replaced(self, server: Server, error: Lost) -> Server:
+        """The same, living and with the weights that it had; or another one."""
+        if server.restart is not None:
+            self._note("restarted", f"{error} It is started again, and its requests are sent again.")
+            server.restart()
+            if self.weights is not None:
+                self._load(server)
+            return server
+        self.servers = [other for other in self.servers if other is not server]
+        if not self.servers:
+            raise InfrastructureError(f"{error} It was the last one.") from error
+        self._note("dropped", f"{error} It is dropped, and its requests go to {self.servers[0].url}.")
+        return self.servers[0]
+
+    def _note(self, what: str, words: str) -> None:
+        self.events[what] = self.events.get(what, 0) + 1
+        log.warning("%s", words)
+
+    # --- weights --------------------------------------------------------------------------------------------------
+
+    def _load(self, server: Server) -> float:
+        weights = self.weights
+        assert weights is not None
+        body = {"folder": str(weights.folder.resolve()), "version": weights.version}  # it may run elsewhere
+        answer = self._post(server.url, "weights", body)
+        if answer["version"] != weights.version:
+            raise InfrastructureError(f"{server.url} was given version {weights.version} and has {answer['version']}.")
+        self.pause_seconds = max(self.pause_seconds, answer["pause_seconds"])
+        gap = self.gap(server, weights)
+        if not gap <= self.parity_tolerance:
+            raise InfrastructureError(
+                f"The sampler at {server.url} was given policy version {weights.version}, but its log-probs differ "
+                f"from the learner's by up to {gap:.2e}, more than sampler.parity_tolerance = "
+                f"{self.parity_tolerance:.0e}: it is not running the weights it was given. The stage was stopped "
+                "before it could sample from them; start it again, and it resumes from its last checkpoint."
             )
+        return gap
 
-    def canary_logprobs(self, canaries: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Log-probs of each token given those before it, from every server in turn: first server's answers first."""
-        requests = [_request(ids, Sampling(1.0, 1.0, 1), seed=0) | {"prompt_logprobs": True} for ids in canaries]
-        rows = []
-        for url in self.urls:
-            answers = sorted(self._post_wave(url, requests), key=lambda answer: answer["number"])
-            rows += [answer["prompt_logprobs"] for answer in answers]
-        return rows
+    def gap(self, server: Server, weights: Weights) -> float:
+        """max |Δ log p| over the canaries; NaN counts as a gap without bound."""
+        requests = [_request(ids, Sampling(1.0, 1.0, 1), 0) | {"prompt_logprobs": True} for ids in weights.canaries]
+        worst = 0.0
+        for answer in self._post_wave(server.url, requests):
+            for mine, other in zip(weights.logprobs[answer["number"]], answer["prompt_logprobs"], strict=True):
+                worst = max(worst, abs(mine - other)) if abs(mine - other) == abs(mine - other) else float("inf")
+        return worst
 
-    def load_weights(self, folder: str, policy_version: int) -> None:
-        """Swap every server's weights for those in `folder`. Only a parity check afterwards makes the swap done."""
-        for url in self.urls:
-            body = {"method": "update_weights_from", "args": [os.path.abspath(folder)]}  # it may run elsewhere
-            self._checked(url, self._client.post(f"{url}/collective_rpc", json=body))
-        self.policy_version = policy_version
+    # --- HTTP -----------------------------------------------------------------------------------------------------
 
     def _post_wave(self, url: str, requests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         answered = 0
@@ -87,19 +224,33 @@ class Sampler:
             with self._client.stream("POST", f"{url}/reforge/wave", json={"requests": requests}) as response:
                 if response.status_code != 200:
                     response.read()
-                self._checked(url, response)
+                _check(url, response)
                 for line in response.iter_lines():
-                    answered += 1
-                    yield json.loads(line)
-        except httpx.TransportError as error:
-            raise InfrastructureError(f"The sampler at {url} broke off: {type(error).__name__}: {error}") from error
+                    if line:
+                        answered += 1
+                        yield json.loads(line)
+        except (httpx.TransportError, httpx.StreamError, ValueError) as error:
+            raise _lost(url, error) from error
         if answered != len(requests):
-            raise InfrastructureError(f"The sampler at {url} answered {answered} of {len(requests)} requests")
+            raise Lost(f"The sampler at {url} answered {answered} of {len(requests)} requests.")
 
-    @staticmethod
-    def _checked(url: str, response: httpx.Response) -> None:
-        if response.status_code != 200:
-            raise InfrastructureError(f"The sampler at {url} answered {response.status_code}: {response.text[:500]}")
+    def _post(self, url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            response = self._client.post(f"{url}/reforge/{path}", json=body)
+            _check(url, response)
+            return dict(response.json())
+        except (httpx.TransportError, ValueError) as error:
+            raise _lost(url, error) from error
+
+
+def _lost(url: str, error: Exception) -> Lost:
+    return Lost(f"The sampler at {url} broke off: {type(error).__name__}: {error}.")
+
+
+def _check(url: str, response: httpx.Response) -> None:
+    if response.status_code != 200:
+        kind = Lost if response.status_code >= 500 else InfrastructureError
+        raise kind(f"The sampler at {url} answered {response.status_code}: {response.text[:500]}.")
 
 
 def rollout_seed(run: str, problem_id: str, index: int) -> int:

@@ -10,15 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from reforge.config.policy import Sampler as SamplerConfig
 from reforge.errors import InfrastructureError
 from reforge.process import free_port
-from reforge.rollouts.sampler import Sampler
+from reforge.rollouts.sampler import Sampler, Server
 
 _POLL_SECONDS = 0.25
 _STOP_SECONDS = 10.0
@@ -30,35 +32,73 @@ _PROMPT_ROOM = 65536  # tokens prefilled in one engine step: a seeded prompt mus
 def open_sampler(
     folder: Path, config: SamplerConfig, decode: Callable[[Sequence[int]], str], log: Path
 ) -> Iterator[Sampler]:
-    """A sampler running the model in `folder`: on a server of its own, or on those that `config.urls` names (which
-    must see the same path)."""
-    if config.urls:
-        sampler = Sampler(config.urls, decode)
-        sampler.load_weights(str(folder), 0)
+    """A sampler on `config.replicas` servers of its own, running the model in `folder`; or on those that `config.urls`
+    names (which must see the same path), whatever they run."""
+    with ExitStack() as stack:
+        if config.urls:
+            servers = [Server(url) for url in config.urls]
+        else:
+            logs = [log.with_stem(f"{log.stem}-{number}" if number else log.stem) for number in range(config.replicas)]
+            opened = [_Own(folder, config, path, number) for number, path in enumerate(logs)]
+            for server in opened:
+                stack.callback(server.stop)
+                server.begin()
+            for server in opened:
+                server.wait()
+            servers = [Server(server.url, server.restart) for server in opened]
+        sampler = Sampler(servers, decode, config.parity_tolerance, config.patience_seconds)
+        stack.callback(sampler.close)
         yield sampler
-        return
-    with serving(folder, config, log) as url:
-        yield Sampler([url], decode)
 
 
 @contextmanager
-def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[str]:
-    """Yield the base URL of a server for the model in `folder`; the server is stopped on leaving.
+def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[Server]:
+    """One server for the model in `folder`, stopped on leaving.
 
     Raises InfrastructureError with the cause found in `log` when it does not come up.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            _command(folder, port, config), stdout=stream, stderr=subprocess.STDOUT, env=_environment(config)
-        )
+    own = _Own(folder, config, log)
     try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_healthy(process, url, config.startup_seconds, log)
-        yield url
+        own.begin()
+        own.wait()
+        yield Server(own.url, own.restart)
     finally:
-        _stop(process)
+        own.stop()
+
+
+class _Own:
+    """A child process; `number` says which of several it is."""
+
+    def __init__(self, folder: Path, config: SamplerConfig, log: Path, number: int = 0) -> None:
+        self.folder, self.config, self.log, self.number = folder, config, log, number
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        # The kernel ends the server when the thread ends that started it (vllm_main.py): so that one must last.
+        self._starter = ThreadPoolExecutor(1)
+
+    def begin(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = _command(self.folder, self.port, self.config)
+        environment = _environment(self.config, self.number)
+        with self.log.open("w") as stream:
+            start: Any = subprocess.Popen
+            options = {"stdout": stream, "stderr": subprocess.STDOUT, "start_new_session": True}
+            self._process = self._starter.submit(start, command, env=environment, **options).result()
+
+    def wait(self) -> None:
+        assert self._process is not None
+        _wait_until_healthy(self._process, self.url, self.config.startup_seconds, self.log)
+
+    def restart(self) -> None:
+        self.stop()
+        self.log.replace(self.log.with_suffix(".lost.log"))
+        self.begin()
+        self.wait()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            _stop(self._process)
 
 
 def _command(folder: Path, port: int, config: SamplerConfig) -> list[str]:
@@ -73,7 +113,7 @@ def _command(folder: Path, port: int, config: SamplerConfig) -> list[str]:
         "--gpu-memory-utilization": str(config.gpu_memory_utilization),
         "--logprobs-mode": "processed_logprobs",  # after the temperature, as the learner computes them
         "--generation-config": "vllm",  # the model folder's own sampling defaults must not slip in
-        "--middleware": "reforge.rollouts.vllm_plugin.WaveMiddleware",
+        "--middleware": "reforge.rollouts.vllm_plugin.Routes",
         "--worker-extension-cls": "reforge.rollouts.vllm_plugin.WeightUpdate",
     }
     flags = ["--no-enable-chunked-prefill", "--no-enable-prefix-caching"]
@@ -93,7 +133,7 @@ def _context(folder: Path) -> int:
         return 0
 
 
-def _environment(config: SamplerConfig) -> dict[str, str]:
+def _environment(config: SamplerConfig, number: int) -> dict[str, str]:
     environment = dict(os.environ)
     environment |= {
         "VLLM_SERVER_DEV_MODE": "1",  # /collective_rpc; the server listens on loopback only
@@ -107,6 +147,9 @@ def _environment(config: SamplerConfig) -> dict[str, str]:
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # on CPU "uni" is honoured only with this: 7 s less to wait
     if config.threads:
         environment["OMP_NUM_THREADS"] = str(config.threads)
+    if config.devices:
+        share = config.devices[number * config.tensor_parallel : (number + 1) * config.tensor_parallel]
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, share))
     return environment
 
 
@@ -142,10 +185,11 @@ def _cause(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    """The server and what it has started; also one that is stopped (SIGSTOP) and hears nothing."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,9 +1,10 @@
-"""What runs inside the vLLM server: one extra route and the weight update. Loaded by vLLM through its own options
+"""What runs inside the vLLM server: two extra routes and the weight update. Loaded by vLLM through its own options
 (`--middleware`, `--worker-extension-cls`), so any vLLM server started with them can serve Reforge.
 
-The route takes a whole wave of prompts. The engine is paused, the requests enter its queue in their order, and it is
+One route takes a whole wave of prompts. The engine is paused, the requests enter its queue in their order, and it is
 resumed: so the composition of every engine step is a function of the wave alone, and with per-request seeds the same
-wave gives bitwise the same tokens and log-probs, whatever the network's timing.
+wave gives bitwise the same tokens and log-probs, whatever the network's timing. The other swaps the weights between two
+engine steps, and each token is known by the policy version that it was drawn from.
 """
 
 from __future__ import annotations
@@ -11,93 +12,159 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-WAVE = "/reforge/wave"
+WAVE, WEIGHTS = "/reforge/wave", "/reforge/weights"
+HEARTBEAT_SECONDS = 2.0
 _NUMBERS = itertools.count()
 
 
-class WaveMiddleware:
-    """ASGI middleware that answers POST /reforge/wave and passes everything else on.
+class Routes:
+    """ASGI middleware that answers two paths and passes everything else on.
 
-    Body: {"requests": [{"token_ids": [...], "seed": 1, "max_tokens": 8, "temperature": 1.0, "top_p": 1.0,
-    "prompt_logprobs": false}, ...]}. Answer: one JSON line per request, as each finishes.
+    POST /reforge/wave {"requests": [{"token_ids": [...], "seed": 1, "max_tokens": 8, "temperature": 1.0, "top_p": 1.0,
+    "prompt_logprobs": false}, ...]}: one JSON line per request, as each finishes; while none does, now and then an
+    empty line, which says that the engine lives.
+    POST /reforge/weights {"folder": "...", "version": 3}: {"version": 3, "pause_seconds": 0.1}.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._version = 0
+        self._running: dict[str, _Running] = {}
+        self._one_pause = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != WAVE:
+        answer = (
+            {WAVE: self._wave, WEIGHTS: self._weights}.get(scope.get("path", "")) if scope["type"] == "http" else None
+        )
+        if answer is None:
             await self.app(scope, receive, send)
             return
-        request = Request(scope, receive)
+        body = await Request(scope, receive).json()
         engine = scope["app"].state.engine_client
-        requests = (await request.json())["requests"]
         try:
-            collectors = await _enqueue(engine, requests)
-        except Exception as error:  # anything wrong with one request is the caller's to hear
-            await JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=400)(scope, receive, send)
+            async with self._one_pause:
+                response = await answer(engine, body)
+        except Exception as error:  # the engine is dead, or the caller asked for what cannot be
+            status = 500 if engine.errored else 400
+            response = JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=status)
+        await response(scope, receive, send)
+
+    async def _wave(self, engine: Any, body: Any) -> Response:
+        await engine.pause_generation(mode="keep")
+        try:
+            wave = [await self._enqueue(engine, request) for request in body["requests"]]
+        finally:
+            await engine.resume_generation()
+        return StreamingResponse(self._finished(engine, wave), media_type="application/x-ndjson")
+
+    async def _enqueue(self, engine: Any, request: dict[str, Any]) -> str:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            n=1,
+            seed=request["seed"],
+            max_tokens=request["max_tokens"],
+            temperature=request["temperature"],
+            top_p=request["top_p"],
+            logprobs=0,
+            prompt_logprobs=0 if request["prompt_logprobs"] else None,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        name = f"wave-{next(_NUMBERS)}"
+        collector = await engine.add_request(name, {"prompt_token_ids": request["token_ids"]}, params)
+        self._running[name] = _Running(collector, [(0, self._version)])
+        return name
+
+    async def _finished(self, engine: Any, wave: list[str]) -> AsyncIterator[str]:
+        tasks = {asyncio.ensure_future(self._running[name].collector.get()): number for number, name in enumerate(wave)}
+        waiting = set(tasks)
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    await engine.collective_rpc("alive")
+                    yield "\n"
+                for task in sorted(done, key=tasks.__getitem__):
+                    yield json.dumps(_answer(tasks[task], task.result(), self._running.pop(wave[tasks[task]]))) + "\n"
+        finally:
+            for task in waiting:
+                task.cancel()
+            left = [name for name in wave if self._running.pop(name, None)]
+            if left:  # nobody listens any more
+                self._aborting = asyncio.ensure_future(engine.abort(left))
+
+    async def _weights(self, engine: Any, body: Any) -> Response:
+        began = time.perf_counter()
+        await engine.pause_generation(mode="keep")  # clears the prefix cache, too
+        try:
+            drawn = (await engine.collective_rpc("update_weights_from", args=(body["folder"],)))[0]
+            self._version = body["version"]
+            for name, running in self._running.items():
+                running.goes_on_with(self._version, _of(name, drawn))
+        finally:
+            await engine.resume_generation()
+        return JSONResponse({"version": self._version, "pause_seconds": time.perf_counter() - began})
+
+
+class _Running:
+    """`policies`: (first token, version) of each policy that draws a request's tokens."""
+
+    def __init__(self, collector: Any, policies: list[tuple[int, int]]) -> None:
+        self.collector, self.policies = collector, policies
+
+    def goes_on_with(self, version: int, drawn: int | None) -> None:
+        """`drawn` tokens it has so far; None: it is finished, or has not begun."""
+        if drawn is None and self.collector.output is not None:
             return
-        await StreamingResponse(_finished(collectors), media_type="application/x-ndjson")(scope, receive, send)
+        if self.policies[-1][0] == (drawn or 0):
+            self.policies.pop()
+        self.policies.append((drawn or 0, version))
 
 
-async def _enqueue(engine: Any, requests: list[dict[str, Any]]) -> list[Any]:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    await engine.pause_generation(mode="keep")
-    try:
-        collectors = []
-        for request in requests:
-            params = SamplingParams(
-                n=1,
-                seed=request["seed"],
-                max_tokens=request["max_tokens"],
-                temperature=request["temperature"],
-                top_p=request["top_p"],
-                logprobs=0,
-                prompt_logprobs=0 if request["prompt_logprobs"] else None,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            prompt = {"prompt_token_ids": request["token_ids"]}
-            collectors.append(await engine.add_request(f"wave-{next(_NUMBERS)}", prompt, params))
-        return collectors
-    finally:
-        await engine.resume_generation()
+def _of(name: str, drawn: dict[str, int]) -> int | None:
+    """vLLM adds something of its own to a request's name."""
+    return next((count for full, count in drawn.items() if full == name or full.startswith(f"{name}-")), None)
 
 
-async def _finished(collectors: list[Any]) -> AsyncIterator[str]:
-    async def one(number: int, collector: Any) -> str:
-        output = await collector.get()
-        completion = output.outputs[0]
-        answer = {
-            "number": number,
-            "token_ids": list(completion.token_ids),
-            "logprobs": [
-                row[token].logprob for row, token in zip(completion.logprobs, completion.token_ids, strict=True)
-            ],
-            "finish_reason": completion.finish_reason,
-        }
-        if output.prompt_logprobs is not None:
-            rows = zip(output.prompt_logprobs[1:], output.prompt_token_ids[1:], strict=True)
-            answer["prompt_logprobs"] = [row[token].logprob for row, token in rows]
-        return json.dumps(answer) + "\n"
-
-    for line in asyncio.as_completed([one(number, collector) for number, collector in enumerate(collectors)]):
-        yield await line
+def _answer(number: int, output: Any, running: _Running) -> dict[str, Any]:
+    completion = output.outputs[0]
+    token_ids = list(completion.token_ids)
+    ends = [first for first, _ in running.policies[1:]] + [len(token_ids)]
+    answer = {
+        "number": number,
+        "token_ids": token_ids,
+        "logprobs": [row[token].logprob for row, token in zip(completion.logprobs, token_ids, strict=True)],
+        "versions": [
+            version for (first, version), end in zip(running.policies, ends, strict=True) for _ in range(first, end)
+        ],
+        "finish_reason": completion.finish_reason,
+    }
+    if output.prompt_logprobs is not None:
+        rows = zip(output.prompt_logprobs[1:], output.prompt_token_ids[1:], strict=True)
+        answer["prompt_logprobs"] = [row[token].logprob for row, token in rows]
+    return answer
 
 
 class WeightUpdate:
-    """Mixed into vLLM's worker; called through /collective_rpc."""
+    """Mixed into vLLM's worker; called between two of its steps."""
 
-    def update_weights_from(self, folder: str) -> None:
+    def alive(self) -> bool:
+        return True
+
+    def update_weights_from(self, folder: str) -> dict[str, int]:
+        """How many tokens each running request has."""
         runner: Any = self.model_runner  # type: ignore[attr-defined]
         runner.reload_weights(weights_path=folder)
         model = runner.get_model()
@@ -106,3 +173,4 @@ class WeightUpdate:
             from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 
             dispatch_cpu_unquantized_gemm(model.lm_head, remove_weight=False)
+        return {name: len(request.output_token_ids) for name, request in runner.requests.items()}

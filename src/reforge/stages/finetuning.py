@@ -27,9 +27,9 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], config: S
             checkpoint.save(learner, folder, step)
         bar.set_postfix(loss=f"{metrics['loss']:.3f}")
         bar.update()
-        ctx.metrics["loss"] = metrics["loss"]
 
     sft.train(learner, rows, config, ctx.seed, after_step, start)
     bar.close()
+    ctx.metrics["loss"] = ctx.tracker.last()["loss"]
     ctx.metrics["rows"] = float(len(rows))
     everyone(Learner.save_model, learner, ctx.out / "model")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -12,13 +17,16 @@ from reforge.policy.model import load_tokenizer
 from reforge.policy.ranks import everyone
 from reforge.problems.store import read_problems
 from reforge.prompts import build_prompt
+from reforge.reports.timeline import bottleneck, render_timeline, shares
 from reforge.rewards import score
 from reforge.sandbox.selection import longest_inputs
 from reforge.stages.contract import StageContext
 from reforge.stages.grading import judge_of
 from reforge.stages.sampling import sampler_of
+from reforge.tracking.timeline import Timeline
 from reforge.training import checkpoint, grpo
-from reforge.training.handover import hand_over
+from reforge.training.handover import folder_of
+from reforge.training.schedule import older_versions
 
 
 def run(ctx: StageContext) -> None:
@@ -35,24 +43,23 @@ def run(ctx: StageContext) -> None:
             f"No prompt is within rl.max_prompt_tokens = {config.max_prompt_tokens}; the least has {shortest}."
         )
     ctx.metrics["prompts/too_long"] = float(len(prompts) - len(fitting))
-    weights, states = ctx.scratch / "weights", ctx.scratch / "checkpoint"
-    with (
-        judge_of(ctx) as judge,
-        sampler_of(ctx, tokenizer) as sampler,
-    ):
+    states, weights = ctx.scratch / "checkpoint", _handover(ctx)
+    timeline = Timeline(ctx.log_folder / "timeline.json", time.time)
+    with judge_of(ctx) as judge, sampler_of(ctx, tokenizer) as sampler, _removed(weights):
+        sampler.working = lambda number: timeline.span(f"vllm {number}", "sample")
         learner = open_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed, reference=config.loss.kl is not None)
         start = checkpoint.resume(learner, states)
+        checkpoint.restore_policies(states, start, weights)
         ctx.tracker.rewind(start)
-        hand_over(learner, sampler, weights, start, [fitting[0].token_ids], ctx.cfg.sampler.parity_tolerance)
         bar = tqdm(total=rung.steps, initial=start, desc=ctx.name, unit="step")
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
             ctx.tracker.log(step, metrics, timings)
             if step % config.checkpoint_every == 0:
-                checkpoint.save(learner, states, step)
+                kept = [folder_of(weights, old) for old in older_versions(step, config.staleness, rung.steps)]
+                checkpoint.save(learner, states, step, kept)
             bar.set_postfix(reward=f"{metrics['reward/mean']:.2f}", truncated=f"{metrics['truncated']:.0%}")
             bar.update()
-            ctx.metrics.update(metrics)
 
         grpo.train(
             grpo.Run(
@@ -63,14 +70,40 @@ def run(ctx: StageContext) -> None:
                 config=config,
                 rung=rung,
                 seed=ctx.seed,
-                parity_tolerance=ctx.cfg.sampler.parity_tolerance,
                 graders=ctx.cfg.sandbox.workers,
                 rollouts_folder=ctx.scratch / "rollouts",
                 weights_folder=weights,
+                timeline=timeline,
                 after_step=after_step,
             ),
             start,
         )
         bar.close()
+        ctx.metrics.update(ctx.tracker.last())
         everyone(Learner.save_model, learner, ctx.out / "model")
     shutil.copytree(ctx.scratch / "rollouts", ctx.out / "rollouts")
+    _draw_timeline(ctx, timeline)
+
+
+def _handover(ctx: StageContext) -> Path:
+    """Where policies are published: of this stage alone, so what a killed one left there is found and removed."""
+    if ctx.cfg.sampler.handover == "files":
+        return ctx.scratch / "weights"
+    name = hashlib.sha256(str(ctx.scratch.resolve()).encode()).hexdigest()[:16]
+    return Path("/dev/shm") / f"reforge-{name}"
+
+
+@contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _draw_timeline(ctx: StageContext, timeline: Timeline) -> None:
+    page = ctx.log_folder / "timeline.html"
+    page.write_text(render_timeline(ctx.name, timeline.spans))
+    for path in (timeline.path, page):
+        ctx.tracker.artifact(path)
+    tqdm.write(f"{ctx.name}: {bottleneck(shares(timeline.spans))} ({page})")

@@ -87,6 +87,10 @@ class Tracker:
             self._lines = {at: metrics for at, metrics in self._lines.items() if at <= step}
             self._rewrite()
 
+    def last(self) -> Metrics:
+        """Those of the newest step, whichever process made it."""
+        return dict(self._lines[max(self._lines)]) if self._lines else {}
+
     def artifact(self, path: Path) -> None:
         self._each(lambda mirror: mirror.artifact(path))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,24 @@ from reforge.errors import InfrastructureError
 from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
 
+_POLICIES = "policies"
 _MARK = "step.json"  # written last: a folder without it is the rest of an interrupted save
 
 
-def save(learner: Learner, folder: Path, step: int) -> None:
-    """Add the checkpoint of `step` to `folder`, and drop all but the newest `learner.checkpoints`."""
+def save(learner: Learner, folder: Path, step: int, policies: Sequence[Path] = ()) -> None:
+    """Add the checkpoint of `step` to `folder`, with copies of the folders `policies`, and drop all but the newest
+    `learner.checkpoints`."""
     new = folder / f"{step:06d}"
     shutil.rmtree(new, ignore_errors=True)
     everyone(Learner.save_state, learner, new)
-    files = {path.name: sha256(path) for path in sorted(new.iterdir())}
+    for policy in policies:
+        shutil.copytree(policy, new / _POLICIES / policy.name)
+    files = {str(path.relative_to(new)): sha256(path) for path in sorted(new.rglob("*")) if path.is_file()}
     partial = new / f"{_MARK}.partial"
-    partial.write_text(json.dumps({"step": step, "sha256": files}))
+    with partial.open("w") as file:
+        json.dump({"step": step, "sha256": files}, file)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(new / _MARK)
     for old in _complete(folder)[: -learner.config.checkpoints]:
         shutil.rmtree(old)
@@ -47,6 +56,14 @@ def resume(learner: Learner, folder: Path) -> int:
             "the stage anew."
         )
     return 0
+
+
+def restore_policies(folder: Path, step: int, target: Path) -> None:
+    """Those that were saved with the checkpoint of `step`, in place of what `target` holds."""
+    shutil.rmtree(target, ignore_errors=True)
+    saved = folder / f"{step:06d}" / _POLICIES
+    if saved.is_dir():
+        shutil.copytree(saved, target)
 
 
 def _read(mark: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The RL loop: GRPO+ on one context rung, synchronous.
+"""The RL loop: GRPO+ on one context rung. The rollout worker runs ahead of it by `rl.staleness` batches.
 
 What differs from DeepCoder's release: the clipping is effective, truncated rollouts leave the group statistics and
 the token count as well as the loss (`rl.overlong`), and the loss is a mean over all tokens of the update, those of
@@ -8,8 +8,10 @@ groups that teach nothing included, not per micro-batch.
 from __future__ import annotations
 
 import random
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +23,14 @@ from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.store import to_row, write_rows
+from reforge.tracking.timeline import Timeline
 from reforge.training.credit import group_advantages
-from reforge.training.handover import hand_over
+from reforge.training.handover import folder_of, publish, published
 from reforge.training.observe import rollout_metrics
 from reforge.training.rates import learning_rate
-from reforge.training.scoring import score_as_they_finish
+from reforge.training.schedule import is_drawn_from, older_versions
 from reforge.training.update import Objective, update
+from reforge.training.worker import RolloutWorker
 from reforge.types import Group, Prompt, Reward, Rollout
 
 _CANARIES = 4
@@ -36,7 +40,8 @@ Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
 
 @dataclass(frozen=True)
 class Run:
-    """What a rung is trained with. `after_step(step, metrics, timings)` tracks and saves."""
+    """What a rung is trained with. Published policies lie in `weights_folder`. `after_step(step, metrics, timings)`
+    tracks and saves."""
 
     learner: Learner
     sampler: Sampler
@@ -45,41 +50,62 @@ class Run:
     config: Rl
     rung: Rung
     seed: int
-    parity_tolerance: float
     graders: int
     rollouts_folder: Path
     weights_folder: Path
+    timeline: Timeline
     after_step: Callable[[int, dict[str, float], dict[str, float]], None]
 
 
 def train(run: Run, start: int = 0) -> None:
-    """Run steps `start`+1 … `rung.steps`. Everything random is a function of (seed, step): a resume is exact."""
+    """Run steps `start`+1 … `rung.steps`. Everything random is a function of (seed, step): a resume is exact. Where it
+    continues, `weights_folder` holds the policies that are still to be drawn from, but for the newest (older_versions).
+    """
+    config, clock = run.config, Clock(run.timeline)
+    worker = RolloutWorker(
+        run.sampler, lambda step: _draw(run, step), run.score, run.graders, config.staleness, run.timeline
+    )
+    worker.start(start + 1, run.rung.steps)
+    try:
+        for version in older_versions(start, config.staleness, run.rung.steps):
+            worker.publish(published(run.weights_folder, version))
+        _publish(run, worker, start)
+        for step in range(start + 1, run.rung.steps + 1):
+            with clock.lap("wait", step):
+                drawn, groups = worker.take()
+            with clock.lap("train", step):
+                advantages = [group_advantages(group, config.advantage, config.overlong, run.rung) for group in groups]
+                metrics = rollout_metrics(groups, advantages)
+                check_truncation(metrics["truncated"], config.guards.truncated, step)
+                metrics |= learn(run, groups, advantages, step) | {"parity/max_abs": drawn.parity}
+            with clock.lap("publish", step):
+                _publish(run, worker, step)
+            with clock.lap("save", step):
+                write_rows(run.rollouts_folder / f"step-{step:05d}.parquet", _rows(step, groups, advantages))
+                timings = clock.timings(metrics["tokens/sampled"]) | {
+                    "seconds/sampler_pause": drawn.pause_seconds,
+                    "memory/peak_gib": run.learner.peak_memory(),
+                    **{f"sampler/{event}": float(count) for event, count in run.sampler.events.items()},
+                }
+                run.after_step(step, metrics, timings)
+    finally:
+        worker.close()
+
+
+def _draw(run: Run, step: int) -> tuple[Sequence[Prompt], Iterator[Rollout]]:
     config = run.config
+    prompts = prompts_of_step(run.prompts, config.batch, step, run.seed if config.order == "shuffled" else None)
     sampling = Sampling(config.temperature, 1.0, run.rung.max_tokens)
-    for step in range(start + 1, run.rung.steps + 1):
-        clock = Clock()
-        prompts = prompts_of_step(run.prompts, config.batch, step, run.seed if config.order == "shuffled" else None)
-        rollouts = run.sampler.sample(prompts, config.group_size, sampling, f"{run.seed}/{step}")
-        groups = score_as_they_finish(rollouts, run.score, prompts, run.graders)
-        clock.lap("sample_and_grade")
+    return prompts, run.sampler.sample(prompts, config.group_size, sampling, f"{run.seed}/{step}")
 
-        advantages = [group_advantages(group, config.advantage, config.overlong, run.rung) for group in groups]
-        metrics = rollout_metrics(groups, advantages)
-        check_truncation(metrics["truncated"], config.guards.truncated, step)
-        metrics |= learn(run, groups, advantages, step)
-        clock.lap("train")
 
-        canaries = [
-            (*rollout.prompt_ids, *rollout.token_ids) for rollout in (group.rollouts[0] for group in groups[:_CANARIES])
-        ]
-        metrics["parity/max_abs"] = hand_over(
-            run.learner, run.sampler, run.weights_folder, run.sampler.policy_version + 1, canaries, run.parity_tolerance
-        )
-        clock.lap("weight_sync")
-
-        write_rows(run.rollouts_folder / f"step-{step:05d}.parquet", _rows(step, groups, advantages))
-        timings = clock.laps | {"tokens_per_second": metrics["tokens/sampled"] / sum(clock.laps.values())}
-        run.after_step(step, metrics, timings | {"memory/peak_gib": run.learner.peak_memory()})
+def _publish(run: Run, worker: RolloutWorker, version: int) -> None:
+    """Where a batch is still to be drawn from it; and remove what no batch, and no resume, needs any more."""
+    staleness = run.config.staleness
+    if is_drawn_from(version, staleness, run.rung.steps):
+        canaries = [prompt.token_ids for prompt in run.prompts[:_CANARIES]]
+        worker.publish(publish(run.learner, run.weights_folder, version, canaries))
+    shutil.rmtree(folder_of(run.weights_folder, version - staleness - 1), ignore_errors=True)
 
 
 def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:
@@ -153,16 +179,22 @@ def check_truncation(truncated: float, limit: float, step: int) -> None:
 
 
 class Clock:
-    """Seconds of each phase of a step."""
+    """Seconds of each phase of a step, on the timeline and for the table of timings."""
 
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline, self._laps = timeline, dict[str, float]()
 
-    def lap(self, phase: str) -> None:
-        now = time.perf_counter()
-        self.laps[f"seconds/{phase}"] = now - self._last
-        self._last = now
+    @contextmanager
+    def lap(self, phase: str, step: int) -> Iterator[None]:
+        began = time.perf_counter()
+        with self._timeline.span("learner", phase, step):
+            yield
+        self._laps[phase] = time.perf_counter() - began
+
+    def timings(self, tokens: float) -> dict[str, float]:
+        """`save` is still running: it is that of the step before."""
+        laps = {f"seconds/{phase}": seconds for phase, seconds in self._laps.items()}
+        return laps | {"tokens_per_second": tokens / sum(laps.values())}
 
 
 def _rows(step: int, groups: Sequence[Group], advantages: Advantages) -> list[dict[str, object]]:

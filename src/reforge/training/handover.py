@@ -1,61 +1,45 @@
-"""New weights to the sampler, believed only when its log-probs say so.
-
-A reload that reports success can still leave old or mixed weights in the engine (a packed copy of a tied lm_head, a
-stale prefix cache), and nothing downstream would notice: rewards only get slowly worse. So a few canary sequences are
-scored by both sides after every update.
+"""The policy as it is handed to the samplers: a folder, and canary sequences with what the learner finds for them, so
+that a sampler is believed only when it finds the same.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from reforge.batches import Row, build_batch
-from reforge.errors import InfrastructureError
 from reforge.policy.learner import Learner
 from reforge.policy.model import Inputs
 from reforge.policy.ranks import everyone
-from reforge.rollouts.sampler import Sampler
+from reforge.rollouts.sampler import Weights
 
-# sequences of token ids → log-probs of all tokens but the first, each
-Score = Callable[[Sequence[Sequence[int]]], list[torch.Tensor]]
-
-
-def hand_over(
-    learner: Learner, sampler: Sampler, folder: Path, version: int, canaries: Sequence[Sequence[int]], tolerance: float
-) -> float:
-    """Write the policy to `folder`, load it into the sampler as `version`; return the largest |Δ log p| seen.
-
-    Raises InfrastructureError when it exceeds `tolerance`.
-    """
-    everyone(Learner.save_model, learner, folder)
-    sampler.load_weights(str(folder), version)
-    return check_parity(partial(everyone, score, learner), sampler, canaries, tolerance)
+_CANARIES = "canaries.json"
 
 
-def check_parity(score: Score, sampler: Sampler, canaries: Sequence[Sequence[int]], tolerance: float) -> float:
-    """The largest |Δ log p| of a policy and the sampler. Raises InfrastructureError when it exceeds `tolerance`."""
-    gap = parity_gap(score, sampler, canaries)
-    if not gap <= tolerance:
-        raise InfrastructureError(
-            f"The sampler was given policy version {sampler.policy_version}, but its log-probs differ from the "
-            f"learner's by up to {gap:.2e}, more than sampler.parity_tolerance = {tolerance:.0e}: it is not running "
-            "the weights it was given. The stage was stopped before it could sample from them; start it again, and it "
-            "resumes from its last checkpoint."
-        )
-    return gap
+def publish(learner: Learner, folder: Path, version: int, canaries: Sequence[Sequence[int]]) -> Weights:
+    """The learner's policy as `version`, in a folder of its own in `folder`."""
+    place = folder_of(folder, version)
+    shutil.rmtree(place, ignore_errors=True)
+    everyone(Learner.save_model, learner, place)
+    logprobs = [found.tolist() for found in everyone(score, learner, canaries)]
+    weights = Weights(version, place, [list(ids) for ids in canaries], logprobs)
+    (place / _CANARIES).write_text(json.dumps({"ids": weights.canaries, "logprobs": logprobs}))
+    return weights
 
 
-def parity_gap(score: Score, sampler: Sampler, canaries: Sequence[Sequence[int]]) -> float:
-    """max |Δ log p| over all tokens of `canaries` and all servers; NaN counts as a gap without bound."""
-    ours = score(canaries) * len(sampler.urls)
-    theirs = sampler.canary_logprobs(canaries)
-    gaps = [(mine - torch.tensor(other)).abs().max() for mine, other in zip(ours, theirs, strict=True)]
-    worst = float(torch.stack(gaps).max())
-    return worst if worst == worst else float("inf")
+def published(folder: Path, version: int) -> Weights:
+    """What `publish` wrote."""
+    place = folder_of(folder, version)
+    canaries = json.loads((place / _CANARIES).read_text())
+    return Weights(version, place, canaries["ids"], canaries["logprobs"])
+
+
+def folder_of(folder: Path, version: int) -> Path:
+    return folder / f"{version:06d}"
 
 
 def score(learner: Learner, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from reforge.evaluation.limits import cut
 from reforge.types import Rollout
 
-ROLLOUT = Rollout("p", 0, 1, 2, (9,), (1, 2, 3, 4), (-0.1, -0.2, -0.3, -0.4), "stop", "1 2 3 4")
+ROLLOUT = Rollout("p", 0, 1, (2, 2, 3, 3), (9,), (1, 2, 3, 4), (-0.1, -0.2, -0.3, -0.4), "stop", "1 2 3 4")
 
 
 def decode(token_ids: Sequence[int]) -> str:
@@ -14,7 +14,7 @@ def test_a_shorter_limit_keeps_the_first_tokens_and_says_truncated() -> None:
     shorter = cut(ROLLOUT, 3, decode)
     assert (shorter.token_ids, shorter.logprobs, shorter.text) == ((1, 2, 3), (-0.1, -0.2, -0.3), "1 2 3")
     assert shorter.truncated
-    assert (shorter.seed, shorter.policy_version, shorter.prompt_ids) == (1, 2, (9,))
+    assert (shorter.seed, shorter.policy_versions, shorter.prompt_ids) == (1, (2, 2, 3), (9,))
 
 
 def test_a_limit_that_is_just_reached_cuts_nothing() -> None:

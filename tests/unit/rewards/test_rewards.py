@@ -42,7 +42,7 @@ def test_a_repeated_fence_takes_linear_time() -> None:
 
 
 def rollout(text: str) -> Rollout:
-    return Rollout("double", 0, 0, 0, (), (), (), "stop", text)
+    return Rollout("double", 0, 0, (), (), (), (), "stop", text)
 
 
 @pytest.mark.parametrize(

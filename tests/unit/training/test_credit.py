@@ -13,7 +13,7 @@ FILTER = Overlong(rule="filter", buffer=None)
 def group(*members: tuple[float | None, str], tokens: int = 3) -> Group:
     """(reward, finish reason) of each rollout."""
     rollouts = tuple(
-        Rollout("p", number, number, 0, (1,), (2,) * tokens, (-0.1,) * tokens, finish, "")  # type: ignore[arg-type]
+        Rollout("p", number, number, (0,) * tokens, (1,), (2,) * tokens, (-0.1,) * tokens, finish, "")  # type: ignore[arg-type]
         for number, (_, finish) in enumerate(members)
     )
     return Group("p", rollouts, tuple(reward(value) for value, _ in members))

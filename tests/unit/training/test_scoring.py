@@ -5,7 +5,7 @@ from reforge.types import Prompt, Reward, Rollout, Status, Verdict
 
 
 def rollout(problem: str, index: int) -> Rollout:
-    return Rollout(problem, index, 0, 0, (1,), (2,), (-0.1,), "stop", f"{problem}{index}")
+    return Rollout(problem, index, 0, (0,), (1,), (2,), (-0.1,), "stop", f"{problem}{index}")
 
 
 def test_groups_keep_the_order_of_prompts_and_indices_whatever_finishes_first():

@@ -1,0 +1,242 @@
+"""A whole RL step (sampling, grading in the sandbox, training, new weights) beside TRL's GRPOTrainer: same model,
+prompts, group size, sampling limits, reward, dtype and machine, taking turns.   python -m benchmarks.pipelining_trl
+
+Each side has both cores: ours one for vLLM and the sandbox and one for the learner, staleness 1; TRL generates with
+transformers, and is given the micro-batch that is fastest for it. The model is random but for its end token, whose
+probability is chosen so that lengths are geometric, or, for equal lengths, 0.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.pipelining import LEARNER_CORE, PROBLEM, SAMPLER_CORE
+from benchmarks.record import claim, head, show, write
+from reforge.compose import compose
+from reforge.config import Config
+from reforge.params import build_config
+from reforge.policy.learner import open_learner
+from reforge.policy.model import load_tokenizer, new_model, save_model
+from reforge.policy.tokenizer import train_tokenizer
+from reforge.prompts import decoder
+from reforge.rollouts.server import open_sampler
+from reforge.sandbox.judge import Isolation, Judge, Limits
+from reforge.tracking.timeline import Timeline
+from reforge.training import grpo
+from reforge.types import Prompt, Reward, Rollout, Status
+
+ROUNDS, STEPS, WARM = 3, 4, 2
+BATCH, GROUP = 16, 8
+PROMPT = "12 3 45 6 78 9 10 11 12 13"
+SHAPES = {"long-tailed": (320, 1.6), "equal": (64, -50.0)}  # limit, and what is added to the end token's logit
+MICRO_BATCHES = (16, 64, 128)
+GOAL = 3.0
+
+
+def config() -> Config:
+    of_model = ["model.architecture.extra={tie_word_embeddings: false}"]
+    of_rl = ["batch", "group_size", "staleness", "learning_rate", "guards.truncated"]
+    values = [BATCH, GROUP, 1, 1e-6, 1.0]
+    changes = [f"rl.{key}={value}" for key, value in zip(of_rl, values, strict=True)]
+    return build_config(compose(["experiment=tiny", *of_model, *changes]), "b")
+
+
+@cache
+def policy(shape: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="reforge-trl-", dir="/dev/shm"))
+    tokenizer = train_tokenizer([f"{a} {b}" for a in range(200) for b in range(20)], 300)
+    model = new_model(config().model.architecture, tokenizer, 0)
+    with torch.no_grad():  # one feature that all states share, and that speaks for the end token only
+        model.get_input_embeddings().weight[:, 0] = 4.0
+        head_VH = model.get_output_embeddings().weight
+        head_VH[:, 0] = 0.0
+        states = model.get_decoder()(torch.arange(5, 200)[None]).last_hidden_state
+        head_VH[tokenizer.eos_token_id, 0] = SHAPES[shape][1] / float(states[..., 0].mean())
+    save_model(model, tokenizer, folder)
+    return folder
+
+
+def judge() -> Judge:
+    return Judge(Limits(6.0, 20.0, 512, 64, 60.0), 2, None, Isolation.SYSCALLS, ())
+
+
+def program(index: int, name: str) -> str:
+    """Half of a group is right."""
+    return f"print({'input()' if index % 2 else 0})  # {name}"
+
+
+# --- ours ---------------------------------------------------------------------------------------------------------
+
+
+def our_steps(shape: str) -> tuple[list[float], list[int]]:
+    """Seconds of each step after the first, and the lengths of all rollouts."""
+    both, cfg, folder = os.sched_getaffinity(0), config(), policy(shape)
+    torch.set_num_threads(1)
+    os.sched_setaffinity(0, SAMPLER_CORE)
+    tokenizer = load_tokenizer(folder)
+    ends: list[float] = []
+    lengths: list[int] = []
+    with ExitStack() as stack:
+        graders = stack.enter_context(judge())
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        sampler = stack.enter_context(open_sampler(folder, cfg.sampler, decoder(tokenizer), work / "vllm.log"))
+        os.sched_setaffinity(0, LEARNER_CORE)
+        learner = open_learner(folder, cfg.learner, 0)
+        ids = tuple(tokenizer(PROMPT).input_ids)
+
+        def score(rollout: Rollout) -> Reward:
+            lengths.append(len(rollout.token_ids))
+            verdict = graders.judge(program(rollout.index, str(rollout.seed)), PROBLEM)
+            return Reward(float(verdict.status is Status.ACCEPTED), {}, verdict)
+
+        rung = next(iter(cfg.rl.rungs.values())).model_copy(update={"steps": STEPS, "max_tokens": SHAPES[shape][0]})
+        grpo.train(
+            grpo.Run(
+                learner=learner,
+                sampler=sampler,
+                score=score,
+                prompts=[Prompt(f"p{number}", ids) for number in range(BATCH * STEPS)],
+                config=cfg.rl.model_copy(update={"overlong": cfg.rl.overlong.model_copy(update={"rule": "keep"})}),
+                rung=rung,
+                seed=0,
+                graders=2,
+                rollouts_folder=work / "rollouts",
+                weights_folder=work / "weights",
+                timeline=Timeline(work / "timeline.json", time.perf_counter),
+                after_step=lambda *_: ends.append(time.perf_counter()),
+            )
+        )
+    os.sched_setaffinity(0, both)
+    return [after - before for before, after in zip(ends[WARM - 1 :], ends[WARM:], strict=False)], lengths
+
+
+# --- TRL's --------------------------------------------------------------------------------------------------------
+
+
+def their_steps(shape: str, micro_batch: int) -> tuple[list[float], list[int]]:
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    from reforge.policy.model import load_model
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    lengths: list[int] = []
+    ends: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+    with judge() as graders:
+
+        def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
+            lengths.extend(map(len, completion_ids))
+            names = [program(number, f"{len(ends)} {number}") for number in range(len(completion_ids))]
+            return [float(graders.judge(name, PROBLEM).status is Status.ACCEPTED) for name in names]
+
+        settings = GRPOConfig(
+            output_dir=tempfile.mkdtemp(prefix="reforge-trl-"),
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+            gradient_checkpointing=False,
+            per_device_train_batch_size=micro_batch,
+            gradient_accumulation_steps=BATCH * GROUP // micro_batch,
+            num_generations=GROUP,
+            max_completion_length=SHAPES[shape][0],
+            temperature=1.0,
+            top_k=0,
+            beta=0.0,
+            epsilon_high=0.28,
+            learning_rate=1e-6,
+            max_steps=STEPS,
+            logging_strategy="no",
+            save_strategy="no",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        )
+        trainer: Any = GRPOTrainer(
+            model=load_model(policy(shape)),
+            reward_funcs=reward,
+            args=settings,
+            train_dataset=Dataset.from_dict({"prompt": [PROMPT] * 64}),
+            processing_class=load_tokenizer(policy(shape)),
+            callbacks=[Clock()],
+        )
+        trainer.train()
+    return [after - before for before, after in zip(ends[WARM - 1 :], ends[WARM:], strict=False)], lengths
+
+
+def vllm_in_trl() -> str:
+    """Why its own use of vLLM is not compared with; "" where it runs."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    from reforge.policy.model import load_model
+
+    folder = policy("equal")
+    try:
+        GRPOTrainer(
+            model=load_model(folder),
+            reward_funcs=lambda completions, **_: [0.0] * len(completions),
+            args=GRPOConfig(output_dir=str(folder / "out"), use_cpu=True, bf16=False, report_to=[], use_vllm=True,
+                            vllm_mode="colocate", vllm_gpu_memory_utilization=0.1),
+            train_dataset=None,
+            processing_class=load_tokenizer(folder),
+        )  # fmt: skip
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"[:500]
+    return ""
+
+
+# --- the comparison -----------------------------------------------------------------------------------------------
+
+
+def alone(work: Any, *args: Any) -> Any:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(work, *args).result()
+
+
+def main() -> None:
+    commit = head()
+    claims, runs = [], []
+    for shape in SHAPES:
+        tried = {size: statistics.median(alone(their_steps, shape, size)[0]) for size in MICRO_BATCHES}
+        best = min(tried, key=tried.__getitem__)
+        ours, theirs = [], []
+        for _ in range(ROUNDS):
+            theirs.append(alone(their_steps, shape, best))
+            ours.append(alone(our_steps, shape))
+        seconds = [statistics.median(step for steps, _ in side for step in steps) for side in (theirs, ours)]
+        spread = [[statistics.median(side[0][1]), max(side[0][1])] for side in (theirs, ours)]
+        ratio = seconds[0] / seconds[1]
+        goal = (f"≥ {GOAL:g}", ratio >= GOAL) if shape == "long-tailed" else ("", None)
+        text = (
+            f"rollouts per second of a whole RL step, {shape} lengths: ours ({BATCH * GROUP / seconds[1]:.1f}) to TRL's"
+        )
+        claims.append(claim(f"{text} ({BATCH * GROUP / seconds[0]:.1f})", ratio, "times", *goal))
+        if shape == "long-tailed":
+            for side, (median, longest) in zip(("TRL's", "our"), spread, strict=True):
+                share = longest / median
+                claims.append(claim(f"{side} longest rollout to the median one", share, "times", "≥ 6", share >= 6))
+        steps = {"TRL": [steps for steps, _ in theirs], "ours": [steps for steps, _ in ours]}
+        about = {"TRL's micro-batch": best, "tried": tried, "median and longest, TRL's and ours": spread}
+        runs.append({"lengths": shape, **steps, **about})
+    runs.append({"vLLM inside TRL": alone(vllm_in_trl) or "runs, but was not measured"})
+    show(claims)
+    write("pipelining_trl", claims, runs, commit)
+
+
+if __name__ == "__main__":
+    main()

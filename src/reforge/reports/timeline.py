@@ -1,0 +1,99 @@
+"""The timeline of a reinforcement-learning stage, drawn: what each part was busy with, and in words who waited.
+
+On a page of its own, not in the report: what DVC versions holds nothing that depends on a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup, escape
+
+from reforge.tracking.timeline import Span
+
+WIDTH, LEFT, LANE, SHOWN = 1000.0, 110.0, 22.0, 6
+COLOURS = {
+    "train": "#1f5fa8", "publish": "#7a4fa3", "save": "#b8a6cf", "wait": "#e4e7eb", "load weights": "#7a4fa3",
+    "sample": "#2f855a", "grade": "#c05621",
+}  # fmt: skip
+_SLACK = 0.1  # a part that waits less is busy
+
+Shares = Mapping[str, Mapping[str, float]]  # lane → what it did → share of the time
+
+
+def shares(spans: Sequence[Span]) -> dict[str, dict[str, float]]:
+    """Of the time from the first step's beginning to the last one's end."""
+    if not spans:
+        return {}
+    whole = max(span.end for span in spans) - min(span.start for span in spans)
+    found: dict[str, dict[str, float]] = {}
+    for span in spans:
+        lane = found.setdefault(span.lane, {})
+        lane[span.name] = lane.get(span.name, 0.0) + (span.end - span.start) / whole if whole else 0.0
+    return {lane: found[lane] for lane in sorted(found)}
+
+
+def bottleneck(parts: Shares) -> str:
+    """One sentence."""
+    learner, sampler = parts.get("learner", {}).get("wait", 0.0), parts.get("sampler", {}).get("wait", 0.0)
+    if learner >= _SLACK and sampler >= _SLACK:
+        return (
+            f"the learner waits {learner:.0%} of the time for rollouts and the sampler {sampler:.0%} for new weights: "
+            "they take turns, or the grading of the last rollouts takes long. Raise rl.staleness."
+        )
+    if learner >= _SLACK:
+        return (
+            f"the learner waits {learner:.0%} of the time for rollouts, the sampler hardly ever: add samplers "
+            "(sampler.replicas, sampler.threads), or take from the learner."
+        )
+    if sampler >= _SLACK:
+        return (
+            f"the sampler waits {sampler:.0%} of the time for new weights, the learner hardly ever for rollouts: give "
+            "the learner more (learner.ranks, learner.threads), or take from the sampler."
+        )
+    return f"learner and sampler are both busy (they wait {learner:.0%} and {sampler:.0%} of the time)."
+
+
+def render_timeline(title: str, spans: Sequence[Span]) -> str:
+    """A page of its own, without scripts or outside resources."""
+    parts = shares(spans)
+    done = {lane: ", ".join(f"{name} {share:.0%}" for name, share in of.items()) for lane, of in parts.items()}
+    rows = "".join(f"<tr><th>{escape(lane)}</th><td>{escape(words)}</td></tr>" for lane, words in done.items())
+    legend = " ".join(f'<span style="color:{colour}">■</span> {name}' for name, colour in COLOURS.items())
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}: timeline</title>'
+        "<style>body{font:14px system-ui,sans-serif;margin:2rem auto;max-width:1000px;color:#1f2933}"
+        "th{text-align:left;padding-right:1em}svg{max-width:100%}</style>"
+        f"<h1>{escape(title)}</h1><p>{escape(bottleneck(parts).capitalize())}</p>"
+        f"<p>{legend}</p>{_svg(spans)}<h2>Share of the time</h2><table>{rows}</table>"
+        "<p>The same in full: timeline.json beside this page, for https://ui.perfetto.dev.</p></html>"
+    )
+
+
+def _svg(spans: Sequence[Span]) -> Markup:
+    """A few steps in the middle."""
+    steps = sorted({span.step for span in spans if span.lane == "learner"})
+    middle = steps[max(0, len(steps) // 2 - SHOWN // 2) :][:SHOWN]
+    shown = [span for span in spans if span.lane == "learner" and span.step in middle]
+    if not shown:
+        return Markup("")
+    start, end = min(span.start for span in shown), max(span.end for span in shown)
+    lanes = sorted({span.lane for span in spans})
+    scale = (WIDTH - LEFT) / max(end - start, 1e-9)
+    bars = []
+    for number, lane in enumerate(lanes):
+        y = number * LANE
+        bars.append(f'<text x="0" y="{y + 15:.0f}" font-size="12">{escape(lane)}</text>')
+        for span in spans:
+            if span.lane == lane and span.end > start and span.start < end:
+                x = LEFT + (max(span.start, start) - start) * scale
+                width = max(0.5, (min(span.end, end) - max(span.start, start)) * scale)
+                label = f"{span.name}, step {span.step}: {span.end - span.start:.2f} s"
+                bars.append(
+                    f'<rect x="{x:.1f}" y="{y + 3:.0f}" width="{width:.1f}" height="{LANE - 6:.0f}" '
+                    f'fill="{COLOURS.get(span.name, "#9aa5b1")}"><title>{escape(label)}</title></rect>'
+                )
+    height = len(lanes) * LANE + 20
+    below = f"steps {middle[0]} to {middle[-1]}, {end - start:.1f} s"
+    bars.append(f'<text x="{LEFT:.0f}" y="{height - 4:.0f}" font-size="12">{below}</text>')
+    return Markup(f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img">{"".join(bars)}</svg>')

@@ -1,0 +1,37 @@
+import pytest
+
+from reforge.reports.timeline import bottleneck, render_timeline, shares
+from reforge.tracking.timeline import Span
+
+SPANS = [
+    Span("learner", "wait", 0.0, 4.0, 1),
+    Span("learner", "train", 4.0, 10.0, 1),
+    Span("sampler", "sample", 0.0, 4.0, 1),
+    Span("sampler", "wait", 4.0, 10.0, 2),
+]
+
+
+def test_shares_by_hand() -> None:
+    assert shares(SPANS) == {"learner": {"wait": 0.4, "train": 0.6}, "sampler": {"sample": 0.4, "wait": 0.6}}
+    assert shares([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("learner", "sampler", "words"),
+    [
+        (0.4, 0.6, "take turns"),
+        (0.38, 0.02, "waits 38% of the time for rollouts"),
+        (0.0, 0.5, "sampler waits 50% of the time for new weights"),
+        (0.03, 0.05, "both busy"),
+    ],
+)
+def test_the_bottleneck_is_named(learner: float, sampler: float, words: str) -> None:
+    assert words in bottleneck({"learner": {"wait": learner}, "sampler": {"wait": sampler}})
+
+
+def test_the_page_escapes_names_and_needs_nothing_from_outside() -> None:
+    page = render_timeline("rl@<b>", SPANS)
+    assert "rl@&lt;b&gt;" in page
+    assert page.count("<rect") == 4
+    assert "<script" not in page
+    assert "src=" not in page
