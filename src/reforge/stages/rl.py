@@ -28,6 +28,8 @@ from reforge.training import checkpoint, grpo
 from reforge.training.handover import folder_of
 from reforge.training.schedule import older_versions
 
+_MEMORY = Path("/dev/shm")
+
 
 def run(ctx: StageContext) -> None:
     config = ctx.cfg.rl
@@ -90,7 +92,16 @@ def _handover(ctx: StageContext) -> Path:
     if ctx.cfg.sampler.handover == "files":
         return ctx.scratch / "weights"
     name = hashlib.sha256(str(ctx.scratch.resolve()).encode()).hexdigest()[:16]
-    return Path("/dev/shm") / f"reforge-{name}"
+    folder = _MEMORY / f"reforge-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    size = sum(path.stat().st_size for path in ctx.dep("model").glob("*.safetensors"))
+    wanted, free = size * (ctx.cfg.rl.staleness + 2), shutil.disk_usage(_MEMORY).free if _MEMORY.is_dir() else 0
+    if wanted > free:
+        raise UserError(
+            f"{_MEMORY} has {free / 2**20:.0f} MiB free, and {wanted / 2**20:.0f} are needed to hand policies over in "
+            "memory. Give the container more (docker run --shm-size), or take sampler.handover=files."
+        )
+    return folder
 
 
 @contextmanager
