@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -64,28 +65,32 @@ class Bench:
         ends, pauses = [], []
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
-            with timeline.span("learner", "train", step):
-                self.train_more()
             ends.append(time.perf_counter())
             pauses.append(timings["seconds/sampler_pause"])
 
         rung = next(iter(self.config.rl.rungs.values())).model_copy(update={"steps": STEPS, "max_tokens": TOKENS})
-        grpo.train(
-            grpo.Run(
-                learner=self.learner,
-                sampler=self.sampler,
-                score=self.score,
-                prompts=[Prompt(f"p{number}", tuple(range(5, 37))) for number in range(BATCH * STEPS)],
-                config=self.config.rl.model_copy(update={"batch": BATCH, "group_size": GROUP, "staleness": staleness}),
-                rung=rung,
-                seed=0,
-                graders=BATCH * GROUP if self.waits else 2,
-                rollouts_folder=where / "rollouts",
-                weights_folder=where / "weights",
-                timeline=timeline,
-                after_step=after_step,
-            )
+
+        def learn_and_more(*of_step: Any) -> dict[str, float]:
+            self.train_more()
+            return learn(*of_step)
+
+        learn = grpo.learn
+        run = grpo.Run(
+            learner=self.learner,
+            sampler=self.sampler,
+            score=self.score,
+            prompts=[Prompt(f"p{number}", tuple(range(5, 37))) for number in range(BATCH * STEPS)],
+            config=self.config.rl.model_copy(update={"batch": BATCH, "group_size": GROUP, "staleness": staleness}),
+            rung=rung,
+            seed=0,
+            graders=BATCH * GROUP if self.waits else 2,
+            rollouts_folder=where / "rollouts",
+            weights_folder=where / "weights",
+            timeline=timeline,
+            after_step=after_step,
         )
+        with patch.object(grpo, "learn", learn_and_more):
+            grpo.train(run)
         step = statistics.median(after - before for before, after in zip(ends[WARM:], ends[WARM + 1 :], strict=False))
         return {"step": step, "pause": statistics.median(pauses[WARM:]), **parts(timeline)}
 

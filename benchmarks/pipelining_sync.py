@@ -42,6 +42,7 @@ def main() -> None:
     model.resize_token_embeddings(151936)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     torch.set_default_dtype(torch.float32)
+    policy = TokenLogprobs(model)
     runs = []
     with tempfile.TemporaryDirectory(prefix="reforge-sync-", dir="/dev/shm") as name:
         folder = Path(name)
@@ -51,7 +52,7 @@ def main() -> None:
                 with torch.no_grad():
                     for parameter in model.parameters():
                         parameter.mul_(1.0 + 2.0**-7)
-                canaries = sequence_logprobs(TokenLogprobs(model), CANARIES)
+                canaries = sequence_logprobs(lambda inputs, temperature: policy(*inputs, temperature), CANARIES)
                 began = time.perf_counter()
                 place = folder / f"{version:06d}"
                 save_model(model, tokenizer, place)
