@@ -19,15 +19,16 @@ from typing import Any
 
 import torch
 
+from benchmarks.policies import new_tokenizer
 from benchmarks.record import Claim, claim, head, show, write
 from benchmarks.trl_peer import new_trainer
 from reforge.batches import Row, build_batch
 from reforge.compose import compose
+from reforge.config import Config
 from reforge.losses import token_mean
 from reforge.params import build_config
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
-from reforge.policy.tokenizer import train_tokenizer
 from reforge.training.update import Objective, update
 
 ROUNDS, STEPS = 7, 2
@@ -165,30 +166,31 @@ def alone() -> ProcessPoolExecutor:
 
 
 @cache
-def ours() -> tuple[Learner, Objective]:
+def settings() -> Config:
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    config = build_config(
+    return build_config(
         compose(["experiment=tiny", f"learner.threads={threads}", "model.architecture.context=1024"]), "b"
     )
+
+
+@cache
+def new_policy() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="reforge-speed-"))
+    tokenizer = new_tokenizer(VOCABULARY)
+    save_model(new_model(settings().model.architecture, tokenizer, 0), tokenizer, folder)
+    return folder
+
+
+@cache
+def ours() -> tuple[Learner, Objective]:
+    config = settings()
     objective = Objective(config.rl.loss, 1.0, 1e-6, config.learner.gradient_clip, config.rl.guards)
     return open_learner(new_policy(), config.learner, 0), objective
 
 
 @cache
-def new_policy() -> Path:
-    config = build_config(compose(["experiment=tiny", "model.architecture.context=1024"]), "b")
-    folder = Path(tempfile.mkdtemp(prefix="reforge-speed-"))
-    tokenizer = train_tokenizer([f"{a} {b}" for a in range(200) for b in range(20)], VOCABULARY)
-    while len(tokenizer) < VOCABULARY:
-        tokenizer.add_tokens([f"<{len(tokenizer)}>"])
-    save_model(new_model(config.model.architecture, tokenizer, 0), tokenizer, folder)
-    return folder
-
-
-@cache
 def theirs(name: str, micro_batch: int) -> Theirs:
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
     return Theirs(new_policy(), work(SHAPES[name][0]), micro_batch)
 
 

@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import torch
 
+from benchmarks.policies import new_tokenizer
 from benchmarks.record import Claim, claim, head, show, write
 from reforge.batches import Row, build_batch
 from reforge.compose import compose
@@ -24,7 +25,6 @@ from reforge.config import Config
 from reforge.params import build_config
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
-from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import decoder
 from reforge.rollouts.sampler import Sampler
 from reforge.rollouts.server import open_sampler
@@ -145,7 +145,7 @@ def bench(split: bool) -> Iterator[Bench]:
         compose(["experiment=tiny", f"learner.threads={threads}", f"sampler.threads={threads}"]), "benchmark"
     )
     folder = Path(tempfile.mkdtemp(prefix="reforge-pipelining-", dir="/dev/shm"))
-    tokenizer = train_tokenizer([f"{a} {b}" for a in range(200) for b in range(20)], 1024)
+    tokenizer = new_tokenizer(1024)
     save_model(new_model(config.model.architecture, tokenizer, 0), tokenizer, folder / "model")
     limits = Limits(6.0, 20.0, 512, 64, 60.0)
     try:

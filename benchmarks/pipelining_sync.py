@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
 from reforge.compose import compose
 from reforge.params import build_config
 from reforge.policy.model import TokenLogprobs, new_model, save_model
-from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import decoder
 from reforge.rollouts.sampler import Weights
 from reforge.rollouts.server import open_sampler
@@ -36,7 +36,7 @@ def main() -> None:
         compose(["experiment=tiny", *overrides, "sampler.dtype=bfloat16", "sampler.parity_tolerance=0.2",
                  "sampler.threads=2"]), "b"
     )  # fmt: skip
-    tokenizer = train_tokenizer([f"{a} {b}" for a in range(200) for b in range(20)], 1024)
+    tokenizer = new_tokenizer(1024)
     torch.set_default_dtype(torch.bfloat16)
     model = new_model(config.model.architecture, tokenizer, 0).to(torch.bfloat16)
     model.resize_token_embeddings(151936)

@@ -22,13 +22,14 @@ from typing import Any
 import torch
 
 from benchmarks.pipelining import LEARNER_CORE, PROBLEM, SAMPLER_CORE
+from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
+from benchmarks.trl_peer import new_trainer
 from reforge.compose import compose
 from reforge.config import Config
 from reforge.params import build_config
 from reforge.policy.learner import open_learner
 from reforge.policy.model import load_tokenizer, new_model, save_model
-from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import decoder
 from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits
@@ -45,17 +46,17 @@ GOAL = 3.0
 
 
 def config() -> Config:
-    of_model = ["model.architecture.extra={tie_word_embeddings: false}"]
-    of_rl = ["batch", "group_size", "staleness", "learning_rate", "guards.truncated"]
-    values = [BATCH, GROUP, 1, 1e-6, 1.0]
-    changes = [f"rl.{key}={value}" for key, value in zip(of_rl, values, strict=True)]
-    return build_config(compose(["experiment=tiny", *of_model, *changes]), "b")
+    of_rl = ["staleness=1", "learning_rate=1e-6", "guards.truncated=1.0", "overlong.rule=keep"]
+    changes = [f"rl.{change}" for change in (f"batch={BATCH}", f"group_size={GROUP}", *of_rl)]
+    return build_config(
+        compose(["experiment=tiny", "model.architecture.extra={tie_word_embeddings: false}", *changes]), "b"
+    )
 
 
 @cache
 def policy(shape: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="reforge-trl-", dir="/dev/shm"))
-    tokenizer = train_tokenizer([f"{a} {b}" for a in range(200) for b in range(20)], 300)
+    tokenizer = new_tokenizer(300)
     model = new_model(config().model.architecture, tokenizer, 0)
     with torch.no_grad():  # one feature that all states share, and that speaks for the end token only
         model.get_input_embeddings().weight[:, 0] = 4.0
@@ -107,7 +108,7 @@ def our_steps(shape: str) -> tuple[list[float], list[int]]:
                 sampler=sampler,
                 score=score,
                 prompts=[Prompt(f"p{number}", ids) for number in range(BATCH * STEPS)],
-                config=cfg.rl.model_copy(update={"overlong": cfg.rl.overlong.model_copy(update={"rule": "keep"})}),
+                config=cfg.rl,
                 rung=rung,
                 seed=0,
                 graders=2,
@@ -125,11 +126,7 @@ def our_steps(shape: str) -> tuple[list[float], list[int]]:
 
 
 def their_steps(shape: str, micro_batch: int) -> tuple[list[float], list[int]]:
-    from datasets import Dataset
     from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
-
-    from reforge.policy.model import load_model
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     lengths: list[int] = []
@@ -146,12 +143,10 @@ def their_steps(shape: str, micro_batch: int) -> tuple[list[float], list[int]]:
             names = [program(number, f"{len(ends)} {number}") for number in range(len(completion_ids))]
             return [float(graders.judge(name, PROBLEM).status is Status.ACCEPTED) for name in names]
 
-        settings = GRPOConfig(
-            output_dir=tempfile.mkdtemp(prefix="reforge-trl-"),
-            use_cpu=True,
-            bf16=False,
-            report_to=[],
-            gradient_checkpointing=False,
+        trainer = new_trainer(
+            policy(shape),
+            reward,
+            PROMPT,
             per_device_train_batch_size=micro_batch,
             gradient_accumulation_steps=BATCH * GROUP // micro_batch,
             num_generations=GROUP,
@@ -167,34 +162,15 @@ def their_steps(shape: str, micro_batch: int) -> tuple[list[float], list[int]]:
             disable_tqdm=True,
             dataloader_pin_memory=False,
         )
-        trainer: Any = GRPOTrainer(
-            model=load_model(policy(shape)),
-            reward_funcs=reward,
-            args=settings,
-            train_dataset=Dataset.from_dict({"prompt": [PROMPT] * 64}),
-            processing_class=load_tokenizer(policy(shape)),
-            callbacks=[Clock()],
-        )
+        trainer.add_callback(Clock())
         trainer.train()
     return [after - before for before, after in zip(ends[WARM - 1 :], ends[WARM:], strict=False)], lengths
 
 
 def vllm_in_trl() -> str:
     """Why its own use of vLLM is not compared with; "" where it runs."""
-    from trl import GRPOConfig, GRPOTrainer
-
-    from reforge.policy.model import load_model
-
-    folder = policy("equal")
     try:
-        GRPOTrainer(
-            model=load_model(folder),
-            reward_funcs=lambda completions, **_: [0.0] * len(completions),
-            args=GRPOConfig(output_dir=str(folder / "out"), use_cpu=True, bf16=False, report_to=[], use_vllm=True,
-                            vllm_mode="colocate", vllm_gpu_memory_utilization=0.1),
-            train_dataset=None,
-            processing_class=load_tokenizer(folder),
-        )  # fmt: skip
+        new_trainer(policy("equal"), use_vllm=True, vllm_mode="colocate", vllm_gpu_memory_utilization=0.1)
     except BaseException as error:
         return f"{type(error).__name__}: {error}"[:500]
     return ""
@@ -222,10 +198,9 @@ def main() -> None:
         spread = [[statistics.median(side[0][1]), max(side[0][1])] for side in (theirs, ours)]
         ratio = seconds[0] / seconds[1]
         goal = (f"≥ {GOAL:g}", ratio >= GOAL) if shape == "long-tailed" else ("", None)
-        text = (
-            f"rollouts per second of a whole RL step, {shape} lengths: ours ({BATCH * GROUP / seconds[1]:.1f}) to TRL's"
-        )
-        claims.append(claim(f"{text} ({BATCH * GROUP / seconds[0]:.1f})", ratio, "times", *goal))
+        speeds = [BATCH * GROUP / one for one in seconds]
+        text = f"rollouts per second of an RL step, {shape} lengths: ours ({speeds[1]:.1f}) to TRL's ({speeds[0]:.1f})"
+        claims.append(claim(text, ratio, "times", *goal))
         if shape == "long-tailed":
             for side, (median, longest) in zip(("TRL's", "our"), spread, strict=True):
                 share = longest / median

@@ -59,7 +59,8 @@ def state(judge: Judge) -> dict[str, int]:
     """Of this process, the servers and all below them."""
     me = psutil.Process()
     processes = [me, *me.children(recursive=True)]
-    scratch = [*judge._fleet._folders.values(), *(f"/proc/{process.pid}/root/scratch" for process in processes)]
+    inside = [os.path.join("/proc", str(process.pid), "root", "scratch") for process in processes]
+    scratch = [*judge._fleet._folders.values(), *inside]
     return {
         "processes": len(processes),
         "descriptors": sum(process.num_fds() for process in processes),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from reforge.policy.model import load_model, load_tokenizer
 
 
-def new_trainer(folder: Path, **settings: Any) -> Any:
-    """Of the model in `folder`; `settings` are GRPOConfig's. Its rewards are 0: who calls gives it completions and
-    advantages in place of sampling them."""
+def new_trainer(
+    folder: Path, reward: Callable[..., list[float]] | None = None, prompt: str = "x", **settings: Any
+) -> Any:
+    """Of the model in `folder`; `settings` are GRPOConfig's. Without a `reward` all are 0: who calls gives it
+    completions and advantages in place of sampling them."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -24,9 +27,9 @@ def new_trainer(folder: Path, **settings: Any) -> Any:
     )
     trainer: Any = GRPOTrainer(
         model=load_model(folder),
-        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        reward_funcs=reward or (lambda completions, **_: [0.0] * len(completions)),
         args=config,
-        train_dataset=Dataset.from_dict({"prompt": ["x"] * 64}),
+        train_dataset=Dataset.from_dict({"prompt": [prompt] * 64}),
         processing_class=load_tokenizer(folder),
     )
     trainer.current_gradient_accumulation_steps = 1  # what its loop sets, for those who call the loss by hand

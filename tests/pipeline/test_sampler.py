@@ -200,8 +200,8 @@ def test_a_mixture_of_experts_with_latent_attention_trains_and_samples(tmp_path)
 
 @pytest.fixture(scope="module")
 def own_sampler(checkpoint, config, tmp_path_factory):
-    """On a server of ours, which may be lost."""
-    settings = config.sampler.model_copy(update={"patience_seconds": 6.0})
+    """On two servers of ours, of which the first may be lost."""
+    settings = config.sampler.model_copy(update={"patience_seconds": 6.0, "replicas": 2, "startup_seconds": 400.0})
     learner = open_learner(checkpoint, config.learner, seed=0)
     train_a_little(learner)
     folder = tmp_path_factory.mktemp("own")

@@ -92,7 +92,7 @@ class Sampler(Section):
     replicas: int = Field(ge=1)
     devices: list[int]
     handover: Literal["memory", "files"]
-    patience_seconds: float = Field(gt=0)
+    patience_seconds: float = Field(ge=5)  # a server that lives says so every two
     dtype: Literal["float32", "bfloat16"]
     threads: int = Field(ge=0)
     tensor_parallel: int = Field(ge=1)

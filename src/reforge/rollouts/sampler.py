@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -210,11 +211,12 @@ class Sampler:
     def gap(self, server: Server, weights: Weights) -> float:
         """max |Δ log p| over the canaries; NaN counts as a gap without bound."""
         requests = [_request(ids, Sampling(1.0, 1.0, 1), 0) | {"prompt_logprobs": True} for ids in weights.canaries]
-        worst = 0.0
-        for answer in self._post_wave(server.url, requests):
-            for mine, other in zip(weights.logprobs[answer["number"]], answer["prompt_logprobs"], strict=True):
-                worst = max(worst, abs(mine - other)) if abs(mine - other) == abs(mine - other) else float("inf")
-        return worst
+        gaps = [
+            abs(mine - other)
+            for answer in self._post_wave(server.url, requests)
+            for mine, other in zip(weights.logprobs[answer["number"]], answer["prompt_logprobs"], strict=True)
+        ]
+        return math.inf if any(map(math.isnan, gaps)) else max(gaps)
 
     # --- HTTP -----------------------------------------------------------------------------------------------------
 

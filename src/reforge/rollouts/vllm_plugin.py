@@ -41,9 +41,7 @@ class Routes:
         self._one_pause = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = (
-            {WAVE: self._wave, WEIGHTS: self._weights}.get(scope.get("path", "")) if scope["type"] == "http" else None
-        )
+        answer = {WAVE: self._wave, WEIGHTS: self._weights}.get(scope.get("path", ""))
         if answer is None:
             await self.app(scope, receive, send)
             return
@@ -58,9 +56,14 @@ class Routes:
         await response(scope, receive, send)
 
     async def _wave(self, engine: Any, body: Any) -> Response:
+        wave: list[str] = []
         await engine.pause_generation(mode="keep")
         try:
-            wave = [await self._enqueue(engine, request) for request in body["requests"]]
+            for request in body["requests"]:
+                wave.append(await self._enqueue(engine, request))
+        except Exception:  # one of them cannot be: none of them is drawn
+            await self._forget(engine, wave)
+            raise
         finally:
             await engine.resume_generation()
         return StreamingResponse(self._finished(engine, wave), media_type="application/x-ndjson")
@@ -101,9 +104,13 @@ class Routes:
         finally:
             for task in waiting:
                 task.cancel()
-            left = [name for name in wave if self._running.pop(name, None)]
-            if left:  # nobody listens any more
-                self._aborting = asyncio.ensure_future(engine.abort(left))
+            self._aborting = asyncio.ensure_future(self._forget(engine, wave))  # nobody listens any more
+
+    async def _forget(self, engine: Any, wave: list[str]) -> None:
+        """Draw no more of what is not finished."""
+        left = [name for name in wave if self._running.pop(name, None)]
+        if left:
+            await engine.abort(left)
 
     async def _weights(self, engine: Any, body: Any) -> Response:
         began = time.perf_counter()

@@ -17,13 +17,13 @@ from reforge.policy.model import load_tokenizer
 from reforge.policy.ranks import everyone
 from reforge.problems.store import read_problems
 from reforge.prompts import build_prompt
-from reforge.reports.timeline import bottleneck, render_timeline, shares
 from reforge.rewards import score
 from reforge.sandbox.selection import longest_inputs
 from reforge.stages.contract import StageContext
 from reforge.stages.grading import judge_of
 from reforge.stages.sampling import sampler_of
 from reforge.tracking.timeline import Timeline
+from reforge.tracking.timeline_page import bottleneck, render_timeline, shares
 from reforge.training import checkpoint, grpo
 from reforge.training.handover import folder_of
 from reforge.training.schedule import older_versions

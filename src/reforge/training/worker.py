@@ -100,12 +100,12 @@ class RolloutWorker:
             return self._grade(rollout)
 
     def _check_versions(self, step: int, groups: Sequence[Group]) -> None:
-        wanted = {version_for(step, self._staleness)}
+        wanted = version_for(step, self._staleness)
         for group in groups:
             for rollout in group.rollouts:
-                if not wanted.issuperset(rollout.policy_versions):
+                if any(version != wanted for version in rollout.policy_versions):
                     raise InfrastructureError(
                         f"Step {step}: tokens of a rollout of {rollout.problem_id} were drawn from the policy "
-                        f"versions {sorted(set(rollout.policy_versions))}, and the schedule says {min(wanted)}. Does "
+                        f"versions {sorted(set(rollout.policy_versions))}, and the schedule says {wanted}. Does "
                         "another run use the same sampler?"
                     )

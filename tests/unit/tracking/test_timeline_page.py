@@ -1,7 +1,7 @@
 import pytest
 
-from reforge.reports.timeline import bottleneck, render_timeline, shares
 from reforge.tracking.timeline import Span
+from reforge.tracking.timeline_page import bottleneck, render_timeline, shares
 
 SPANS = [
     Span("learner", "wait", 0.0, 4.0, 1),
