@@ -21,7 +21,7 @@ from reforge.rollouts.sampler import Weights
 from reforge.rollouts.server import open_sampler
 from reforge.training.handover import sequence_logprobs
 
-ROUNDS = 5
+ROUNDS, STALENESS = 8, 1
 CANARIES = [[5, 6, 7, 8, 9, 10, 11, 12]]
 # Qwen2.5-1.5B's shape; a vocabulary of 151,936 is 233 million of its parameters.
 SHAPE = ["family=qwen2", "hidden_size=1536", "intermediate_size=8960", "layers=28", "heads=12", "kv_heads=2",
@@ -55,13 +55,11 @@ def main() -> None:
                 canaries = sequence_logprobs(lambda inputs, temperature: policy(*inputs, temperature), CANARIES)
                 began = time.perf_counter()
                 place = folder / f"{version:06d}"
-                save_model(model, tokenizer, place)
+                save_model(model, tokenizer, place, worn=folder / f"{version - STALENESS - 1:06d}")
                 written = time.perf_counter()
                 gap = sampler.load(Weights(version, place, CANARIES, [found.tolist() for found in canaries]))
                 runs.append({"write": written - began, "load and check": time.perf_counter() - written,
                              "pause": sampler.pause_seconds, "gap": gap})  # fmt: skip
-                for path in place.iterdir():
-                    path.unlink()
     whole = statistics.median(run["write"] + run["load and check"] for run in runs)
     pause = statistics.median(run["pause"] for run in runs)
     text = f"{parameters / 1e9:.2f} billion bfloat16 parameters: written, loaded and checked"

@@ -107,11 +107,12 @@ class Learner:
             return torch.cuda.max_memory_allocated(self.device) / 2**30
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
-    def save_model(self, folder: Path) -> None:
-        """As the sampler, and everyone else, reads it: LoRA merged, safetensors. Rank 0 writes."""
+    def save_model(self, folder: Path, worn: Path | None = None) -> None:
+        """As the sampler, and everyone else, reads it: LoRA merged, safetensors. Rank 0 writes, to `worn` where it can
+        (save_model)."""
         state = merged(self.model, self.leads)
         if self.leads:
-            save_model(self.model, self.tokenizer, folder, state)
+            save_model(self.model, self.tokenizer, folder, state, worn)
         self._wait()
 
     def save_state(self, folder: Path) -> None:

@@ -31,7 +31,8 @@ def add_lora(model: Any, config: Lora) -> None:
 
 def merged(model: Any, keep: bool) -> dict[str, torch.Tensor]:
     """The whole state on the CPU, with additions merged into copies (merging in place and back would let the base
-    drift); empty where not `keep`. On every rank: ZeRO-3 gathers one module at a time.
+    drift); empty where not `keep`. On every rank: ZeRO-3 gathers one module at a time. What is whole on the CPU anyway
+    is not copied.
     """
     import deepspeed
 
@@ -45,7 +46,7 @@ def merged(model: Any, keep: bool) -> dict[str, torch.Tensor]:
         with deepspeed.zero.GatheredParameters(parts), torch.no_grad():
             if keep:
                 whole = value if layer is None else value + layer.get_delta_weight("default").to(value.dtype)
-                copy = copies.setdefault(id(value), whole.detach().to("cpu", copy=True))
+                copy = copies.setdefault(id(value), whole.detach().to("cpu", copy=hasattr(value, "ds_id")))
                 state[key.replace(".base_layer.", ".")] = copy
     return state
 

@@ -16,6 +16,7 @@ from reforge.config.policy import Architecture
 from reforge.errors import UserError
 from reforge.policy.head import LogprobHead
 from reforge.policy.packed import PACKED
+from reforge.policy.rewrite import rewrite
 from reforge.policy.ulysses import gather
 from reforge.types import Tree
 
@@ -77,9 +78,18 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def save_model(
-    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, state: dict[str, torch.Tensor] | None = None
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    state: dict[str, torch.Tensor] | None = None,
+    worn: Path | None = None,
 ) -> None:
-    """`state` in place of the model's own, where that lies in parts."""
+    """`state` in place of the model's own, where that lies in parts. `worn` is an older save of it that nobody needs
+    any more: where its files can be filled anew, it becomes `folder`.
+    """
+    if worn is not None and rewrite(worn, state or model.state_dict()):
+        worn.rename(folder)
+        return
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
 

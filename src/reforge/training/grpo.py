@@ -102,10 +102,11 @@ def _draw(run: Run, step: int) -> tuple[Sequence[Prompt], Iterator[Rollout]]:
 def _publish(run: Run, worker: RolloutWorker, version: int) -> None:
     """Where a batch is still to be drawn from it; and remove what no batch, and no resume, needs any more."""
     staleness = run.config.staleness
+    worn = folder_of(run.weights_folder, version - staleness - 1)
     if is_drawn_from(version, staleness, run.rung.steps):
         canaries = [prompt.token_ids for prompt in run.prompts[:_CANARIES]]
-        worker.publish(publish(run.learner, run.weights_folder, version, canaries))
-    shutil.rmtree(folder_of(run.weights_folder, version - staleness - 1), ignore_errors=True)
+        worker.publish(publish(run.learner, run.weights_folder, version, canaries, worn))
+    shutil.rmtree(worn, ignore_errors=True)
 
 
 def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:

@@ -20,11 +20,14 @@ from reforge.rollouts.sampler import Weights
 _CANARIES = "canaries.json"
 
 
-def publish(learner: Learner, folder: Path, version: int, canaries: Sequence[Sequence[int]]) -> Weights:
-    """The learner's policy as `version`, in a folder of its own in `folder`."""
+def publish(
+    learner: Learner, folder: Path, version: int, canaries: Sequence[Sequence[int]], worn: Path | None = None
+) -> Weights:
+    """The learner's policy as `version`, in a folder of its own in `folder`; that of `worn`, a version that nobody
+    needs any more, where it can be."""
     place = folder_of(folder, version)
     shutil.rmtree(place, ignore_errors=True)
-    everyone(Learner.save_model, learner, place)
+    everyone(Learner.save_model, learner, place, worn)
     logprobs = [found.tolist() for found in everyone(score, learner, canaries)]
     weights = Weights(version, place, [list(ids) for ids in canaries], logprobs)
     (place / _CANARIES).write_text(json.dumps({"ids": weights.canaries, "logprobs": logprobs}))
