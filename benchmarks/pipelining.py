@@ -141,8 +141,9 @@ def bench(split: bool) -> Iterator[Bench]:
     both = os.sched_getaffinity(0)
     threads = 1 if split else len(both)
     torch.set_num_threads(threads)
+    endless = ["rl.guards.truncated=1.0", "rl.overlong.rule=keep"]  # random weights hardly ever end
     config = build_config(
-        compose(["experiment=tiny", f"learner.threads={threads}", f"sampler.threads={threads}"]), "benchmark"
+        compose(["experiment=tiny", f"learner.threads={threads}", f"sampler.threads={threads}", *endless]), "benchmark"
     )
     folder = Path(tempfile.mkdtemp(prefix="reforge-pipelining-", dir="/dev/shm"))
     tokenizer = new_tokenizer(1024)
