@@ -36,6 +36,7 @@ from reforge.training.update import Objective, update
 from reforge.types import Problem, Prompt, Reward, Rollout, Status, TestCase
 
 ROUNDS, STEPS, WARM = 3, 7, 2  # of each run; the first steps fill the pipeline
+CORRECTIONS = 2  # of the time that training takes
 BATCH, GROUP, TOKENS = 12, 8, 96
 RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)  # sampling to training
 SAMPLER_CORE, LEARNER_CORE = {0}, {1}
@@ -145,7 +146,8 @@ def bench(split: bool) -> Iterator[Bench]:
     config = build_config(
         compose(["experiment=tiny", f"learner.threads={threads}", f"sampler.threads={threads}", *endless]), "benchmark"
     )
-    folder = Path(tempfile.mkdtemp(prefix="reforge-pipelining-", dir="/dev/shm"))
+    scratch = tempfile.TemporaryDirectory(prefix="reforge-pipelining-", dir="/dev/shm")
+    folder = Path(scratch.name)
     tokenizer = new_tokenizer(1024)
     save_model(new_model(config.model.architecture, tokenizer, 0), tokenizer, folder / "model")
     limits = Limits(6.0, 20.0, 512, 64, 60.0)
@@ -159,6 +161,7 @@ def bench(split: bool) -> Iterator[Bench]:
             yield Bench(config, open_learner(folder / "model", config.learner, 0), sampler, judge, folder)
     finally:
         os.sched_setaffinity(0, both)
+        scratch.cleanup()
 
 
 def calibrate(part: Bench, ratio: float) -> None:
@@ -170,8 +173,11 @@ def calibrate(part: Bench, ratio: float) -> None:
         part.teaching = max(1 / BATCH, wanted / plain["training"])
         return
     part.extra = 4096
-    speed = part.extra / max(1e-3, part.run(0)["training"] - plain["training"])
-    part.extra = int((wanted - plain["training"]) * speed)
+    more = part.run(0)
+    speed = part.extra / max(1e-3, more["training"] - plain["training"])
+    for _ in range(CORRECTIONS):
+        part.extra = max(0, part.extra + int((more["sampling"] / ratio - more["training"]) * speed))
+        more = part.run(0)
 
 
 def taking_turns(part: Bench, schedules: tuple[int, ...], rounds: int = ROUNDS) -> dict[int, list[dict[str, float]]]:

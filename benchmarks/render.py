@@ -1,4 +1,5 @@
-"""benchmarks/results/*.json → the tables between the `results` marks of README.md. `python -m benchmarks.render`"""
+"""benchmarks/results/*.json → the tables between the `results` marks of README.md, and the plots of docs/.
+`python -m benchmarks.render`"""
 
 from __future__ import annotations
 
@@ -8,8 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plots import sweep
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PLOTS = {"pipelining": (ROOT / "docs" / "pipelining.svg", sweep)}  # result → where, how
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MET = {True: "yes", False: "**no**", None: ""}
 
@@ -40,4 +44,6 @@ def _section(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    for name, (path, draw) in PLOTS.items():
+        path.write_text(draw(json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())))
     README.write_text(insert(README.read_text(), render(ROOT / "benchmarks" / "results")))

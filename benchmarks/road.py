@@ -1,4 +1,5 @@
-"""Does reinforcement learning pay? The whole road for several seeds, and three ways to spend the same tokens otherwise.
+"""Does reinforcement learning pay? The whole road for several seeds, three ways to spend the same tokens otherwise, and
+whether sampling ahead of the learner costs anything.
 
     python -m benchmarks.road                          every seed and variant that benchmarks/results/road.json lacks
     python -m benchmarks.road --seed 1 --variant rung2 this one, again if need be
@@ -23,23 +24,30 @@ from typing import Any
 from benchmarks import record
 from benchmarks.record import ROOT, claim
 from reforge.evaluation.scores import problem_means
-from reforge.evaluation.statistics import Estimate, paired_difference
+from reforge.evaluation.statistics import Estimate, mean_interval, paired_difference
 
 SEEDS = (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
 RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
-FINAL = {"rungs": "rl-32k", "rung1": "rl-16k", "rung2": "rl-32k", "no_filter": "rl-32k"}  # variant → its last model
+FINAL = {  # variant → its last model
+    "rungs": "rl-32k", "rung1": "rl-16k", "rung2": "rl-32k", "no_filter": "rl-32k", "one_off": "rl-32k",
+    "stale": "rl-32k",
+}  # fmt: skip
 WORDS = {
     "rungs": "both rungs",
     "rung1": "rung 1 alone, equal sampled tokens",
     "rung2": "rung 2 alone, equal sampled tokens",
     "no_filter": "both rungs without overlong filtering",
+    "one_off": "both rungs, one batch ahead (rl.staleness=1)",
+    "stale": "both rungs, four batches ahead without correction",
 }
 EVALUATED = {
     "rungs": ["base", "sft", "rl-16k", "rl-32k", "student"],
     "rung1": ["sft", "rl-16k"],
     "rung2": ["sft", "rl-32k"],
     "no_filter": ["sft", "rl-16k", "rl-32k"],
+    "one_off": ["sft", "rl-32k"],
+    "stale": ["sft", "rl-32k"],
 }
 
 Run = Mapping[str, Any]
@@ -69,6 +77,10 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     if variant == "no_filter":
         # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
         return ["rl.overlong.rule=keep", "rl.guards.truncated=1.0"]
+    if variant == "one_off":
+        return ["rl.staleness=1"]
+    if variant == "stale":
+        return ["rl.staleness=4", "rl.loss.correction=null", "rl.guards.truncated=1.0"]
     reference = latest(runs).get(("rungs", seed))
     if reference is None:
         sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")
@@ -115,6 +127,8 @@ def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
         of_variant = {seed: run for (name, seed), run in sorted(by_key.items()) if name == variant}
         if of_variant:
             found += _goals(of_variant) if variant == "rungs" else _shown(variant, of_variant, by_key)
+        if variant in ("one_off", "stale"):
+            found += _against_synchronous(variant, of_variant, by_key)
     return found
 
 
@@ -148,15 +162,44 @@ def _shown(variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int
     return found
 
 
+def _against_synchronous(
+    variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]
+) -> list[dict[str, Any]]:
+    """The same seeds, problems and updates, only not drawn ahead. Problems say how sure the scores are; seeds also what
+    chance does to a training."""
+    pairs = {seed: (run, by_key["rungs", seed]) for seed, run in runs.items() if ("rungs", seed) in by_key}
+    if not pairs:
+        return []
+    each = [paired_difference(_means([one]), _means([other]), CONFIDENCE).value for one, other in pairs.values()]
+    by_problem = paired_difference(
+        _means([one for one, _ in pairs.values()]), _means([other for _, other in pairs.values()]), CONFIDENCE
+    )
+    what = f"{WORDS[variant]}: rl-32k minus that of the synchronous schedule, pass@1 at {RUNG2}"
+    found = [claim(f"{what}, seed {seed}", 100 * value, "points") for seed, value in zip(pairs, each, strict=True)]
+    intervals = {"problems": by_problem}
+    if len(each) > 1:
+        intervals["seeds"] = mean_interval(each, CONFIDENCE, bounds=(-1.0, 1.0))
+    for unit, interval in intervals.items():
+        half = 100 * (interval.high - interval.low) / 2
+        goal = (f"within ±{half:.3g}", interval.low <= 0 <= interval.high) if variant == "one_off" else ("", None)
+        found.append(
+            claim(f"{what}, mean; {CONFIDENCE:.0%} interval over {unit}", 100 * interval.value, "points", *goal)
+        )
+    return found
+
+
 def _gain(runs: Sequence[Run]) -> Estimate:
-    """Last model minus sft at rung 2. Problems of different seeds are different problems; none is counted twice."""
-    after: dict[str, float] = {}
-    before: dict[str, float] = {}
+    """Last model minus sft at rung 2."""
+    return paired_difference(_means(runs), _means(runs, "sft"), CONFIDENCE)
+
+
+def _means(runs: Sequence[Run], model: str = "") -> dict[str, float]:
+    """Of the last model, or `model`, at rung 2. Problems of different seeds are different problems."""
+    means: dict[str, float] = {}
     for run in runs:
-        for model, means in ((FINAL[run["variant"]], after), ("sft", before)):
-            per_problem = run["scores"][model]["lengths"][RUNG2]["per_problem"]
-            means.update({f"{run['seed']}/{key}": mean for key, mean in problem_means(per_problem).items()})
-    return paired_difference(after, before, CONFIDENCE)
+        per_problem = run["scores"][model or FINAL[run["variant"]]]["lengths"][RUNG2]["per_problem"]
+        means.update({f"{run['seed']}/{key}": mean for key, mean in problem_means(per_problem).items()})
+    return means
 
 
 def _longer(runs: Sequence[Run]) -> float:

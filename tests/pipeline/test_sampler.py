@@ -178,7 +178,7 @@ def test_the_requests_of_a_server_that_is_not_ours_and_gone_go_to_another(server
     sampler.servers = [Server("http://127.0.0.1:9"), Server(server.url)]
     found = draw(sampler)
     assert [(r.token_ids, r.seed) for r in found] == [(r.token_ids, r.seed) for r in whole]
-    assert sampler.events == {"dropped": 1}
+    assert sampler.events.counts == {"dropped": 1}
     assert [kept.url for kept in sampler.servers] == [server.url]
 
 
@@ -215,7 +215,7 @@ def test_a_server_of_ours_that_is_lost_in_the_middle_of_a_wave_leaves_no_trace(f
     """It is started again, given the same weights and the same wave: bitwise the same rollouts."""
     prompts = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(40)]
     long = Sampling(1.0, 1.0, 100)
-    own_sampler.events.clear()
+    own_sampler.events.counts.clear()
     whole = {(r.problem_id, r.index): r for r in own_sampler.sample(prompts, 8, long, fault)}
     answers = own_sampler.sample(prompts, 8, long, fault)
     found = [next(answers)]
@@ -226,7 +226,7 @@ def test_a_server_of_ours_that_is_lost_in_the_middle_of_a_wave_leaves_no_trace(f
     found += answers
     assert {(r.problem_id, r.index): r for r in found} == whole
     assert len(found) == len(whole)
-    assert own_sampler.events == {"restarted": 1}
+    assert own_sampler.events.counts == {"restarted": 1}
 
 
 def server_process(sampler):

@@ -20,11 +20,10 @@ from typing import Any
 
 import httpx
 
-from reforge.errors import InfrastructureError
+from reforge.errors import Events, InfrastructureError
 from reforge.types import Prompt, Rollout
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
-log = logging.getLogger(__name__)
 _LIVES = 3  # of a server, for one wave
 
 
@@ -61,8 +60,8 @@ class Lost(InfrastructureError):
 @dataclass
 class Sampler:
     """One or more vLLM servers holding the same weights. The rollouts of a group are dealt to the servers in turn, so
-    that a long one holds up no other group. `patience`: seconds without any sign of life. `events` counts what
-    happened to the servers.
+    that a long one holds up no other group. `patience`: seconds without any sign of life. `events`: servers
+    `restarted` and `dropped`.
     """
 
     servers: list[Server]
@@ -71,7 +70,7 @@ class Sampler:
     patience: float
     weights: Weights | None = None
     pause_seconds: float = 0.0  # of the last weight update, the longest of all servers
-    events: dict[str, int] = field(default_factory=dict)
+    events: Events = field(default_factory=Events)
     working: Callable[[int], Any] = lambda number: nullcontext()  # around what a server does, for a timeline
 
     def __post_init__(self) -> None:
@@ -173,7 +172,7 @@ class Sampler:
     def _replaced(self, server: Server, error: Lost) -> Server:
         """The same, living and with the weights that it had; or another one."""
         if server.restart is not None:
-            self._note("restarted", f"{error} It is started again, and its requests are sent again.")
+            self.events.note("restarted", f"{error} It is started again, and its requests are sent again.")
             server.restart()
             if self.weights is not None:
                 self._load(server)
@@ -181,12 +180,8 @@ class Sampler:
         self.servers = [other for other in self.servers if other is not server]
         if not self.servers:
             raise InfrastructureError(f"{error} It was the last one.") from error
-        self._note("dropped", f"{error} It is dropped, and its requests go to {self.servers[0].url}.")
+        self.events.note("dropped", f"{error} It is dropped, and its requests go to {self.servers[0].url}.")
         return self.servers[0]
-
-    def _note(self, what: str, words: str) -> None:
-        self.events[what] = self.events.get(what, 0) + 1
-        log.warning("%s", words)
 
     # --- weights --------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
-from reforge.errors import InfrastructureError, UserError
+from reforge.errors import Events, InfrastructureError, UserError
 from reforge.sandbox.cache import VerdictCache, verdict_key
 from reforge.sandbox.fleet import Fleet
 from reforge.sandbox.grading import Graded, grade
@@ -21,12 +21,16 @@ from reforge.types import Problem, Status, Verdict
 
 __all__ = ["Isolation", "Judge", "Judging", "Limits"]
 
+_LIVES = 3  # of a program whose server is lost
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 class Judging(Protocol):
     """What `Judge` and `service.RemoteJudge` have in common: all that the rest of the system needs."""
+
+    events: Events
 
     def judge(self, program: str, problem: Problem) -> Verdict: ...
 
@@ -39,7 +43,8 @@ class Judge:
     """Thread-safe. At most `workers` programs run at a time; of equal jobs one runs and the others get its verdict.
 
     Raises UserError where this machine's isolation is below `minimum`, or a package is missing. `packages`:
-    distributions that programs may import beside the interpreter's own library.
+    distributions that programs may import beside the interpreter's own library. `events`: servers `lost`, with the
+    program they ran, which is judged again.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Judge:
     ) -> None:
         if workers < 1:
             raise UserError(f"A judge needs at least one worker, not {workers}.")
+        self.events = Events()
         self._limits = limits
         self._workers = workers
         self._fleet = Fleet(workers, minimum, layers, packages)
@@ -127,11 +133,14 @@ class Judge:
         return graded.verdict
 
     def _grade_once(self, program: str, problem: Problem) -> Graded:
-        try:
-            with self._fleet.borrow() as server:
-                return grade(program, problem, self._limits, server)
-        except (InfrastructureError, OSError) as error:
-            return Graded(Verdict(Status.INFRASTRUCTURE, f"{type(error).__name__}: {error}"))
+        for _ in range(_LIVES):
+            try:
+                with self._fleet.borrow() as server:
+                    return grade(program, problem, self._limits, server)
+            except (InfrastructureError, OSError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                self.events.note("lost", f"A program could not be judged: {reason}")
+        return Graded(Verdict(Status.INFRASTRUCTURE, reason))
 
 
 def in_parallel(

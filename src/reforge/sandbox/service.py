@@ -16,7 +16,7 @@ from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from reforge.errors import InfrastructureError, UserError
+from reforge.errors import Events, InfrastructureError, UserError
 from reforge.sandbox.isolation import Isolation
 from reforge.sandbox.judge import Judge, in_parallel
 from reforge.sandbox.limits import Limits
@@ -71,11 +71,16 @@ def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI
     return app
 
 
+class _Busy(InfrastructureError):
+    """It will take the job later."""
+
+
 class RemoteJudge:
     """Thread-safe. The same as `Judge`, by way of servers that hold one each.
 
     Raises UserError where a server judges by other limits or is less isolated than `minimum`. Only what a judge said
     becomes a verdict: a job without an answer goes to the next server, and after `patience` seconds to none (INFRA).
+    `events`: servers `lost`.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class RemoteJudge:
         token: str = "",
         patience: float = 600.0,
     ) -> None:
+        self.events = Events()
+        self._away: set[str] = set()
         self._workers = workers
         self._patience = patience
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -106,8 +113,11 @@ class RemoteJudge:
             with self._lock:
                 url = next(self._turns)
             try:
-                return self._ask(url, job)
+                verdict = self._ask(url, job)
+                self._away.discard(url)
+                return verdict
             except InfrastructureError as error:
+                self._note(url, error)
                 if time.monotonic() > deadline:
                     return Verdict(
                         Status.INFRASTRUCTURE, f"no judge answered for {self._patience:g} s, the last: {error}"
@@ -125,6 +135,12 @@ class RemoteJudge:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _note(self, url: str, error: InfrastructureError) -> None:
+        """Once for each time that a server is away; a busy one is not."""
+        if not isinstance(error, _Busy) and url not in self._away:
+            self._away.add(url)
+            self.events.note("lost", f"A judge gave no verdict, and the next one is asked: {error}")
 
     def _ask(self, url: str, job: str) -> Verdict:
         answer = self._call("POST", f"{url}/judge", job)
@@ -160,6 +176,8 @@ class RemoteJudge:
             raise InfrastructureError(f"{url}: {type(error).__name__}: {error}") from error
         if response.status_code in (401, 413, 422):  # asking again would not help
             raise UserError(f"{url} refuses: {answer.get('detail') if isinstance(answer, dict) else answer}")
+        if response.status_code == 503:
+            raise _Busy(f"{url} has enough to do")
         if response.status_code != 200 or not isinstance(answer, dict):
             raise InfrastructureError(f"{url} answered {response.status_code}")
         return answer

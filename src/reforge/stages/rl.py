@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -49,6 +50,9 @@ def run(ctx: StageContext) -> None:
     timeline = Timeline(ctx.log_folder / "timeline.json", time.time)
     with judge_of(ctx) as judge, sampler_of(ctx, tokenizer) as sampler, _removed(weights):
         sampler.working = lambda number: timeline.span(f"vllm {number}", "sample")
+        events = {"sampler": sampler.events, "judge": judge.events}
+        for part, of in events.items():
+            of.tell = partial(timeline.moment, part)
         learner = open_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed, reference=config.loss.kl is not None)
         start = checkpoint.resume(learner, states)
         checkpoint.restore_policies(states, start, weights)
@@ -56,7 +60,8 @@ def run(ctx: StageContext) -> None:
         bar = tqdm(total=rung.steps, initial=start, desc=ctx.name, unit="step")
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
-            ctx.tracker.log(step, metrics, timings)
+            counts = {f"{part}/{what}": float(n) for part, of in events.items() for what, n in of.counts.items()}
+            ctx.tracker.log(step, metrics, timings | counts)
             if step % config.checkpoint_every == 0:
                 kept = [folder_of(weights, old) for old in older_versions(step, config.staleness, rung.steps)]
                 checkpoint.save(learner, states, step, kept)

@@ -85,7 +85,6 @@ def train(run: Run, start: int = 0) -> None:
                 timings = clock.timings(metrics["tokens/sampled"]) | {
                     "seconds/sampler_pause": drawn.pause_seconds,
                     "memory/peak_gib": run.learner.peak_memory(),
-                    **{f"sampler/{event}": float(count) for event, count in run.sampler.events.items()},
                 }
                 run.after_step(step, metrics, timings)
     finally:

@@ -15,6 +15,12 @@ def test_results_in_the_readme_are_those_of_the_committed_files():
     assert readme == expected, "README.md is out of date: python -m benchmarks.render"
 
 
+def test_plots_are_those_of_the_committed_results():
+    for name, (path, draw) in render["PLOTS"].items():
+        result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+        assert path.read_text() == draw(result), f"{path.name} is out of date: python -m benchmarks.render"
+
+
 def test_rendering_by_hand(tmp_path):
     claims = [
         {"claim": "gain", "value": 22.5, "unit": "points", "goal": "≥ 15", "met": True},

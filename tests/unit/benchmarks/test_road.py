@@ -52,6 +52,21 @@ def test_claims_by_hand():
     assert claim_of(claims, "64k", "seed 1")["value"] == 10.0
 
 
+def test_one_batch_ahead_is_compared_with_the_synchronous_schedule_by_hand():
+    synchronous = [run("rungs", seed, sft=1, rl_32k=solved) for seed, solved in enumerate((6, 5, 7))]
+    ahead = [run("one_off", seed, sft=1, rl_32k=solved) for seed, solved in enumerate((7, 5, 5))]
+    claims = road.claims([*synchronous, *ahead])
+    assert [claim_of(claims, "synchronous", f"seed {seed}")["value"] for seed in range(3)] == [10.0, 0.0, -20.0]
+    # over seeds: mean −1/30, s = 0.15275, t(0.975, 2) = 4.3027: ± 0.3795
+    seeds = claim_of(claims, "synchronous", "over seeds")
+    assert (seeds["value"], seeds["goal"], seeds["met"]) == (-3.333, "within ±37.9", True)
+    # over 30 problems: one +1, two −1: s = 0.3198, t(0.975, 29) = 2.0452: ± 0.1194
+    problems = claim_of(claims, "synchronous", "over problems")
+    assert (problems["goal"], problems["met"]) == ("within ±11.9", True)
+    far = road.claims([*synchronous, *(run("one_off", seed, sft=1, rl_32k=1) for seed in range(3))])
+    assert not claim_of(far, "synchronous", "over problems")["met"]
+
+
 def test_a_goal_that_is_missed_says_so():
     assert not any(
         claim["met"] for claim in road.claims([run("rungs", 0, sft=6, rl_32k=6)]) if "64k" not in claim["claim"]

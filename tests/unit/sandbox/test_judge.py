@@ -256,20 +256,34 @@ def test_a_server_that_does_not_start_stops_the_judge(python: str, monkeypatch: 
         Judge(LIMITS, workers=1)
 
 
-def test_a_lost_server_is_replaced_and_only_its_own_program_not_judged(judge: Judge) -> None:
+def test_a_lost_server_is_replaced_and_its_program_judged_again() -> None:
     """Killed from outside in the middle of a program; the server is the parent of the waiting process's child."""
     with Judge(LIMITS, workers=1) as lone:
         (server,) = lone._fleet._folders
         threading.Timer(0.3, server._process.kill).start()
-        lost = lone.judge("import time\ntime.sleep(5)\nprint(3)", ADD)
-        assert lost.status is Status.INFRASTRUCTURE
-        assert "lost" in lost.reason
-        assert lone.judge("print(sum(map(int, input().split())))", ADD).status is Status.ACCEPTED
+        slow = "import time\ntime.sleep(1)\nprint(sum(map(int, input().split())))"
+        assert lone.judge(slow, ADD).status is Status.ACCEPTED
+        assert lone.events.counts == {"lost": 1}
         assert lone._fleet._folders.keys().isdisjoint({server})
 
 
+def test_a_program_that_loses_every_server_is_not_judged_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def lose(program: str, problem: Problem, limits: Limits, server: forkserver.Server) -> Graded:
+        raise server.lost("as planned")
+
+    monkeypatch.setattr("reforge.sandbox.judge.grade", lose)
+    with Judge(LIMITS, workers=1) as lone:
+        lone.events.tell = told.append
+        verdict = lone.judge("print(3)", ADD)
+        assert verdict.status is Status.INFRASTRUCTURE
+        assert "as planned" in verdict.reason
+        assert told == ["lost"] * 3
+
+
 def test_a_server_that_hangs_is_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No program was started, so none was slow."""
+    """No program was started, so none was slow: it is judged by another server."""
     monkeypatch.setattr(forkserver, "PATIENCE", 1.0)
     monkeypatch.setattr(process, "PATIENCE", 1.0)
     with Judge(Limits(0.1, 0.3, memory_mb=256, output_kb=64), workers=1) as lone:
@@ -277,8 +291,8 @@ def test_a_server_that_hangs_is_no_time_limit(monkeypatch: pytest.MonkeyPatch) -
         psutil.Process(server._process.pid).suspend()
         for child in psutil.Process(server._process.pid).children():
             child.suspend()
-        assert lone.judge("print(3)", ADD).status is Status.INFRASTRUCTURE
         assert lone.judge("print(sum(map(int, input().split())))", ADD).status is Status.ACCEPTED
+        assert lone.events.counts == {"lost": 1}
 
 
 def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

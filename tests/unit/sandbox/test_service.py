@@ -71,6 +71,7 @@ def test_a_server_that_is_away_costs_time_and_no_verdict(judge: Judge) -> None:
             remote = RemoteJudge([first.url, second.url], LIMITS, 2)
         with remote:
             assert [remote.judge(RIGHT, ADD).status for _ in range(4)] == [Status.ACCEPTED] * 4
+            assert remote.events.counts == {"lost": 1}
 
 
 def test_without_any_server_left_the_verdict_is_infrastructure(judge: Judge) -> None:
@@ -99,6 +100,7 @@ def test_more_than_the_queue_holds_is_turned_away_and_comes_again(judge: Judge) 
         assert sorted(answers) in ([200, 503, 503], [200, 200, 503])
         verdicts = remote.judge_many([(f"{slow} {number}", ADD) for number in range(4)])
     assert {verdict.status for verdict in verdicts} == {Status.ACCEPTED}
+    assert not remote.events.counts  # one that is busy is not lost
 
 
 @pytest.mark.parametrize("answer", [{"status": "AC"}, {"status": "GREAT", "reason": ""}, {}, {"passed": True}, []])

@@ -1,0 +1,89 @@
+"""What each of vLLM's settings on a CPU does to a wave of rollouts of `tiny`: one server for each, all alive, taking
+turns.   python -m benchmarks.pipelining_vllm
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.policies import new_tokenizer
+from benchmarks.record import claim, head, show, write
+from reforge.compose import compose
+from reforge.params import build_config
+from reforge.policy.model import new_model, save_model
+from reforge.prompts import decoder
+from reforge.rollouts.sampler import Sampler, Sampling
+from reforge.rollouts.server import open_sampler
+from reforge.types import Prompt
+
+ROUNDS = 5
+PROMPTS, GROUP, TOKENS = 32, 8, 96
+SETTINGS: dict[str, tuple[list[str], dict[str, str]]] = {  # what is changed in conf, and in the environment
+    "as in conf/sampler/cpu.yaml": ([], {}),
+    "threads: 2": (["sampler.threads=2"], {}),
+    "bound to one core (VLLM_CPU_OMP_THREADS_BIND=0)": ([], {"VLLM_CPU_OMP_THREADS_BIND": "0"}),
+    "dtype: bfloat16": (["sampler.dtype=bfloat16"], {}),
+    "enforce_eager: false (compiled)": (["sampler.enforce_eager=false"], {}),
+    "max_sequences: 128": (["sampler.max_sequences=128"], {}),
+    "max_sequences: 32": (["sampler.max_sequences=32"], {}),
+    "memory_gb: 0.25 (room for 256 rollouts' keys and values)": (["sampler.memory_gb=0.25"], {}),
+    "memory_gb: 4": (["sampler.memory_gb=4"], {}),
+    "freed memory given back (GLIBC_TUNABLES empty)": ([], {"GLIBC_TUNABLES": ""}),
+}
+
+
+@contextmanager
+def server(folder: Path, tokenizer: Any, number: int) -> Iterator[tuple[Sampler, float]]:
+    """And the seconds it took to come up."""
+    changes, environment = list(SETTINGS.values())[number]
+    config = build_config(compose(["experiment=tiny", "sampler.startup_seconds=400", *changes]), "benchmark")
+    began = time.perf_counter()
+    with (
+        patch.dict(os.environ, environment),
+        open_sampler(folder, config.sampler, decoder(tokenizer), folder.parent / f"vllm-{number}.log") as sampler,
+    ):
+        yield sampler, time.perf_counter() - began
+
+
+def seconds(sampler: Sampler, round_: int) -> float:
+    prompts = [Prompt(f"p{number}", tuple(range(5, 37))) for number in range(PROMPTS)]
+    began = time.perf_counter()
+    found = list(sampler.sample(prompts, GROUP, Sampling(1.0, 1.0, TOKENS), str(round_)))
+    assert len(found) == PROMPTS * GROUP
+    return (time.perf_counter() - began) / sum(len(rollout.token_ids) for rollout in found)
+
+
+def main() -> None:
+    commit = head()
+    config = build_config(compose(["experiment=tiny"]), "benchmark")
+    tokenizer = new_tokenizer(1024)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reforge-vllm-", dir="/dev/shm")))
+        save_model(new_model(config.model.architecture, tokenizer, 0), tokenizer, folder / "model")
+        opened = [stack.enter_context(server(folder / "model", tokenizer, number)) for number in range(len(SETTINGS))]
+        for sampler, _ in opened:
+            seconds(sampler, -1)  # the first wave of a server is slower
+        each = [[seconds(sampler, number) for sampler, _ in opened] for number in range(ROUNDS)]
+    medians = [statistics.median(of) for of in zip(*each, strict=True)]
+    claims, runs = [], []
+    for number, (name, median, (_, startup)) in enumerate(zip(SETTINGS, medians, opened, strict=True)):
+        claims += [
+            claim(f"{name}: tokens sampled", 1 / median, "per second"),
+            claim(f"{name}: of the speed as set", medians[0] / median, "times"),
+            claim(f"{name}: until it answers", startup, "s"),
+        ]
+        runs.append({"setting": name, "startup": startup, "seconds per token": [of[number] for of in each]})
+    show(claims)
+    write("pipelining_vllm", claims, runs, commit)
+
+
+if __name__ == "__main__":
+    main()
