@@ -140,8 +140,8 @@ def their_steps(shape: str, micro_batch: int) -> tuple[list[float], list[int]]:
 
         def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
             lengths.extend(map(len, completion_ids))
-            names = [program(number, f"{len(ends)} {number}") for number in range(len(completion_ids))]
-            return [float(graders.judge(name, PROBLEM).status is Status.ACCEPTED) for name in names]
+            jobs = [(program(number, f"{len(ends)} {number}"), PROBLEM) for number in range(len(completion_ids))]
+            return [float(verdict.status is Status.ACCEPTED) for verdict in graders.judge_many(jobs)]
 
         trainer = new_trainer(
             policy(shape),
