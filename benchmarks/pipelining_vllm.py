@@ -34,7 +34,6 @@ SETTINGS: dict[str, tuple[list[str], dict[str, str]]] = {  # what is changed in 
     "enforce_eager: false (compiled)": (["sampler.enforce_eager=false"], {}),
     "max_sequences: 128": (["sampler.max_sequences=128"], {}),
     "max_sequences: 32": (["sampler.max_sequences=32"], {}),
-    "memory_gb: 0.25 (room for 256 rollouts' keys and values)": (["sampler.memory_gb=0.25"], {}),
     "memory_gb: 4": (["sampler.memory_gb=4"], {}),
     "freed memory given back (GLIBC_TUNABLES empty)": ([], {"GLIBC_TUNABLES": ""}),
 }

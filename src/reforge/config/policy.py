@@ -96,7 +96,7 @@ class Sampler(Section):
     dtype: Literal["float32", "bfloat16"]
     threads: int = Field(ge=0)
     tensor_parallel: int = Field(ge=1)
-    memory_gb: float = Field(gt=0)
+    memory_gb: int = Field(ge=1)  # vLLM takes whole ones only
     gpu_memory_utilization: float = Field(gt=0, le=1)
     max_sequences: int = Field(ge=1)
     enforce_eager: bool

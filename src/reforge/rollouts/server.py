@@ -142,7 +142,7 @@ def _environment(config: SamplerConfig, number: int) -> dict[str, str]:
     environment = dict(os.environ)
     environment |= {
         "VLLM_SERVER_DEV_MODE": "1",  # /collective_rpc; the server listens on loopback only
-        "VLLM_CPU_KVCACHE_SPACE": f"{config.memory_gb:g}",
+        "VLLM_CPU_KVCACHE_SPACE": str(config.memory_gb),
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
     }
