@@ -4,12 +4,13 @@ in /dev/shm, costs several times what filling it costs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from reforge.tensors import read_header
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
@@ -18,7 +19,7 @@ def rewrite(folder: Path, state: Mapping[str, torch.Tensor]) -> bool:
     """Fill each tensor of the safetensors files in `folder` with that of the same name in `state`. Where one has
     another name, shape or type, nothing is changed, and the answer is False.
     """
-    files = {path: _read_header(path) for path in folder.glob("*.safetensors")}
+    files = {path: read_header(path) for path in folder.glob("*.safetensors")}
     entries = [(name, entry) for _, header in files.values() for name, entry in header.items()]
     if not entries or not all(name in state and _alike(state[name], entry) for name, entry in entries):
         return False
@@ -28,15 +29,6 @@ def rewrite(folder: Path, state: Mapping[str, torch.Tensor]) -> bool:
             first, end = (start + offset for offset in entry["data_offsets"])
             whole[first:end].view(_TYPES[entry["dtype"]]).copy_(state[name].detach().flatten())
     return True
-
-
-def _read_header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data begin, and what they are (safetensors' format: a length of 8 bytes, JSON, the data)."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return 8 + length, header
 
 
 def _alike(tensor: torch.Tensor, entry: Mapping[str, Any]) -> bool:

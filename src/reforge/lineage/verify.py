@@ -1,0 +1,127 @@
+"""A stage once more, from a clean copy of the committed code, in another place and without any cache: does it leave
+what dvc.lock says? If not, where does it first differ?
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import Any
+
+from reforge.environment import project_root
+from reforge.errors import UserError
+from reforge.lineage import graph, manifest
+from reforge.lineage.compare import differences
+from reforge.lineage.declared import slice_of
+from reforge.lineage.graph import StageSpec
+from reforge.params import load_config
+
+_SHOWN = 5
+
+
+def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Of each stage (none named: all, each on what the one before it leaves here) what is wrong, in words; empty where
+    its output has the digest in dvc.lock. Ends after the first that fails: what hangs on it would differ, too.
+    """
+    root, specs = project_root(), graph.stages()
+    unknown = [name for name in names if name not in specs]
+    if unknown:
+        raise UserError(f"dvc.yaml has no stage {unknown[0]!r}; there are: {', '.join(specs)}.")
+    wanted = [name for name in specs if name in names or not names]
+    never = [name for name in wanted if not graph.locked(name)]
+    if never:
+        raise UserError(f"{never[0]} is not in dvc.lock: there is nothing to compare with. Run: dvc repro {never[0]}")
+    with _clean_copy(root) as copy:
+        for name in wanted:
+            wrong = _verify(specs[name], root, copy, alone=bool(names))
+            yield name, wrong
+            if wrong:
+                return
+
+
+def _verify(spec: StageSpec, root: Path, copy: Path, alone: bool) -> list[str]:
+    lock = graph.locked(spec.name)
+    expected = {entry["path"]: entry["md5"] for entry in lock["outs"]}
+    inputs = {entry["path"]: entry["md5"] for entry in lock.get("deps", [])}
+    if alone:
+        _bring(spec, root, copy)
+    with chdir(copy):
+        wrong = _other_params(spec, lock) + _other_inputs(inputs, graph.digests(inputs))
+        if wrong:
+            return wrong
+        command = [sys.executable, "-m", "reforge.cli", "stage", spec.name]
+        done = subprocess.run(command, env=_environment(copy), capture_output=True, text=True)
+        if done.returncode:
+            return [f"it fails: {line}" for line in done.stderr.strip().splitlines()[-_SHOWN:]]
+        found = graph.digests(expected)
+    wrong = [line for path in expected for line in _compared(path, expected[path], found[path], root, copy)]
+    return wrong + (_other_machine(spec.name, root) if found != expected else [])
+
+
+def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> list[str]:
+    """Three may differ: what the lock says, what lies in the workspace (if anything does), and what came out now."""
+    with chdir(root):
+        here = graph.digests([path])[path] if (root / path).exists() else ""
+    lines = differences(root / path, copy / path)[:_SHOWN] if here and here != found else []
+    if found == expected:
+        return [f"{path} was changed after it was made: {line}" for line in lines]
+    if here == expected:
+        return [f"{path}: {line}" for line in lines]
+    return [f"{path} has the digest {found}, not dvc.lock's {expected}, and the workspace has no copy to compare with"]
+
+
+def _other_params(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
+    """params.yaml of now beside that which the stage ran with."""
+    before = lock.get("params", {}).get("params.yaml", {})
+    now = slice_of(load_config(Path("params.yaml")), spec.params)
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return [f"params.yaml: {key} was {before.get(key)!r} when it ran, and is {now.get(key)!r}" for key in changed]
+
+
+def _other_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [
+        f"{path} is not what it ran with ({now[path]}, not {digest})"
+        + (": commit or undo the change" if path.startswith(("src/", "requirements/")) else "")
+        for path, digest in before.items()
+        if now[path] != digest
+    ]
+
+
+def _other_machine(name: str, root: Path) -> list[str]:
+    """What of the machine is another one than when the output was made, if that was in this workspace."""
+    before, now = manifest.read(name, root).get("machine", {}), manifest.machine()
+    return [
+        f"{key} was {before[key]!r}, and is {now[key]!r}"
+        for key in ("cpu", "cores", "gpus", "python", "threads")
+        if key in before and before[key] != now.get(key)
+    ]
+
+
+@contextmanager
+def _clean_copy(root: Path) -> Iterator[Path]:
+    """What is committed, and the parameters; no output, no cache, another path."""
+    with tempfile.TemporaryDirectory(prefix="reforge-verify-") as name:
+        copy = Path(name) / "project"
+        subprocess.run(["git", "clone", "--quiet", "--shared", str(root), str(copy)], check=True)
+        shutil.copy(root / "params.yaml", copy)
+        yield copy
+
+
+def _bring(spec: StageSpec, root: Path, copy: Path) -> None:
+    """The outputs of other stages that it reads."""
+    for path in spec.deps:
+        if path.startswith("outputs") and not (copy / path).exists():
+            if not (root / path).exists():
+                raise UserError(f"{path} is missing. Fetch it (dvc checkout {path}), or verify what makes it, too.")
+            shutil.copytree(root / path, copy / path)
+
+
+def _environment(copy: Path) -> dict[str, str]:
+    """The copy's code in this environment's interpreter; sets come in another order."""
+    return {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONHASHSEED": "1"}

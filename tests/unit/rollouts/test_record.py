@@ -1,0 +1,89 @@
+import math
+import struct
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reforge.rollouts.record import read_record, record_of, write_record
+from reforge.rollouts.store import SCHEMA, to_row
+from reforge.types import Reward, Rollout, Status, Verdict
+
+TENSORS = {"embed": "ab" * 32, "head": "cd" * 32}
+
+
+def rollout(index: int = 0) -> Rollout:
+    return Rollout("p", index, 5, (3, 3, 4), (1, 2), (7, 8, 9), (-0.5, -1.25, -0.125), "stop", "text")
+
+
+def rows(count: int = 3) -> list[dict]:
+    reward = Reward(1.0, {"accuracy": 1.0}, Verdict(Status.ACCEPTED))
+    return [to_row(rollout(index), reward, 2, 0.5) for index in range(count)]
+
+
+def table(of: list[dict]) -> pa.Table:
+    return pa.Table.from_pylist(of, schema=SCHEMA)
+
+
+def test_what_is_unchanged_is_not_named(tmp_path) -> None:
+    write_record(tmp_path / "step.json", record_of(2, table(rows()), TENSORS))
+    record = read_record(tmp_path / "step.json")
+    assert record.changed(table(rows())) == []
+    assert record.other_tensors(TENSORS) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("token_ids", (7, 8, 8)),
+        ("logprobs", (-0.5, math.nextafter(-1.25, 0.0), -0.125)),
+        ("policy_versions", (3, 4, 4)),
+        ("prompt_ids", (1, 3)),
+        ("finish_reason", "length"),
+        ("text", "test"),
+        ("seed", 6),
+    ],
+)
+def test_a_changed_field_is_named(field, value) -> None:
+    record = record_of(2, table(rows()), TENSORS)
+    if field == "logprobs":  # the nearest number of 32 bits
+        value = (
+            -0.5,
+            struct.unpack("f", struct.pack("I", struct.unpack("I", struct.pack("f", -1.25))[0] ^ 1))[0],
+            -0.125,
+        )
+    other = rows()
+    other[1] |= to_row(
+        replace(rollout(1), **{field: value}), Reward(1.0, {"accuracy": 1.0}, Verdict(Status.ACCEPTED)), 2, 0.5
+    )
+    assert record.changed(table(other)) == [f"{field} of rollout p/1"]
+
+
+@given(st.integers(0, 2), st.sampled_from(["reward", "advantage"]), st.integers(0, 63))
+def test_every_bit_of_a_number_counts(index, field, bit) -> None:
+    record = record_of(2, table(rows()), TENSORS)
+    other = rows()
+    (bits,) = struct.unpack("Q", struct.pack("d", other[index][field]))
+    (other[index][field],) = struct.unpack("d", struct.pack("Q", bits ^ (1 << bit)))
+    assert record.changed(table(other)) == [f"{field} of rollout p/{index}"]
+
+
+def test_a_mask_that_is_lost_is_named() -> None:
+    record = record_of(2, table(rows()), TENSORS)
+    other = rows()
+    other[2]["advantage"] = None
+    assert record.changed(table(other)) == ["advantage of rollout p/2"]
+
+
+def test_rollouts_that_come_or_go_are_named() -> None:
+    record = record_of(2, table(rows()), TENSORS)
+    assert record.changed(table(rows(2))) == ["rollout p/2 is missing"]
+    assert record.changed(table(rows(4))) == ["rollout p/3 was not there"]
+
+
+def test_another_tensor_is_named() -> None:
+    record = record_of(2, table(rows()), TENSORS)
+    assert record.other_tensors(TENSORS | {"head": "ce" * 32}) == ["head"]
+    assert record.other_tensors({"embed": "ab" * 32, "tail": "00" * 32}) == ["head", "tail"]
