@@ -31,6 +31,7 @@ from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.tracking.timeline import Timeline
 from reforge.training import grpo
+from reforge.training.learn import learn
 from reforge.training.schedule import step_seconds
 from reforge.training.update import Objective, update
 from reforge.types import Problem, Prompt, Reward, Rollout, Status, TestCase
@@ -75,7 +76,6 @@ class Bench:
             self.train_more()
             return learn(*of_step)
 
-        learn = grpo.learn
         run = grpo.Run(
             learner=self.learner,
             sampler=self.sampler,

@@ -1,4 +1,4 @@
-"""reforge compose | stage | table | why | problems | judge | ui | doctor. Heavy imports wait until they are needed."""
+"""reforge compose | stage | table | why | replay | verify | problems | judge | ui | doctor. Heavy imports wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,12 +49,17 @@ def stage(
     node: Annotated[int, typer.Option(min=0, help="This machine's number, of learner.nodes; 0 runs the stage.")] = 0,
 ) -> None:
     """Run one stage here and now, whether or not DVC thinks it stale. `dvc commit` afterwards records it."""
-    if os.environ.get("PYTHONHASHSEED") != "0":
-        # The order of a set of strings follows a seed that is drawn before the first line of Python runs.
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    _fixed_hashes()
     from reforge.stages.contract import run_stage
 
     run_stage(name, node)
+
+
+def _fixed_hashes() -> None:
+    """The order of a set of strings follows a seed that is drawn before the first line of Python runs."""
+    seed = os.environ.get("REFORGE_HASH_SEED", "0")  # `verify` takes another
+    if os.environ.get("PYTHONHASHSEED") != seed:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": seed})
 
 
 @app.command()
@@ -73,6 +79,50 @@ def why(
     from reforge.lineage.chain import explain
 
     print("\n".join(explain(what)))
+
+
+@app.command()
+def replay(
+    rung: Annotated[str, typer.Argument(help="A rung that dvc.lock knows, such as rl@16k.")],
+    steps: Annotated[str, typer.Option(help="As 3:5; empty: all of them.")] = "",
+) -> None:
+    """Train a rung again on its recorded rollouts and compare the weights after each step. Exit code 1: they differ."""
+    _fixed_hashes()
+    from reforge.stages.replay import replay
+
+    first, last = _bounds(steps)
+    _tell((f"step {step}", wrong) for step, wrong in replay(rung, first, last))
+
+
+@app.command()
+def verify(
+    stages: Annotated[list[str] | None, typer.Argument(help="Stages of dvc.yaml, such as sft.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="Every stage, from the first.")] = False,
+) -> None:
+    """Run stages again in a clean copy and compare what they leave with dvc.lock. Exit code 1: it is another."""
+    from reforge.lineage.verify import verify
+
+    if bool(stages) == all:
+        raise UserError("Name the stages to verify, or give --all.")
+    _tell(verify(stages or []))
+
+
+def _tell(outcomes: Iterable[tuple[str, list[str]]]) -> None:
+    """Each as it comes; what is wrong ends it."""
+    for what, wrong in outcomes:
+        print(f"{what}: {'as recorded' if not wrong else 'differs'}", flush=True)
+        for line in wrong:
+            print(f"    {line}", flush=True)
+        if wrong:
+            sys.exit(1)
+
+
+def _bounds(steps: str) -> tuple[int, int | None]:
+    first, colon, last = steps.partition(":")
+    try:
+        return int(first or 1), int(last) if last else int(first) if first and not colon else None
+    except ValueError as error:
+        raise UserError(f"--steps {steps}: two numbers with a colon are meant, such as 3:5.") from error
 
 
 problems = typer.Typer(no_args_is_help=True, help="What curation kept and what it left out.")

@@ -11,7 +11,7 @@ from tests.unit.training.policies import new_policy, objective, open_policy, row
 from tests.unit.training.test_credit import group
 
 ROOT = Path(__file__).parents[2]
-# what grpo.py and a stage add to the metrics of rollouts and updates
+# what grpo.py and learn.py add to the metrics of rollouts and updates
 OF_THE_LOOP = {"parity/max_abs", "learning_rate", "updates/empty", "updates/bad"}
 
 
@@ -34,7 +34,7 @@ def test_every_metric_of_a_step_is_in_the_table_and_every_row_is_a_metric(tmp_pa
     assert not bad
     of_rollouts = rollout_metrics([group((1.0, "stop"), (0.0, "stop"))], [[0.7, -0.7]])
     assert documented() == {*of_update, *of_rollouts, *OF_THE_LOOP}
-    source = (ROOT / "src/reforge/training/grpo.py").read_text()
+    source = "".join((ROOT / "src/reforge/training" / name).read_text() for name in ("grpo.py", "learn.py"))
     assert all(f'"{name}"' in source for name in OF_THE_LOOP)
 
 

@@ -27,6 +27,10 @@ import yaml
 from mlflow import MlflowClient
 
 from flows.leash import leashed
+from reforge.params import load_config
+from reforge.rollouts.record import read_record, read_table, record_of, write_record
+from reforge.rollouts.store import to_groups, write_rows
+from reforge.training.learn import advantages_of
 from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
 
 pytestmark = pytest.mark.timeout(900)
@@ -269,6 +273,52 @@ def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) ->
         assert process.poll() is None, "the stage ended before it could be killed"
         time.sleep(0.02)
     raise AssertionError(f"no checkpoint of step {step} after four minutes")
+
+
+def test_a_rung_is_trained_again_from_its_record_to_the_same_weights(smoke: Path) -> None:
+    done = run(["reforge", "replay", "rl@32k"], smoke)
+    assert done.stdout.splitlines()[-3:] == [f"step {step}: as recorded" for step in (1, 2, 3)]
+
+
+@contextmanager
+def reward_changed(path: Path, also: str) -> Iterator[str]:
+    """Of one rollout that counts; and of what was computed from it, as far as `also` says."""
+    before = {file: file.read_bytes() for file in (path, path.with_suffix(".json"))}
+    table = read_table(path)
+    rows = table.to_pylist()
+    row = next(row for row in rows if row["advantage"] is not None)
+    row["reward"] = 1.0 - row["reward"]
+    if also == "advantages":
+        rl = load_config(path.parents[4] / "params.yaml").rl
+        again = [value for group in advantages_of(to_groups(rows), rl, rl.rungs["16k"]) for value in group]
+        for one, advantage in zip(rows, again, strict=True):
+            one["advantage"] = advantage
+    path.unlink()
+    changed = write_rows(path, rows)
+    if also:
+        tensors = read_record(path.with_suffix(".json")).tensors
+        write_record(path.with_suffix(".json"), record_of(2, changed, tensors))
+    yield f"rollout {row['problem_id']}/{row['index']}"
+    for file, content in before.items():
+        file.unlink()
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize(("also", "said"), [
+    ("", "reward of {} is not what was recorded"), ("digests", "the advantage of {} was"),
+    ("advantages", "tensors are not what the step left"),
+])  # fmt: skip
+def test_a_changed_reward_is_named_however_well_it_is_covered_up(smoke: Path, also: str, said: str) -> None:
+    with reward_changed(smoke / "outputs/rl/16k/rollouts/step-00002.parquet", also) as rollout:
+        done = run(["reforge", "replay", "rl@16k"], smoke, check=False)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[lines.index("step 2: differs") - 1] == "step 1: as recorded"
+    assert said.format(rollout) in done.stdout
+
+
+def test_a_rung_in_a_clean_copy_gives_the_digest_of_the_lock(smoke: Path) -> None:
+    assert run(["reforge", "verify", "rl@16k"], smoke).stdout.splitlines()[-1] == "rl@16k: as recorded"
 
 
 def test_mlflow_holds_the_report_the_data_card_and_what_became_of_the_rows(smoke: Path) -> None:

@@ -55,8 +55,7 @@ def _verify(spec: StageSpec, root: Path, copy: Path, alone: bool) -> list[str]:
         wrong = _other_params(spec, lock) + _other_inputs(inputs, graph.digests(inputs))
         if wrong:
             return wrong
-        command = [sys.executable, "-m", "reforge.cli", "stage", spec.name]
-        done = subprocess.run(command, env=_environment(copy), capture_output=True, text=True)
+        done = subprocess.run(spec.cmd, shell=True, env=_environment(copy), capture_output=True, text=True)
         if done.returncode:
             return [f"it fails: {line}" for line in done.stderr.strip().splitlines()[-_SHOWN:]]
         found = graph.digests(expected)
@@ -68,11 +67,11 @@ def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> l
     """Three may differ: what the lock says, what lies in the workspace (if anything does), and what came out now."""
     with chdir(root):
         here = graph.digests([path])[path] if (root / path).exists() else ""
-    lines = differences(root / path, copy / path)[:_SHOWN] if here and here != found else []
     if found == expected:
-        return [f"{path} was changed after it was made: {line}" for line in lines]
+        changed = differences(copy / path, root / path) if here not in ("", expected) else []
+        return [f"{path} was changed after it was made: {line}" for line in changed[:_SHOWN]]
     if here == expected:
-        return [f"{path}: {line}" for line in lines]
+        return [f"{path}: {line}" for line in differences(root / path, copy / path)[:_SHOWN]]
     return [f"{path} has the digest {found}, not dvc.lock's {expected}, and the workspace has no copy to compare with"]
 
 
@@ -124,4 +123,5 @@ def _bring(spec: StageSpec, root: Path, copy: Path) -> None:
 
 def _environment(copy: Path) -> dict[str, str]:
     """The copy's code in this environment's interpreter; sets come in another order."""
-    return {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONHASHSEED": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(copy / "src"), "REFORGE_HASH_SEED": "1"}

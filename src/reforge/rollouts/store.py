@@ -7,14 +7,14 @@ where the rollout was not trained on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reforge.types import Reward, Rollout
+from reforge.types import Group, Reward, Rollout, Status, Verdict
 
 SCHEMA = pa.schema(
     [
@@ -66,12 +66,42 @@ def to_row(
     }
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def from_row(row: Mapping[str, Any]) -> tuple[Rollout, Reward]:
+    """What `to_row` was given, but for the clocks of the verdict."""
+    verdict = Verdict(Status(row["status"]), row["reason"], row["test_index"], isolation=row["isolation"])
+    rollout = Rollout(
+        problem_id=row["problem_id"],
+        index=row["index"],
+        seed=row["seed"],
+        policy_versions=tuple(row["policy_versions"]),
+        prompt_ids=tuple(row["prompt_ids"]),
+        token_ids=tuple(row["token_ids"]),
+        logprobs=tuple(row["logprobs"]),
+        finish_reason=row["finish_reason"],
+        text=row["text"],
+    )
+    return rollout, Reward(row["reward"], json.loads(row["parts"]), verdict)
+
+
+def to_groups(rows: Iterable[Mapping[str, Any]]) -> list[Group]:
+    """Of one step's rows, in their order."""
+    members: dict[str, list[tuple[Rollout, Reward]]] = {}
+    for row in rows:
+        members.setdefault(row["problem_id"], []).append(from_row(row))
+    return [
+        Group(problem, tuple(rollout for rollout, _ in group), tuple(reward for _, reward in group))
+        for problem, group in members.items()
+    ]
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Written beside and moved into place, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), partial, compression="zstd")
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    pq.write_table(table, partial, compression="zstd")
     partial.replace(path)
+    return table
 
 
 def read_rows(paths: Iterable[Path], columns: list[str] | None = None) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
         out=out,
         scratch=scratch,
         log_folder=records,
-        seed=_seed(config.seed, spec.name),
+        seed=seed_of(config.seed, spec.name),
         tracker=Tracker(scratch, records, runs.mirrors(config, info, scratch)),
     )
     return ctx, fingerprint
@@ -174,7 +174,7 @@ def _call(ctx: StageContext) -> None:
     if base not in STAGES:
         raise UserError(f"dvc.yaml has a stage {ctx.name!r} that no module implements; there are: {', '.join(STAGES)}.")
     module = importlib.import_module(f"reforge.stages.{base}")
-    _make_deterministic(ctx.seed)
+    make_deterministic(ctx.seed)
     module.run(ctx)
     if process.rank() is not None:
         from reforge.policy import ranks
@@ -182,7 +182,7 @@ def _call(ctx: StageContext) -> None:
         ranks.dismiss()
 
 
-def _make_deterministic(seed: int) -> None:
+def make_deterministic(seed: int) -> None:
     """Seed the global generators of what the stage has imported. Libraries of ours take `ctx.seed` explicitly."""
     random.seed(seed)
     if "numpy" in sys.modules:
@@ -193,7 +193,7 @@ def _make_deterministic(seed: int) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _seed(seed: int, name: str) -> int:
+def seed_of(seed: int, name: str) -> int:
     """Different for each stage, below 2**31 for every library's sake."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4]) >> 1
 
@@ -271,4 +271,4 @@ def _disk_trouble(name: str, error: BaseException) -> str:
     return ""
 
 
-__all__ = ["STAGES", "StageContext", "run_stage"]
+__all__ = ["STAGES", "StageContext", "make_deterministic", "run_stage", "seed_of"]

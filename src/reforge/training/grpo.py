@@ -15,27 +15,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reforge.batches import Batch, Row, build_batch
 from reforge.config.training import Rl, Rung
 from reforge.errors import UserError
-from reforge.losses import weights
 from reforge.policy.learner import Learner
-from reforge.policy.ranks import everyone
+from reforge.rollouts.record import record_of, write_record
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.store import to_row, write_rows
+from reforge.tensors import tensor_digests
 from reforge.tracking.timeline import Timeline
-from reforge.training.credit import group_advantages
 from reforge.training.handover import folder_of, publish, published
+from reforge.training.learn import Advantages, advantages_of, learn
 from reforge.training.observe import rollout_metrics
-from reforge.training.rates import learning_rate
 from reforge.training.schedule import is_drawn_from, older_versions
-from reforge.training.update import Objective, update
 from reforge.training.worker import RolloutWorker
 from reforge.types import Group, Prompt, Reward, Rollout
 
 _CANARIES = 4
-
-Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
 
 
 @dataclass(frozen=True)
@@ -74,14 +69,15 @@ def train(run: Run, start: int = 0) -> None:
             with clock.lap("wait", step):
                 drawn, groups = worker.take()
             with clock.lap("train", step):
-                advantages = [group_advantages(group, config.advantage, config.overlong, run.rung) for group in groups]
+                advantages = advantages_of(groups, config, run.rung)
                 metrics = rollout_metrics(groups, advantages)
                 check_truncation(metrics["truncated"], config.guards.truncated, step)
-                metrics |= learn(run, groups, advantages, step) | {"parity/max_abs": drawn.parity}
+                metrics |= learn(run.learner, config, run.rung, groups, advantages, step)
+                metrics["parity/max_abs"] = drawn.parity
             with clock.lap("publish", step):
-                _publish(run, worker, step)
+                weights = _publish(run, worker, step)
             with clock.lap("save", step):
-                write_rows(run.rollouts_folder / f"step-{step:05d}.parquet", _rows(step, groups, advantages))
+                _record(run, step, groups, advantages, weights)
                 timings = clock.timings(metrics["tokens/sampled"]) | {
                     "seconds/sampler_pause": drawn.pause_seconds,
                     "memory/peak_gib": run.learner.peak_memory(),
@@ -98,14 +94,24 @@ def _draw(run: Run, step: int) -> tuple[Sequence[Prompt], Iterator[Rollout]]:
     return prompts, run.sampler.sample(prompts, config.group_size, sampling, f"{run.seed}/{step}")
 
 
-def _publish(run: Run, worker: RolloutWorker, version: int) -> None:
-    """Where a batch is still to be drawn from it; and remove what no batch, and no resume, needs any more."""
+def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
+    """For the samplers where a batch is still to be drawn from it; and remove what no batch, and no resume, needs any
+    more."""
     staleness = run.config.staleness
     worn = folder_of(run.weights_folder, version - staleness - 1)
+    canaries = [prompt.token_ids for prompt in run.prompts[:_CANARIES]]
+    weights = publish(run.learner, run.weights_folder, version, canaries, worn)
     if is_drawn_from(version, staleness, run.rung.steps):
-        canaries = [prompt.token_ids for prompt in run.prompts[:_CANARIES]]
-        worker.publish(publish(run.learner, run.weights_folder, version, canaries, worn))
+        worker.publish(weights)
     shutil.rmtree(worn, ignore_errors=True)
+    return weights.folder
+
+
+def _record(run: Run, step: int, groups: Sequence[Group], advantages: Advantages, weights: Path) -> None:
+    """What a replay needs: the rollouts, and what they and the weights after them were."""
+    path = run.rollouts_folder / f"step-{step:05d}.parquet"
+    table = write_rows(path, _rows(step, groups, advantages))
+    write_record(path.with_suffix(".json"), record_of(step, table, tensor_digests(weights)))
 
 
 def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:
@@ -120,52 +126,6 @@ def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int 
     if seed is not None:
         random.Random(f"{seed}/pass/{number}").shuffle(order)
     return order[position * batch : (position + 1) * batch]
-
-
-def learn(run: Run, groups: Sequence[Group], advantages: Advantages, step: int) -> dict[str, float]:
-    """`rl.updates` optimiser steps over equal shares of the groups."""
-    config, learner = run.config, run.learner
-    share = len(groups) // config.updates
-    cuts = [slice(first, first + share) for first in range(0, len(groups), share)]
-    batches = [batch for cut in cuts if (batch := batch_of(groups[cut], advantages[cut], config, learner)) is not None]
-    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, run.rung.steps)
-    if len(batches) < len(cuts) and config.guards.nothing_to_learn == "stop":
-        raise UserError(
-            f"Step {step}: all rollouts of a group have the same reward, in every group of an update, so there is "
-            "nothing to learn. Choose problems that the policy solves now and then (problems.pass_rates), a larger "
-            "rl.group_size, or rl.guards.nothing_to_learn=skip."
-        )
-    clip = learner.config.gradient_clip
-    objective = Objective(config.loss, config.temperature, rate, clip, config.guards)
-    metrics, bad = everyone(update, learner, batches, objective)
-    if bad and config.guards.bad_update == "stop":
-        raise UserError(
-            f"Step {step}: {bad[0]}. That update was not made: lower rl.learning_rate or learner.gradient_clip, "
-            "or let such updates be skipped and counted (rl.guards.bad_update=skip)."
-        )
-    skipped = {"updates/empty": float(len(cuts) - len(batches)), "updates/bad": float(len(bad))}
-    return {**metrics, **skipped, "learning_rate": rate}
-
-
-def batch_of(groups: Sequence[Group], advantages: Advantages, config: Rl, learner: Learner) -> Batch | None:
-    """The rollouts of an update that a gradient comes from, each weighted by the mean over all that count; None where
-    there are none. What has no advantage is not counted; an advantage of 0 is, and needs no forward pass unless KL or
-    entropy act on it.
-    """
-    counted = [
-        (rollout, advantage)
-        for group, values in zip(groups, advantages, strict=True)
-        for rollout, advantage in zip(group.rollouts, values, strict=True)
-        if advantage is not None
-    ]
-    shares = weights([len(rollout.token_ids) for rollout, _ in counted], config.loss) if counted else []
-    everywhere = config.loss.kl is not None or config.loss.entropy > 0
-    rows = [
-        Row(rollout.prompt_ids, rollout.token_ids, weight, advantage, rollout.logprobs)
-        for (rollout, advantage), weight in zip(counted, shares, strict=True)
-        if advantage or everywhere
-    ]
-    return build_batch(rows, learner.config.micro_batch_tokens, learner.replicas) if rows else None
 
 
 def check_truncation(truncated: float, limit: float, step: int) -> None:

@@ -5,7 +5,8 @@ from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.params import build_config
 from reforge.policy.learner import Learner
-from reforge.training.grpo import batch_of, check_truncation, prompts_of_step
+from reforge.training.grpo import check_truncation, prompts_of_step
+from reforge.training.learn import batch_of
 from reforge.training.observe import rollout_metrics
 from reforge.types import Prompt
 from tests.unit.training.policies import new_policy, open_policy

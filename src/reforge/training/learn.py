@@ -1,0 +1,69 @@
+"""One step of learning: scored groups → the learner's next weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reforge.batches import Batch, Row, build_batch
+from reforge.config.training import Rl, Rung
+from reforge.errors import UserError
+from reforge.losses import weights
+from reforge.policy.learner import Learner
+from reforge.policy.ranks import everyone
+from reforge.training.credit import group_advantages
+from reforge.training.rates import learning_rate
+from reforge.training.update import Objective, update
+from reforge.types import Group
+
+Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
+
+
+def advantages_of(groups: Sequence[Group], config: Rl, rung: Rung) -> Advantages:
+    return [group_advantages(group, config.advantage, config.overlong, rung) for group in groups]
+
+
+def learn(
+    learner: Learner, config: Rl, rung: Rung, groups: Sequence[Group], advantages: Advantages, step: int
+) -> dict[str, float]:
+    """`rl.updates` optimiser steps over equal shares of the groups."""
+    share = len(groups) // config.updates
+    cuts = [slice(first, first + share) for first in range(0, len(groups), share)]
+    batches = [batch for cut in cuts if (batch := batch_of(groups[cut], advantages[cut], config, learner)) is not None]
+    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, rung.steps)
+    if len(batches) < len(cuts) and config.guards.nothing_to_learn == "stop":
+        raise UserError(
+            f"Step {step}: all rollouts of a group have the same reward, in every group of an update, so there is "
+            "nothing to learn. Choose problems that the policy solves now and then (problems.pass_rates), a larger "
+            "rl.group_size, or rl.guards.nothing_to_learn=skip."
+        )
+    clip = learner.config.gradient_clip
+    objective = Objective(config.loss, config.temperature, rate, clip, config.guards)
+    metrics, bad = everyone(update, learner, batches, objective)
+    if bad and config.guards.bad_update == "stop":
+        raise UserError(
+            f"Step {step}: {bad[0]}. That update was not made: lower rl.learning_rate or learner.gradient_clip, "
+            "or let such updates be skipped and counted (rl.guards.bad_update=skip)."
+        )
+    skipped = {"updates/empty": float(len(cuts) - len(batches)), "updates/bad": float(len(bad))}
+    return {**metrics, **skipped, "learning_rate": rate}
+
+
+def batch_of(groups: Sequence[Group], advantages: Advantages, config: Rl, learner: Learner) -> Batch | None:
+    """The rollouts of an update that a gradient comes from, each weighted by the mean over all that count; None where
+    there are none. What has no advantage is not counted; an advantage of 0 is, and needs no forward pass unless KL or
+    entropy act on it.
+    """
+    counted = [
+        (rollout, advantage)
+        for group, values in zip(groups, advantages, strict=True)
+        for rollout, advantage in zip(group.rollouts, values, strict=True)
+        if advantage is not None
+    ]
+    shares = weights([len(rollout.token_ids) for rollout, _ in counted], config.loss) if counted else []
+    everywhere = config.loss.kl is not None or config.loss.entropy > 0
+    rows = [
+        Row(rollout.prompt_ids, rollout.token_ids, weight, advantage, rollout.logprobs)
+        for (rollout, advantage), weight in zip(counted, shares, strict=True)
+        if advantage or everywhere
+    ]
+    return build_batch(rows, learner.config.micro_batch_tokens, learner.replicas) if rows else None
