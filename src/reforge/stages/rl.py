@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from reforge.errors import UserError
+from reforge.errors import Events, UserError
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import load_tokenizer
 from reforge.policy.ranks import everyone
@@ -51,8 +51,7 @@ def run(ctx: StageContext) -> None:
     with judge_of(ctx) as judge, sampler_of(ctx, tokenizer) as sampler, _removed(weights):
         sampler.working = lambda number: timeline.span(f"vllm {number}", "sample")
         events = {"sampler": sampler.events, "judge": judge.events}
-        for part, of in events.items():
-            of.tell = partial(timeline.moment, part)
+        show(timeline, events)
         learner = open_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed, reference=config.loss.kl is not None)
         start = checkpoint.resume(learner, states)
         checkpoint.restore_policies(states, start, weights)
@@ -60,8 +59,7 @@ def run(ctx: StageContext) -> None:
         bar = tqdm(total=rung.steps, initial=start, desc=ctx.name, unit="step")
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
-            counts = {f"{part}/{what}": float(n) for part, of in events.items() for what, n in of.counts.items()}
-            ctx.tracker.log(step, metrics, timings | counts)
+            ctx.tracker.log(step, metrics, timings | counts(events))
             if step % config.checkpoint_every == 0:
                 kept = [folder_of(weights, old) for old in older_versions(step, config.staleness, rung.steps)]
                 checkpoint.save(learner, states, step, kept)
@@ -90,6 +88,16 @@ def run(ctx: StageContext) -> None:
         everyone(Learner.save_model, learner, ctx.out / "model")
     shutil.copytree(ctx.scratch / "rollouts", ctx.out / "rollouts")
     _draw_timeline(ctx, timeline)
+
+
+def show(timeline: Timeline, events: Mapping[str, Events]) -> None:
+    """Each of a part's on the timeline, the moment it happens."""
+    for part, of in events.items():
+        of.tell = partial(timeline.moment, part)
+
+
+def counts(events: Mapping[str, Events]) -> dict[str, float]:
+    return {f"{part}/{what}": float(number) for part, of in events.items() for what, number in of.counts.items()}
 
 
 def _handover(ctx: StageContext) -> Path:

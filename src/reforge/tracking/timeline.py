@@ -25,6 +25,10 @@ class Span:
     end: float
     step: int
 
+    @property
+    def is_moment(self) -> bool:
+        return self.start == self.end
+
 
 class Timeline:
     """Spans on lanes: one lane for each thing that works on its own. Any thread may add to it."""

@@ -5,6 +5,7 @@ On a page of its own, not in the report: what DVC versions holds nothing that de
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
@@ -16,6 +17,7 @@ COLOURS = {
     "train": "#1f5fa8", "publish": "#7a4fa3", "save": "#b8a6cf", "wait": "#e4e7eb", "load weights": "#7a4fa3",
     "sample": "#2f855a", "grade": "#c05621",
 }  # fmt: skip
+_RED = "#c53030"
 _SLACK = 0.1  # a part that waits less is busy
 
 Shares = Mapping[str, Mapping[str, float]]  # lane → what it did → share of the time
@@ -28,6 +30,8 @@ def shares(spans: Sequence[Span]) -> dict[str, dict[str, float]]:
     whole = max(span.end for span in spans) - min(span.start for span in spans)
     found: dict[str, dict[str, float]] = {}
     for span in spans:
+        if span.is_moment:
+            continue
         lane = found.setdefault(span.lane, {})
         lane[span.name] = lane.get(span.name, 0.0) + (span.end - span.start) / whole if whole else 0.0
     return {lane: found[lane] for lane in sorted(found)}
@@ -58,16 +62,24 @@ def render_timeline(title: str, spans: Sequence[Span]) -> str:
     """A page of its own, without scripts or outside resources."""
     parts = shares(spans)
     done = {lane: ", ".join(f"{name} {share:.0%}" for name, share in of.items()) for lane, of in parts.items()}
-    rows = "".join(f"<tr><th>{escape(lane)}</th><td>{escape(words)}</td></tr>" for lane, words in done.items())
+    words = bottleneck(parts)
+    rows = "".join(f"<tr><th>{escape(lane)}</th><td>{escape(said)}</td></tr>" for lane, said in done.items())
     legend = " ".join(f'<span style="color:{colour}">■</span> {name}' for name, colour in COLOURS.items())
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}: timeline</title>'
         "<style>body{font:14px system-ui,sans-serif;margin:2rem auto;max-width:1000px;color:#1f2933}"
         "th{text-align:left;padding-right:1em}svg{max-width:100%}</style>"
-        f"<h1>{escape(title)}</h1><p>{escape(bottleneck(parts).capitalize())}</p>"
-        f"<p>{legend}</p>{_svg(spans)}<h2>Share of the time</h2><table>{rows}</table>"
+        f"<h1>{escape(title)}</h1><p>{escape(words[:1].upper() + words[1:])}</p>"
+        f"<p>{legend}</p>{_svg(spans)}{_events(spans)}<h2>Share of the time</h2><table>{rows}</table>"
         "<p>The same in full: timeline.json beside this page, for https://ui.perfetto.dev.</p></html>"
     )
+
+
+def _events(spans: Sequence[Span]) -> Markup:
+    """What was got over in the whole run."""
+    counts = Counter(f"{span.lane} {span.name}" for span in spans if span.is_moment)
+    words = ", ".join(f"{what} ({number} times)" if number > 1 else what for what, number in counts.items())
+    return Markup("<p>Got over: {}</p>").format(words) if words else Markup("")
 
 
 def _svg(spans: Sequence[Span]) -> Markup:
@@ -87,11 +99,12 @@ def _svg(spans: Sequence[Span]) -> Markup:
         for span in spans:
             if span.lane == lane and span.end > start and span.start < end:
                 x = LEFT + (max(span.start, start) - start) * scale
-                width = max(0.5, (min(span.end, end) - max(span.start, start)) * scale)
+                width = max(3.0 if span.is_moment else 0.5, (min(span.end, end) - max(span.start, start)) * scale)
                 label = f"{span.name}, step {span.step}: {span.end - span.start:.2f} s"
+                colour = _RED if span.is_moment else COLOURS.get(span.name, "#9aa5b1")
                 bars.append(
                     f'<rect x="{x:.1f}" y="{y + 3:.0f}" width="{width:.1f}" height="{LANE - 6:.0f}" '
-                    f'fill="{COLOURS.get(span.name, "#9aa5b1")}"><title>{escape(label)}</title></rect>'
+                    f'fill="{colour}"><title>{escape(label)}</title></rect>'
                 )
     height = len(lanes) * LANE + 20
     below = f"steps {middle[0]} to {middle[-1]}, {end - start:.1f} s"
