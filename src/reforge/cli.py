@@ -83,15 +83,23 @@ def why(
 
 @app.command()
 def replay(
-    rung: Annotated[str, typer.Argument(help="A rung that dvc.lock knows, such as rl@16k.")],
+    stage: Annotated[str, typer.Argument(help="A rung that dvc.lock knows, such as rl@16k.")],
     steps: Annotated[str, typer.Option(help="As 3:5; empty: all of them.")] = "",
+    regrade: Annotated[bool, typer.Option("--regrade", help="Judge again in place of training again.")] = False,
 ) -> None:
-    """Train a rung again on its recorded rollouts and compare the weights after each step. Exit code 1: they differ."""
+    """Train a rung again on its recorded rollouts and compare the weights after each step; or judge all programs of a
+    rung, an evaluation or the teacher again. Exit code 1: something differs."""
     _fixed_hashes()
+    from reforge.stages.regrade import regrade as judged_again
     from reforge.stages.replay import replay
 
+    if regrade:
+        if steps:
+            raise UserError("--regrade judges all steps: leave --steps out.")
+        _tell(judged_again(stage))
+        return
     first, last = _bounds(steps)
-    _tell((f"step {step}", wrong) for step, wrong in replay(rung, first, last))
+    _tell((f"step {step}", wrong) for step, wrong in replay(stage, first, last))
 
 
 @app.command()

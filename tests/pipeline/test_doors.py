@@ -317,6 +317,24 @@ def test_a_changed_reward_is_named_however_well_it_is_covered_up(smoke: Path, al
     assert said.format(rollout) in done.stdout
 
 
+def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: Path) -> None:
+    for stage in ("rl@16k", "distill", "evaluate@rl-32k"):
+        lines = run(["reforge", "replay", stage, "--regrade"], smoke).stdout.splitlines()
+        assert lines, stage
+        assert all(line.endswith("verdicts: as recorded") for line in lines), lines
+    path = smoke / "outputs/rl/16k/rollouts/step-00002.parquet"
+    before = path.read_bytes()
+    rows = read_table(path).to_pylist()
+    rows[3] |= {"status": "MLE", "reason": "as planned"}
+    path.unlink()
+    write_rows(path, rows)
+    done = run(["reforge", "replay", "rl@16k", "--regrade"], smoke, check=False)
+    path.unlink()
+    path.write_bytes(before)
+    assert done.returncode == 1
+    assert f"rollout {rows[3]['problem_id']}/3 was MLE (as planned) and is " in done.stdout.splitlines()[-1]
+
+
 def test_a_rung_in_a_clean_copy_gives_the_digest_of_the_lock(smoke: Path) -> None:
     assert run(["reforge", "verify", "rl@16k"], smoke).stdout.splitlines()[-1] == "rl@16k: as recorded"
 

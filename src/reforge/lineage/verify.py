@@ -18,9 +18,8 @@ from reforge.environment import project_root
 from reforge.errors import UserError
 from reforge.lineage import graph, manifest
 from reforge.lineage.compare import differences
-from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
-from reforge.params import load_config
+from reforge.lineage.recorded import lock_of, other_code, other_inputs
 
 _SHOWN = 5
 
@@ -34,25 +33,21 @@ def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     if unknown:
         raise UserError(f"dvc.yaml has no stage {unknown[0]!r}; there are: {', '.join(specs)}.")
     wanted = [name for name in specs if name in names or not names]
-    never = [name for name in wanted if not graph.locked(name)]
-    if never:
-        raise UserError(f"{never[0]} is not in dvc.lock: there is nothing to compare with. Run: dvc repro {never[0]}")
+    locks = {name: lock_of(name) for name in wanted}
     with _clean_copy(root) as copy:
         for name in wanted:
-            wrong = _verify(specs[name], root, copy, alone=bool(names))
+            wrong = _verify(specs[name], locks[name], root, copy, alone=bool(names))
             yield name, wrong
             if wrong:
                 return
 
 
-def _verify(spec: StageSpec, root: Path, copy: Path, alone: bool) -> list[str]:
-    lock = graph.locked(spec.name)
+def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, alone: bool) -> list[str]:
     expected = {entry["path"]: entry["md5"] for entry in lock["outs"]}
-    inputs = {entry["path"]: entry["md5"] for entry in lock.get("deps", [])}
     if alone:
         _bring(spec, root, copy)
     with chdir(copy):
-        wrong = _other_params(spec, lock) + _other_inputs(inputs, graph.digests(inputs))
+        wrong = other_inputs(spec, lock) + [f"{line}: commit or undo the change" for line in other_code(lock)]
         if wrong:
             return wrong
         done = subprocess.run(spec.cmd, shell=True, env=_environment(copy), capture_output=True, text=True)
@@ -73,23 +68,6 @@ def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> l
     if here == expected:
         return [f"{path}: {line}" for line in differences(root / path, copy / path)[:_SHOWN]]
     return [f"{path} has the digest {found}, not dvc.lock's {expected}, and the workspace has no copy to compare with"]
-
-
-def _other_params(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
-    """params.yaml of now beside that which the stage ran with."""
-    before = lock.get("params", {}).get("params.yaml", {})
-    now = slice_of(load_config(Path("params.yaml")), spec.params)
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    return [f"params.yaml: {key} was {before.get(key)!r} when it ran, and is {now.get(key)!r}" for key in changed]
-
-
-def _other_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    return [
-        f"{path} is not what it ran with ({now[path]}, not {digest})"
-        + (": commit or undo the change" if path.startswith(("src/", "requirements/")) else "")
-        for path, digest in before.items()
-        if now[path] != digest
-    ]
 
 
 def _other_machine(name: str, root: Path) -> list[str]:

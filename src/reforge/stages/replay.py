@@ -13,8 +13,8 @@ from reforge.config import Config
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 from reforge.lineage import graph
-from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
+from reforge.lineage.recorded import lock_of, other_inputs
 from reforge.params import load_config
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.ranks import dismiss, everyone
@@ -84,23 +84,10 @@ def _replay(learner: Learner, config: Config, key: str, step: int, path: Path) -
 
 
 def _check(spec: StageSpec, config: Config) -> None:
-    """That the output was made from what is here now; dvc.lock knows."""
-    lock = graph.locked(spec.name)
-    if not lock:
-        raise UserError(f"{spec.name} is not in dvc.lock: there is nothing to replay. Run: dvc repro {spec.name}")
-    before, now = lock["params"][str(runs.PARAMS)], slice_of(config, spec.params)
-    for key in spec.params:
-        if before.get(key) != now[key]:
-            raise UserError(
-                f"params.yaml: {key} was {before.get(key)!r} when {spec.name} ran, and is {now[key]!r}. "
-                "Compose the parameters that it ran with."
-            )
-    inputs = {entry["path"]: entry["md5"] for entry in lock["deps"]}
-    for path, digest in graph.digests(inputs).items():
-        if digest != inputs[path]:
-            raise UserError(
-                f"{path} is not what {spec.name} ran with. Bring that back (git, dvc checkout), then replay."
-            )
+    """That what is here is what the rung ran with."""
+    wrong = other_inputs(spec, lock_of(spec.name))
+    if wrong:
+        raise UserError(f"{spec.name} ran with something else than what is here: {wrong[0]}.")
     if launch.needed(config.learner):
         raise UserError(
             "A replay has one rank; sums over several are added in another order, so their weights would differ in the "

@@ -1,0 +1,48 @@
+"""Is what a stage would read now what it has read? dvc.lock knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reforge.errors import UserError
+from reforge.lineage import graph
+from reforge.lineage.declared import slice_of
+from reforge.lineage.graph import StageSpec
+from reforge.params import load_config
+
+_PARAMS, _CODE = "params.yaml", ("src/", "requirements/")
+
+
+def lock_of(name: str) -> dict[str, Any]:
+    lock = graph.locked(name)
+    if not lock:
+        raise UserError(f"{name} is not in dvc.lock: there is nothing to compare with. Run: dvc repro {name}")
+    return lock
+
+
+def other_inputs(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
+    """What of the project around us is not what `lock` says that the stage ran with, in words: values and data."""
+    return [*_other_params(spec, lock), *_other_files(lock, code=False)]
+
+
+def other_code(lock: Mapping[str, Any]) -> list[str]:
+    """The same of code and of the libraries' versions."""
+    return _other_files(lock, code=True)
+
+
+def _other_params(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
+    before, now = lock.get("params", {}).get(_PARAMS, {}), slice_of(load_config(Path(_PARAMS)), spec.params)
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return [f"{_PARAMS}: {key} was {before.get(key)!r} when it ran, and is {now.get(key)!r}" for key in changed]
+
+
+def _other_files(lock: Mapping[str, Any], code: bool) -> list[str]:
+    deps = {entry["path"]: entry["md5"] for entry in lock.get("deps", [])}
+    before = {path: digest for path, digest in deps.items() if path.startswith(_CODE) == code}
+    return [
+        f"{path} is not what it ran with ({digest}, not {before[path]})"
+        for path, digest in graph.digests(before).items()
+        if digest != before[path]
+    ]

@@ -1,0 +1,67 @@
+"""The verdicts of a stage again: every program that it recorded, through the sandbox of now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reforge.config import Config
+from reforge.environment import project_root, quiet
+from reforge.errors import UserError
+from reforge.lineage import graph
+from reforge.lineage.recorded import lock_of, other_inputs
+from reforge.params import load_config
+from reforge.problems.store import read_problems
+from reforge.rewards import score
+from reforge.rollouts.store import from_row, read_rows
+from reforge.sandbox.judge import in_parallel
+from reforge.sandbox.selection import longest_inputs
+from reforge.stages import runs
+from reforge.stages.grading import local_judge
+from reforge.types import Problem
+
+
+def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
+    """Of each file of rollouts, which verdicts are others now, in words."""
+    quiet()
+    os.chdir(project_root())
+    spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
+    wrong = other_inputs(spec, lock_of(name))
+    if wrong:
+        raise UserError(f"{name} ran with something else than what is here: {wrong[0]}.")
+    problems = _problems(name, config)
+    files = sorted(Path(spec.out).rglob("*.parquet"))
+    with local_judge(config.sandbox) as judge:
+
+        def changed(row: Mapping[str, Any]) -> str:
+            rollout, before = from_row(row)
+            now = score(rollout, problems[rollout.problem_id], judge)
+            if (now.value, now.verdict.status) == (before.value, before.verdict.status):
+                return ""
+            return (
+                f"rollout {rollout.problem_id}/{rollout.index}{row['length'] and ' at ' + row['length']} was "
+                f"{before.verdict.status} ({before.verdict.reason}) and is {now.verdict.status} ({now.verdict.reason})"
+            )
+
+        for path in files:
+            rows = read_rows([path])
+            yield (
+                f"{path}, {len(rows)} verdicts",
+                [line for line in in_parallel(changed, rows, config.sandbox.workers) if line],
+            )
+
+
+def _problems(name: str, config: Config) -> dict[str, Problem]:
+    """As the stage read them."""
+    folder, base = Path("outputs/curate/problems"), name.partition("@")[0]
+    if base == "rl":
+        known = [longest_inputs(problem, config.rl.reward_tests) for problem in read_problems(folder / "train.parquet")]
+    elif base == "distill":
+        known = read_problems(folder / "train.parquet")
+    elif base == "evaluate":
+        known = read_problems(folder / f"{config.evaluate.side}.parquet")
+    else:
+        raise UserError(f"{name} has no verdicts; rungs, distill and evaluations do.")
+    return {problem.id: problem for problem in known}
