@@ -115,9 +115,18 @@ def collect(clone: Path, variant: str) -> dict[str, Any]:
         sampled = [json.loads(line)["tokens/sampled"] for line in metrics.read_text().splitlines()]
         rungs[metrics.parent.name] = {"steps": len(sampled), "tokens": sum(sampled)}
     scores = {
-        model: json.loads((outputs / "evaluate" / model / "scores.json").read_text()) for model in EVALUATED[variant]
+        model: slim(json.loads((outputs / "evaluate" / model / "scores.json").read_text()))
+        for model in EVALUATED[variant]
     }
     return {"rungs": rungs, "scores": scores}
+
+
+def slim(scores: dict[str, Any]) -> dict[str, Any]:
+    """Single problems at the length that is compared only."""
+    for length, row in scores["lengths"].items():
+        if length != RUNG2:
+            row.pop("per_problem", None)
+    return scores
 
 
 def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:

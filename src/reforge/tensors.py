@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,3 @@ def tensor_digests(folder: Path) -> dict[str, str]:
                     left -= len(piece)
                 found[name] = digest.hexdigest()
     return dict(sorted(found.items()))
-
-
-def weights_digest(digests: Mapping[str, str]) -> str:
-    """One for all of them."""
-    return hashlib.sha256(json.dumps(dict(sorted(digests.items()))).encode()).hexdigest()

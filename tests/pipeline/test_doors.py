@@ -22,13 +22,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from mlflow import MlflowClient
 
 from flows.leash import leashed
 from reforge.params import load_config
-from reforge.rollouts.record import read_record, read_table, record_of, write_record
+from reforge.rollouts.record import read_record, record_of, write_record
 from reforge.rollouts.store import to_groups, write_rows
 from reforge.training.learn import advantages_of
 from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
@@ -284,7 +285,7 @@ def test_a_rung_is_trained_again_from_its_record_to_the_same_weights(smoke: Path
 def reward_changed(path: Path, also: str) -> Iterator[str]:
     """Of one rollout that counts; and of what was computed from it, as far as `also` says."""
     before = {file: file.read_bytes() for file in (path, path.with_suffix(".json"))}
-    table = read_table(path)
+    table = pq.read_table(path)
     rows = table.to_pylist()
     row = next(row for row in rows if row["advantage"] is not None)
     row["reward"] = 1.0 - row["reward"]
@@ -324,7 +325,7 @@ def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: 
         assert all(line.endswith("verdicts: as recorded") for line in lines), lines
     path = smoke / "outputs/rl/16k/rollouts/step-00002.parquet"
     before = path.read_bytes()
-    rows = read_table(path).to_pylist()
+    rows = pq.read_table(path).to_pylist()
     rows[3] |= {"status": "MLE", "reason": "as planned"}
     path.unlink()
     write_rows(path, rows)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from reforge.tensors import tensor_digests, weights_digest
+from reforge.tensors import tensor_digests
 
 STATE = {
     "a": torch.tensor([[1.0, 2.0]]),
@@ -30,7 +30,6 @@ def test_neither_cut_nor_order_nor_metadata_change_it(tmp_path):
     one = tensor_digests(save(tmp_path / "one", "abc"))
     other = tensor_digests(save(tmp_path / "other", "c", "ba", metadata={"x": "1", "y": "2", "z": "3"}))
     assert one == other
-    assert weights_digest(one) == weights_digest(other)
 
 
 @pytest.mark.parametrize(("name", "other"), [
@@ -42,7 +41,6 @@ def test_another_value_shape_or_type_does(tmp_path, monkeypatch, name, other):
     monkeypatch.setitem(STATE, name, other)
     after = tensor_digests(save(tmp_path / "after", "abc"))
     assert {key for key in before if before[key] != after[key]} == {name}
-    assert weights_digest(before) != weights_digest(after)
 
 
 def test_a_file_that_is_cut_short_is_no_digest(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ def differences(expected: Path, found: Path) -> list[str]:
         elif not _same(one, other):
             lines.append(f"{name}: {_where(one, other)}")
     return lines
+
+
+def few(words: Sequence[str], shown: int = _SHOWN) -> list[str]:
+    """The first of them, and how many more there are."""
+    return [*words[:shown], *([f"and {len(words) - shown} more"] if len(words) > shown else [])]
 
 
 def _where(expected: Path, found: Path) -> str:
@@ -55,9 +60,8 @@ def _json(expected: Path, found: Path) -> str:
 
 
 def _keys(before: Any, after: Any) -> str:
-    changed = list(_changed(before, after))
-    shown = [f"{key} was {_short(one)} and is {_short(other)}" for key, one, other in changed[:_SHOWN]]
-    return ", ".join(shown + [f"and {len(changed) - _SHOWN} more"] * (len(changed) > _SHOWN))
+    changed = [f"{key} was {_short(one)} and is {_short(other)}" for key, one, other in _changed(before, after)]
+    return ", ".join(few(changed))
 
 
 def _changed(before: Any, after: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -100,8 +104,7 @@ def _tensors(expected: Path, found: Path) -> str:
     changed = [name for name in one if one[name] != other.get(name)] + [name for name in other if name not in one]
     if not changed:
         return "written in another way"
-    more = f", and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-    return f"{len(changed)} of {len(one)} tensors differ: {', '.join(changed[:_SHOWN])}{more}"
+    return f"{len(changed)} of {len(one)} tensors differ: {', '.join(few(changed))}"
 
 
 def _bytes(expected: Path, found: Path) -> str:

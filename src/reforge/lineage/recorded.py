@@ -27,6 +27,13 @@ def other_inputs(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
     return [*_other_params(spec, lock), *_other_files(lock, code=False)]
 
 
+def require_inputs(spec: StageSpec) -> None:
+    """Raises UserError where they are others."""
+    wrong = other_inputs(spec, lock_of(spec.name))
+    if wrong:
+        raise UserError(f"{spec.name} ran with something else than what is here: {wrong[0]}.")
+
+
 def other_code(lock: Mapping[str, Any]) -> list[str]:
     """The same of code and of the libraries' versions."""
     return _other_files(lock, code=True)

@@ -29,9 +29,8 @@ def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     its output has the digest in dvc.lock. Ends after the first that fails: what hangs on it would differ, too.
     """
     root, specs = project_root(), graph.stages()
-    unknown = [name for name in names if name not in specs]
-    if unknown:
-        raise UserError(f"dvc.yaml has no stage {unknown[0]!r}; there are: {', '.join(specs)}.")
+    for name in names:
+        graph.stage_spec(name)  # raises where there is none
     wanted = [name for name in specs if name in names or not names]
     locks = {name: lock_of(name) for name in wanted}
     with _clean_copy(root) as copy:
@@ -75,7 +74,7 @@ def _other_machine(name: str, root: Path) -> list[str]:
     before, now = manifest.read(name, root).get("machine", {}), manifest.machine()
     return [
         f"{key} was {before[key]!r}, and is {now[key]!r}"
-        for key in ("cpu", "cores", "gpus", "python", "threads")
+        for key in ("cpu", "cores", "gpus", "python")
         if key in before and before[key] != now.get(key)
     ]
 
@@ -85,7 +84,11 @@ def _clean_copy(root: Path) -> Iterator[Path]:
     """What is committed, and the parameters; no output, no cache, another path."""
     with tempfile.TemporaryDirectory(prefix="reforge-verify-") as name:
         copy = Path(name) / "project"
-        subprocess.run(["git", "clone", "--quiet", "--shared", str(root), str(copy)], check=True)
+        done = subprocess.run(
+            ["git", "clone", "--quiet", "--shared", str(root), str(copy)], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise UserError(f"git could not clone {root}: {' '.join(done.stderr.split())}")
         shutil.copy(root / "params.yaml", copy)
         yield copy
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 _FIELD, _TENSOR = 8, 16  # hexadecimal digits kept
 
@@ -60,10 +59,6 @@ def write_record(path: Path, record: Record) -> None:
 
 def read_record(path: Path) -> Record:
     return Record(**json.loads(path.read_text()))
-
-
-def read_table(path: Path) -> pa.Table:
-    return pq.read_table(path)
 
 
 def _digests(table: pa.Table) -> Iterator[tuple[str, list[str]]]:

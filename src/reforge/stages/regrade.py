@@ -11,7 +11,7 @@ from reforge.config import Config
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 from reforge.lineage import graph
-from reforge.lineage.recorded import lock_of, other_inputs
+from reforge.lineage.recorded import require_inputs
 from reforge.params import load_config
 from reforge.problems.store import read_problems
 from reforge.rewards import score
@@ -28,9 +28,7 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
     quiet()
     os.chdir(project_root())
     spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
-    wrong = other_inputs(spec, lock_of(name))
-    if wrong:
-        raise UserError(f"{name} ran with something else than what is here: {wrong[0]}.")
+    require_inputs(spec)
     problems = _problems(name, config)
     files = sorted(Path(spec.out).rglob("*.parquet"))
     with local_judge(config.sandbox) as judge:

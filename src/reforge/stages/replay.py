@@ -6,26 +6,26 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from reforge.config import Config
+import pyarrow.parquet as pq
+
+from reforge.config.training import Rl, Rung
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 from reforge.lineage import graph
-from reforge.lineage.graph import StageSpec
-from reforge.lineage.recorded import lock_of, other_inputs
+from reforge.lineage.compare import few
+from reforge.lineage.recorded import require_inputs
 from reforge.params import load_config
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.ranks import dismiss, everyone
-from reforge.rollouts.record import read_record, read_table
+from reforge.rollouts.record import read_record
 from reforge.rollouts.store import to_groups
 from reforge.stages import launch, runs
 from reforge.stages.contract import make_deterministic, seed_of
 from reforge.tensors import tensor_digests
 from reforge.training.learn import advantages_of, learn
-
-_SHOWN = 3
 
 
 def replay(name: str, first: int = 1, last: int | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -37,7 +37,12 @@ def replay(name: str, first: int = 1, last: int | None = None) -> Iterator[tuple
     base, _, key = name.partition("@")
     if base != "rl":
         raise UserError(f"Only a rung of reinforcement learning can be replayed, such as rl@16k; {name} is none.")
-    _check(spec, config)
+    require_inputs(spec)
+    if launch.needed(config.learner):
+        raise UserError(
+            "A replay has one rank; sums over several are added in another order, so their weights would differ in the "
+            "last bits. Only rungs trained with learner.ranks=1 can be replayed."
+        )
     rung, rollouts = config.rl.rungs[key], Path(spec.out) / "rollouts"
     last = rung.steps if last is None else last
     if not 1 <= first <= last <= rung.steps:
@@ -48,7 +53,7 @@ def replay(name: str, first: int = 1, last: int | None = None) -> Iterator[tuple
     learner = open_learner(model, config.learner, seed, reference=config.rl.loss.kl is not None)
     try:
         for step in range(1, last + 1):
-            wrong = _replay(learner, config, key, step, rollouts / f"step-{step:05d}.parquet")
+            wrong = _replay(learner, config.rl, rung, step, rollouts / f"step-{step:05d}.parquet")
             if step >= first or wrong:
                 yield step, wrong
             if wrong:
@@ -57,14 +62,14 @@ def replay(name: str, first: int = 1, last: int | None = None) -> Iterator[tuple
         dismiss()
 
 
-def _replay(learner: Learner, config: Config, key: str, step: int, path: Path) -> list[str]:
-    record, table = read_record(path.with_suffix(".json")), read_table(path)
+def _replay(learner: Learner, rl: Rl, rung: Rung, step: int, path: Path) -> list[str]:
+    record, table = read_record(path.with_suffix(".json")), pq.read_table(path)
     changed = record.changed(table)
     if changed:
-        return [f"{path}: {what} is not what was recorded" for what in _few(changed)]
+        return [f"{path}: {what} is not what was recorded" for what in few(changed)]
     rows = table.to_pylist()
-    groups, rung = to_groups(rows), config.rl.rungs[key]
-    advantages = advantages_of(groups, config.rl, rung)
+    groups = to_groups(rows)
+    advantages = advantages_of(groups, rl, rung)
     again = [advantage for group in advantages for advantage in group]
     others = [
         f"the advantage of rollout {row['problem_id']}/{row['index']} was {row['advantage']} and is {advantage}"
@@ -72,28 +77,12 @@ def _replay(learner: Learner, config: Config, key: str, step: int, path: Path) -
         if row["advantage"] != advantage
     ]
     if others:
-        return _few(others)
-    learn(learner, config.rl, rung, groups, advantages, step)
+        return few(others)
+    learn(learner, rl, rung, groups, advantages, step)
     with tempfile.TemporaryDirectory(prefix="reforge-replay-") as name:
         everyone(Learner.save_model, learner, Path(name))
         digests = tensor_digests(Path(name))
     tensors = record.other_tensors(digests)
     if not tensors:
         return []
-    return [f"{len(tensors)} of {len(digests)} tensors are not what the step left: {', '.join(_few(tensors))}"]
-
-
-def _check(spec: StageSpec, config: Config) -> None:
-    """That what is here is what the rung ran with."""
-    wrong = other_inputs(spec, lock_of(spec.name))
-    if wrong:
-        raise UserError(f"{spec.name} ran with something else than what is here: {wrong[0]}.")
-    if launch.needed(config.learner):
-        raise UserError(
-            "A replay has one rank; sums over several are added in another order, so their weights would differ in the "
-            "last bits. Only rungs trained with learner.ranks=1 can be replayed."
-        )
-
-
-def _few(words: Sequence[str]) -> list[str]:
-    return [*words[:_SHOWN], *([f"and {len(words) - _SHOWN} more"] if len(words) > _SHOWN else [])]
+    return [f"{len(tensors)} of {len(digests)} tensors are not what the step left: {', '.join(few(tensors))}"]

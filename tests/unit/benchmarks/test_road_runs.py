@@ -46,7 +46,7 @@ with (Path(__file__).resolve().parents[1] / "ran.txt").open("a") as ran:
     ran.write(sys.argv[1] + "\\n")
 (out / "name").write_text(sys.argv[1])
 (out / "metrics.jsonl").write_text('{"tokens/sampled": 30.0}\\n{"tokens/sampled": 40.0}\\n')
-(out / "scores.json").write_text(json.dumps({"model": out.name}))
+(out / "scores.json").write_text(json.dumps({"model": out.name, "lengths": {}}))
 """
 
 
@@ -78,7 +78,7 @@ def ran(road):
 def test_a_variant_repeats_only_what_it_changes(road):
     both = road.run_road("rungs", 1, "tiny", [])
     assert both["rungs"] == {"16k": {"steps": 2, "tokens": 70.0}, "32k": {"steps": 2, "tokens": 70.0}}
-    assert both["scores"]["rl-32k"] == {"model": "rl-32k"}
+    assert both["scores"]["rl-32k"] == {"model": "rl-32k", "lengths": {}}
     assert {"sft", "rl/16k", "rl/32k", "evaluate/student"} <= ran(road)
     alone = road.run_road("rung1", 1, "tiny", road.overrides("rung1", 1, [both]))
     assert set(alone["rungs"]) == {"16k"}
