@@ -1,5 +1,5 @@
-"""Does reinforcement learning pay? The whole road for several seeds, three ways to spend the same tokens otherwise, and
-whether sampling ahead of the learner costs anything.
+"""Does reinforcement learning pay? The whole road for several seeds, three ways to spend the same tokens otherwise,
+whether sampling ahead of the learner costs anything, and whether other numbers of threads lead elsewhere.
 
     python -m benchmarks.road                          every seed and variant that benchmarks/results/road.json lacks
     python -m benchmarks.road --seed 1 --variant rung2 this one, again if need be
@@ -28,26 +28,29 @@ from reforge.evaluation.statistics import Estimate, mean_interval, paired_differ
 
 SEEDS = (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
+TOLERANCE = 5.0  # points between the means of the same seeds on other numbers of threads (R4), stated before any run
 RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
 FINAL = {  # variant → its last model
-    "rungs": "rl-32k", "rung1": "rl-16k", "rung2": "rl-32k", "no_filter": "rl-32k", "one_off": "rl-32k",
-    "stale": "rl-32k",
+    "rungs": "rl-32k", "rung1": "rl-16k", "rung2": "rl-32k", "no_filter": "rl-32k", "synchronous": "rl-32k",
+    "stale": "rl-32k", "threads": "rl-32k",
 }  # fmt: skip
 WORDS = {
     "rungs": "both rungs",
     "rung1": "rung 1 alone, equal sampled tokens",
     "rung2": "rung 2 alone, equal sampled tokens",
     "no_filter": "both rungs without overlong filtering",
-    "one_off": "both rungs, one batch ahead (rl.staleness=1)",
+    "synchronous": "both rungs, no batch ahead (rl.staleness=0)",
     "stale": "both rungs, four batches ahead without correction",
+    "threads": "both rungs, two threads each for learner and sampler",
 }
 EVALUATED = {
     "rungs": ["base", "sft", "rl-16k", "rl-32k", "student"],
     "rung1": ["sft", "rl-16k"],
     "rung2": ["sft", "rl-32k"],
     "no_filter": ["sft", "rl-16k", "rl-32k"],
-    "one_off": ["sft", "rl-32k"],
+    "synchronous": ["sft", "rl-32k"],
     "stale": ["sft", "rl-32k"],
+    "threads": ["sft", "rl-32k"],
 }
 
 Run = Mapping[str, Any]
@@ -77,10 +80,12 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     if variant == "no_filter":
         # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
         return ["rl.overlong.rule=keep", "rl.guards.truncated=1.0"]
-    if variant == "one_off":
-        return ["rl.staleness=1"]
+    if variant == "synchronous":
+        return ["rl.staleness=0"]
     if variant == "stale":
         return ["rl.staleness=4", "rl.loss.correction=null", "rl.guards.truncated=1.0"]
+    if variant == "threads":
+        return ["learner.threads=2", "sampler.threads=2"]
     reference = latest(runs).get(("rungs", seed))
     if reference is None:
         sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")
@@ -136,8 +141,8 @@ def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
         of_variant = {seed: run for (name, seed), run in sorted(by_key.items()) if name == variant}
         if of_variant:
             found += _goals(of_variant) if variant == "rungs" else _shown(variant, of_variant, by_key)
-        if variant in ("one_off", "stale"):
-            found += _against_synchronous(variant, of_variant, by_key)
+        if variant in ("synchronous", "stale", "threads"):
+            found += _against_rungs(variant, of_variant, by_key)
     return found
 
 
@@ -171,11 +176,11 @@ def _shown(variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int
     return found
 
 
-def _against_synchronous(
+def _against_rungs(
     variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]
 ) -> list[dict[str, Any]]:
-    """The same seeds, problems and updates, only not drawn ahead. Problems say how sure the scores are; seeds also what
-    chance does to a training."""
+    """The same seeds, problems and updates. Problems say how sure the scores are; seeds also what chance does to a
+    training."""
     pairs = {seed: (run, by_key["rungs", seed]) for seed, run in runs.items() if ("rungs", seed) in by_key}
     if not pairs:
         return []
@@ -183,17 +188,20 @@ def _against_synchronous(
     by_problem = paired_difference(
         _means([one for one, _ in pairs.values()]), _means([other for _, other in pairs.values()]), CONFIDENCE
     )
-    what = f"{WORDS[variant]}: rl-32k minus that of the synchronous schedule, pass@1 at {RUNG2}"
+    what = f"{WORDS[variant]}: rl-32k minus that of tiny as it is, pass@1 at {RUNG2}"
     found = [claim(f"{what}, seed {seed}", 100 * value, "points") for seed, value in zip(pairs, each, strict=True)]
     intervals = {"problems": by_problem}
     if len(each) > 1:
         intervals["seeds"] = mean_interval(each, CONFIDENCE, bounds=(-1.0, 1.0))
     for unit, interval in intervals.items():
         half = 100 * (interval.high - interval.low) / 2
-        goal = (f"within ±{half:.3g}", interval.low <= 0 <= interval.high) if variant == "one_off" else ("", None)
+        goal = (f"within ±{half:.3g}", interval.low <= 0 <= interval.high) if variant == "synchronous" else ("", None)
         found.append(
             claim(f"{what}, mean; {CONFIDENCE:.0%} interval over {unit}", 100 * interval.value, "points", *goal)
         )
+    if variant == "threads":
+        goal = (f"within ±{TOLERANCE:g}", abs(100 * by_problem.value) <= TOLERANCE)
+        found.append(claim(f"{what}, mean over seeds", 100 * by_problem.value, "points", *goal))
     return found
 
 
