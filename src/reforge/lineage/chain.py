@@ -42,10 +42,10 @@ def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str
         return [f"{name}: has not run, or is not in dvc.lock"]
     record = manifest.read(name, project_root())
     # The manifest tells of the last run here. If DVC brought an output from its cache, another run made it.
-    made_here = record.get("outs", {}).get(spec.out) == digests[spec.out]
+    made_here = record.outs.get(spec.out) == digests[spec.out]
     run = (
-        f"MLflow run {record['mlflow_run_id']}"
-        if made_here and record.get("mlflow_run_id")
+        f"MLflow run {record.mlflow_run_id}"
+        if made_here and record.mlflow_run_id
         else (f"made elsewhere: find the MLflow run with tags.`reforge.out` = '{digests[spec.out]}'")
     )
     lines = [f"{name}: {spec.out}  md5 {digests[spec.out]}  {run}"]

@@ -1,4 +1,8 @@
-"""What a stage ran on: code, values, data, environment, machine; and the fingerprint that names its inputs."""
+"""What a stage ran on: code, values, data, environment, machine; and the fingerprint that names its inputs.
+
+`.runs/STAGE/manifest.json` is an in-toto statement with SLSA v1 provenance: about as far as training on one's own
+machines honestly reaches is level 1 of SLSA, so it claims no more.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,107 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from reforge.tensors import tensor_digests
+
+_DVC = "dvc_md5"  # of a file its md5, of a folder that of the list of its files' md5s
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished stage. `deps` and `outs` are digests as in dvc.lock, `facts` what else its result may hang on, `began`
+    and `ended` seconds since 1970."""
+
+    stage: str
+    params: dict[str, Any]
+    deps: dict[str, str]
+    outs: dict[str, str]
+    facts: dict[str, Any]
+    mlflow_run_id: str
+    began: float
+    ended: float
+
+
+def statement(ran: Ran) -> dict[str, Any]:
+    """in-toto statement v1 (https://in-toto.io/Statement/v1), its predicate SLSA provenance v1."""
+    code = code_version()
+    commit = [{"name": "code", "digest": {"gitCommit": code["sha"]}}] if code["sha"] else []
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [*_described(_DVC, ran.outs), *_described("tensors_sha256", _weights(ran.outs))],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "urn:reforge:stage:v1",
+                "externalParameters": {"stage": ran.stage, "params": ran.params},
+                "internalParameters": {"code": code, **ran.facts},
+                "resolvedDependencies": [*commit, *_described(_DVC, ran.deps)],
+            },
+            "runDetails": {
+                "builder": {"id": "urn:reforge:run_stage", "version": {"reforge": version("reforge")}},
+                "metadata": {
+                    "invocationId": ran.mlflow_run_id,
+                    "startedOn": _utc(ran.began),
+                    "finishedOn": _utc(ran.ended),
+                },
+                "byproducts": [{"name": "machine", "annotations": machine()}],
+            },
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What others ask of a manifest; all empty where there is none."""
+
+    outs: dict[str, str]
+    deps: dict[str, str]
+    facts: dict[str, Any]
+    machine: dict[str, Any]
+    mlflow_run_id: str
+
+
+def read(stage: str, root: Path) -> Manifest:
+    """Of a stage's last run in this workspace."""
+    path = root / ".runs" / stage / "manifest.json"
+    if not path.is_file():
+        return Manifest({}, {}, {}, {}, "")
+    found = json.loads(path.read_text())
+    definition, details = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
+    return Manifest(
+        outs=_digests(found["subject"]),
+        deps=_digests(definition["resolvedDependencies"]),
+        facts=definition["internalParameters"],
+        machine=details["byproducts"][0]["annotations"],
+        mlflow_run_id=details["metadata"]["invocationId"],
+    )
+
+
+def _described(kind: str, digests: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": path, "digest": {kind: digest}} for path, digest in digests.items()]
+
+
+def _digests(described: list[dict[str, Any]]) -> dict[str, str]:
+    return {item["name"]: item["digest"][_DVC] for item in described if _DVC in item["digest"]}
+
+
+def _weights(outs: dict[str, str]) -> dict[str, str]:
+    """Of each folder with weights one digest of their values: those of its files may differ where weights do not."""
+    folders = sorted({file.parent for path in outs for file in Path(path).rglob("*.safetensors")})
+    return {
+        folder.as_posix(): hashlib.sha256(json.dumps(tensor_digests(folder)).encode()).hexdigest() for folder in folders
+    }
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fingerprint(stage: str, params: dict[str, Any], digests: dict[str, str]) -> str:
@@ -21,9 +122,14 @@ def fingerprint(stage: str, params: dict[str, Any], digests: dict[str, str]) -> 
 
 
 def code_version() -> dict[str, Any]:
-    """The git commit and whether the working tree differs from it; empty outside of git or before a first commit."""
+    """The git commit, whether the working tree differs from it, and then a digest of how; empty outside of git or
+    before a first commit."""
     sha = _git("rev-parse", "--verify", "--quiet", "HEAD")
-    return {"sha": sha, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if sha else True}
+    if not sha:
+        return {"sha": "", "dirty": True, "diff": ""}
+    changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    diff = hashlib.sha256(_git("diff", "--binary", "HEAD").encode()).hexdigest() if changed else ""
+    return {"sha": sha, "dirty": changed, "diff": diff}
 
 
 def machine() -> dict[str, Any]:
@@ -32,6 +138,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
+        "threads": _threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": _gpus(),
         "python": sys.version.split()[0],
@@ -51,18 +158,17 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def read(stage: str, root: Path) -> dict[str, Any]:
-    """The manifest of a stage's last run in this workspace; empty if there was none."""
-    path = root / ".runs" / stage / "manifest.json"
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
-
-
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
+
+
+def _threads() -> int:
+    """That one operation of this process may use."""
+    return int(sys.modules["torch"].get_num_threads()) if "torch" in sys.modules else 1
 
 
 def _cpu_model() -> str:

@@ -54,7 +54,7 @@ def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, al
             return [f"it fails: {line}" for line in done.stderr.strip().splitlines()[-_SHOWN:]]
         found = graph.digests(expected)
     wrong = [line for path in expected for line in _compared(path, expected[path], found[path], root, copy)]
-    return wrong + (_other_machine(spec.name, root) if found != expected else [])
+    return wrong + (_other_machine(spec.name, root, copy) if found != expected else [])
 
 
 def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> list[str]:
@@ -69,13 +69,13 @@ def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> l
     return [f"{path} has the digest {found}, not dvc.lock's {expected}, and the workspace has no copy to compare with"]
 
 
-def _other_machine(name: str, root: Path) -> list[str]:
+def _other_machine(name: str, root: Path, copy: Path) -> list[str]:
     """What of the machine is another one than when the output was made, if that was in this workspace."""
-    before, now = manifest.read(name, root).get("machine", {}), manifest.machine()
+    before, now = (manifest.read(name, place).machine for place in (root, copy))
     return [
         f"{key} was {before[key]!r}, and is {now[key]!r}"
-        for key in ("cpu", "cores", "gpus", "python")
-        if key in before and before[key] != now.get(key)
+        for key in ("cpu", "cores", "threads", "gpus", "python")
+        if key in before and key in now and before[key] != now[key]
     ]
 
 

@@ -46,7 +46,8 @@ class StageContext:
 
     Reading a parameter that dvc.yaml does not list raises; so does opening an undeclared file of the project.
     `out` is renamed onto the declared output when `run` returns; `scratch` survives a crash and belongs to exactly
-    these inputs; `log_folder` keeps what is no output; `metrics` are the headline numbers for the stage's metrics file.
+    these inputs; `log_folder` keeps what is no output; `metrics` are the headline numbers for the stage's metrics file,
+    `facts` go into its manifest.
     """
 
     name: str
@@ -59,6 +60,7 @@ class StageContext:
     seed: int
     tracker: Tracker
     metrics: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -115,23 +117,18 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
     finally:
         tags = {"reforge.out": outs[spec.out], "reforge.out_path": spec.out} if outs else {}
         ctx.tracker.close(cast(RunStatus, status), ctx.metrics if outs else {}, tags)
-    record = {
-        "stage": spec.name,
+    facts = {
         "fingerprint": fingerprint,
-        "code": manifest.code_version(),
-        "params": slice_of(config, spec.params),
         "params_yaml": sha256(runs.PARAMS),
         "params_read": sorted(reads),
-        "deps": ctx.digests,
-        "outs": outs,
         "dvc_lock": graph.lock_hash(),
         "requirements": sha256(Path("requirements/cpu.lock")),
-        "machine": manifest.machine(),
         "seeds": {"config": config.seed, "stage": ctx.seed},
-        "mlflow_run_id": runs.mlflow_run_id(ctx.scratch),
-        "seconds": round(time.time() - started, 1),
+        **ctx.facts,
     }
-    manifest.write_json(records / "manifest.json", record)
+    run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
+    ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, started, time.time())
+    manifest.write_json(records / "manifest.json", manifest.statement(ran))
     shutil.rmtree(ctx.scratch)
 
 

@@ -15,18 +15,23 @@ KNOWN = Path(".runs") / "verdicts.jsonl"  # of reference programs, which run aft
 
 def judge_of(ctx: StageContext) -> Judging:
     """A judge with the limits of the config, which remembers its verdicts in the stage's scratch folder."""
-    return _judge(ctx.cfg.sandbox, ctx.scratch / "verdicts.jsonl")
+    return _judge(ctx, ctx.scratch / "verdicts.jsonl")
 
 
 def curation_judge(ctx: StageContext) -> Judging:
     """As `judge_of`, but what it remembers serves every run of this project."""
-    return _judge(ctx.cfg.sandbox, KNOWN)
+    return _judge(ctx, KNOWN)
 
 
-def _judge(config: Sandbox, cache: Path) -> Judging:
+def _judge(ctx: StageContext, cache: Path) -> Judging:
+    config = ctx.cfg.sandbox
     if config.urls:
-        return RemoteJudge(config.urls, limits_of(config), config.workers, minimum_of(config), token())
-    return local_judge(config, cache)
+        remote = RemoteJudge(config.urls, limits_of(config), config.workers, minimum_of(config), token())
+        ctx.facts["isolation"] = remote.isolation.label
+        return remote
+    judge = local_judge(config, cache)
+    ctx.facts["isolation"] = judge.isolation.label
+    return judge
 
 
 def local_judge(config: Sandbox, cache: Path | None = None) -> Judge:

@@ -59,14 +59,13 @@ def test_manifest_says_what_the_stage_ran_on(implement, project: Path) -> None:
     implement("curate", one_file)
     run_stage("curate")
     record = manifest.read("curate", project)
-    assert record["deps"] == graph.digests(["raw.txt", "lib"])
-    assert record["outs"] == graph.digests(["outputs/curate", "metrics/curate.json"])
-    assert record["params"]["problems"]["train"] == 64
-    assert record["params_read"] == ["problems"]  # `seed` is declared too, but nobody read it
-    assert len(record["code"]["sha"]) == 40
-    assert record["code"]["dirty"] is False
-    assert record["mlflow_run_id"]
-    assert record["seeds"]["config"] == 0
+    assert record.deps == graph.digests(["raw.txt", "lib"])
+    assert record.outs == graph.digests(["outputs/curate", "metrics/curate.json"])
+    assert record.facts["params_read"] == ["problems"]  # `seed` is declared too, but nobody read it
+    assert len(record.facts["code"]["sha"]) == 40
+    assert record.facts["code"]["dirty"] is False
+    assert record.facts["seeds"]["config"] == 0
+    assert record.mlflow_run_id
 
 
 def test_instances_of_a_stage_differ_in_key_and_seed(implement) -> None:

@@ -24,7 +24,7 @@ def all_runs(project: Path) -> list[Run]:
 
 def test_a_skipped_stage_has_a_child_too_that_names_the_run_it_came_from(project: Path, run_stages: Runner) -> None:
     run_stages("curate", "base")
-    first = manifest.read("curate", project)["mlflow_run_id"]
+    first = manifest.read("curate", project).mlflow_run_id
     before = runs.pipeline_id()
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("vocab_size: ", "vocab_size: 1"))
     run_stages("base")
@@ -53,7 +53,7 @@ def test_a_run_says_what_it_read_and_made_in_dvc_s_digests(project: Path, run_st
         entry["path"]: entry["md5"] for entry in lock["deps"]
     }
     assert base.data.tags["reforge.out"] == next(e["md5"] for e in lock["outs"] if e["path"] == "outputs/base")
-    assert base.data.tags["reforge.fingerprint"] == manifest.read("base", project)["fingerprint"]
+    assert base.data.tags["reforge.fingerprint"] == manifest.read("base", project).facts["fingerprint"]
     assert base.data.params["model.vocab_size"].isdigit()
     assert len(base.data.tags["reforge.git_sha"]) == 40
 
@@ -61,9 +61,12 @@ def test_a_run_says_what_it_read_and_made_in_dvc_s_digests(project: Path, run_st
 def test_a_changed_file_under_version_control_is_said(project: Path) -> None:
     assert manifest.code_version()["dirty"] is False
     (project / "fake.py").write_text((project / "fake.py").read_text() + "\n")
-    assert manifest.code_version()["dirty"] is True
+    changed = manifest.code_version()
+    assert changed["dirty"] is True
+    (project / "fake.py").write_text((project / "fake.py").read_text() + "\n")
+    assert manifest.code_version()["diff"] not in ("", changed["diff"])
 
 
 def test_outside_of_git_the_code_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert manifest.code_version() == {"sha": "", "dirty": True}
+    assert manifest.code_version() == {"sha": "", "dirty": True, "diff": ""}
