@@ -32,6 +32,7 @@ from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.tracking.timeline import Timeline
 from reforge.training import grpo
 from reforge.training.learn import learn
+from reforge.training.recorder import Recorder
 from reforge.training.schedule import step_seconds
 from reforge.training.update import Objective, update
 from reforge.types import Problem, Prompt, Reward, Rollout, Status, TestCase
@@ -85,7 +86,7 @@ class Bench:
             rung=rung,
             seed=0,
             graders=BATCH * GROUP if self.waits else 2,
-            rollouts_folder=where / "rollouts",
+            recorder=Recorder(where / "rollouts", lambda step, differing: None),
             weights_folder=where / "weights",
             timeline=timeline,
             after_step=after_step,

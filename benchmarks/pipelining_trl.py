@@ -35,6 +35,7 @@ from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.tracking.timeline import Timeline
 from reforge.training import grpo
+from reforge.training.recorder import Recorder
 from reforge.types import Prompt, Reward, Rollout, Status
 
 ROUNDS, STEPS, WARM = 3, 4, 2
@@ -112,7 +113,7 @@ def our_steps(shape: str) -> tuple[list[float], list[int]]:
                 rung=rung,
                 seed=0,
                 graders=2,
-                rollouts_folder=work / "rollouts",
+                recorder=Recorder(work / "rollouts", lambda step, differing: None),
                 weights_folder=work / "weights",
                 timeline=Timeline(work / "timeline.json", time.perf_counter),
                 after_step=lambda *_: ends.append(time.perf_counter()),

@@ -29,7 +29,7 @@ from mlflow import MlflowClient
 
 from flows.leash import leashed
 from reforge.params import load_config
-from reforge.rollouts.record import read_record, record_of, write_record
+from reforge.rollouts.record import read_record, record_of, rollout_digests, write_record
 from reforge.rollouts.store import to_groups, write_rows
 from reforge.training.learn import advantages_of
 from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
@@ -295,10 +295,10 @@ def reward_changed(path: Path, also: str) -> Iterator[str]:
         for one, advantage in zip(rows, again, strict=True):
             one["advantage"] = advantage
     path.unlink()
-    changed = write_rows(path, rows)
+    write_rows(path, rows)
     if also:
         tensors = read_record(path.with_suffix(".json")).tensors
-        write_record(path.with_suffix(".json"), record_of(2, changed, tensors))
+        write_record(path.with_suffix(".json"), record_of(2, rollout_digests(pq.read_table(path)), tensors))
     yield f"rollout {row['problem_id']}/{row['index']}"
     for file, content in before.items():
         file.unlink()

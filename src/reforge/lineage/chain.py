@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reforge.environment import project_root
 from reforge.errors import UserError
-from reforge.lineage import graph, manifest
+from reforge.lineage import graph, levels, manifest
 
 
 def explain(what: str) -> list[str]:
@@ -49,6 +49,8 @@ def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str
         else (f"made elsewhere: find the MLflow run with tags.`reforge.out` = '{digests[spec.out]}'")
     )
     lines = [f"{name}: {spec.out}  md5 {digests[spec.out]}  {run}"]
+    facts = record.facts if made_here else {}
+    lines.append(f"    {levels.level(spec.out, digests[spec.out], facts, project_root())}")
     for entry in lock.get("deps", []):
         if any(
             entry["path"] == out or entry["path"].startswith(f"{out}/") or out.startswith(f"{entry['path']}/")

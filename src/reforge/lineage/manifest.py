@@ -22,6 +22,7 @@ import psutil
 
 from reforge.tensors import tensor_digests
 
+_NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
 _DVC = "dvc_md5"  # of a file its md5, of a folder that of the list of its files' md5s
 
 
@@ -42,8 +43,8 @@ class Ran:
 
 def statement(ran: Ran) -> dict[str, Any]:
     """in-toto statement v1 (https://in-toto.io/Statement/v1), its predicate SLSA provenance v1."""
-    code = code_version()
-    commit = [{"name": "code", "digest": {"gitCommit": code["sha"]}}] if code["sha"] else []
+    sha = ran.facts["code"]["sha"]
+    commit = [{"name": "code", "digest": {"gitCommit": sha}}] if sha else []
     return {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [*_described(_DVC, ran.outs), *_described("tensors_sha256", _weights(ran.outs))],
@@ -52,7 +53,7 @@ def statement(ran: Ran) -> dict[str, Any]:
             "buildDefinition": {
                 "buildType": "urn:reforge:stage:v1",
                 "externalParameters": {"stage": ran.stage, "params": ran.params},
-                "internalParameters": {"code": code, **ran.facts},
+                "internalParameters": ran.facts,
                 "resolvedDependencies": [*commit, *_described(_DVC, ran.deps)],
             },
             "runDetails": {
@@ -122,14 +123,13 @@ def fingerprint(stage: str, params: dict[str, Any], digests: dict[str, str]) -> 
 
 
 def code_version() -> dict[str, Any]:
-    """The git commit, whether the working tree differs from it, and then a digest of how; empty outside of git or
-    before a first commit."""
+    """The git commit, whether the code here differs from it, and then a digest of how; empty outside of git or before a
+    first commit."""
     sha = _git("rev-parse", "--verify", "--quiet", "HEAD")
     if not sha:
         return {"sha": "", "dirty": True, "diff": ""}
-    changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    diff = hashlib.sha256(_git("diff", "--binary", "HEAD").encode()).hexdigest() if changed else ""
-    return {"sha": sha, "dirty": changed, "diff": diff}
+    diff = _git("diff", "--binary", "HEAD", "--", ":/", *(f":(top,exclude){name}" for name in _NO_CODE))
+    return {"sha": sha, "dirty": bool(diff), "diff": hashlib.sha256(diff.encode()).hexdigest() if diff else ""}
 
 
 def machine() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from reforge.environment import project_root
 from reforge.errors import UserError
-from reforge.lineage import graph, manifest
+from reforge.lineage import graph, levels, manifest
 from reforge.lineage.compare import differences
 from reforge.lineage.graph import StageSpec
 from reforge.lineage.recorded import lock_of, other_code, other_inputs
@@ -26,7 +26,8 @@ _SHOWN = 5
 
 def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Of each stage (none named: all, each on what the one before it leaves here) what is wrong, in words; empty where
-    its output has the digest in dvc.lock. Ends after the first that fails: what hangs on it would differ, too.
+    its output has the digest in dvc.lock, which is noted in verified.json. Ends after the first that fails: what hangs
+    on it would differ, too.
     """
     root, specs = project_root(), graph.stages()
     for name in names:
@@ -35,7 +36,11 @@ def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     locks = {name: lock_of(name) for name in wanted}
     with _clean_copy(root) as copy:
         for name in wanted:
-            wrong = _verify(specs[name], locks[name], root, copy, alone=bool(names))
+            spec, lock = specs[name], locks[name]
+            wrong = _verify(spec, lock, root, copy, alone=bool(names))
+            if levels.VERIFIED not in spec.deps:  # else its own success would make it stale
+                (digest,) = (entry["md5"] for entry in lock["outs"] if entry["path"] == spec.out)
+                levels.note(root, {spec.out: None if wrong else digest})
             yield name, wrong
             if wrong:
                 return
@@ -82,14 +87,16 @@ def _other_machine(name: str, root: Path, copy: Path) -> list[str]:
 @contextmanager
 def _clean_copy(root: Path) -> Iterator[Path]:
     """What is committed, and the parameters; no output, no cache, another path."""
-    with tempfile.TemporaryDirectory(prefix="reforge-verify-") as name:
-        copy = Path(name) / "project"
+    with tempfile.TemporaryDirectory(prefix="reforge-verify-") as folder:
+        copy = Path(folder) / "project"
         done = subprocess.run(
             ["git", "clone", "--quiet", "--shared", str(root), str(copy)], capture_output=True, text=True
         )
         if done.returncode:
             raise UserError(f"git could not clone {root}: {' '.join(done.stderr.split())}")
-        shutil.copy(root / "params.yaml", copy)
+        for name in ("params.yaml", levels.VERIFIED):
+            if (root / name).exists():
+                shutil.copy(root / name, copy)
         yield copy
 
 

@@ -53,10 +53,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Link:
-    """A folder or file with its digest as DVC computes it."""
+    """A folder or file with its digest as DVC computes it. `verified`: `reforge verify` has made it again."""
 
     path: str
     digest: str
+    verified: bool
 
 
 @dataclass(frozen=True)

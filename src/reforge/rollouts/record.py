@@ -14,6 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from reforge.rollouts.store import SCHEMA
+
 _FIELD, _TENSOR = 8, 16  # hexadecimal digits kept
 
 
@@ -26,29 +28,27 @@ class Record:
     rollouts: dict[str, list[str]]
     tensors: dict[str, str]
 
-    def changed(self, table: pa.Table) -> list[str]:
-        """What of the rollouts in `table` is not what was recorded, in words."""
-        found = dict(_digests(table))
-        lost = [f"rollout {name} is missing" for name in self.rollouts if name not in found]
-        more = [f"rollout {name} was not there" for name in found if name not in self.rollouts]
-        columns = {field: place for place, field in enumerate(table.column_names)}
+    def changed(self, now: Record) -> list[str]:
+        """What of its rollouts is another one in `now`, in words."""
+        lost = [f"rollout {name} is missing" for name in self.rollouts if name not in now.rollouts]
+        more = [f"rollout {name} was not there" for name in now.rollouts if name not in self.rollouts]
+        places = {field: place for place, field in enumerate(now.fields)}
         return lost + more + [
             f"{field} of rollout {name}"
             for name, digests in self.rollouts.items()
-            if name in found
+            if name in now.rollouts
             for field, digest in zip(self.fields, digests, strict=True)
-            if field not in columns or found[name][columns[field]] != digest
+            if field not in places or now.rollouts[name][places[field]] != digest
         ]  # fmt: skip
 
-    def other_tensors(self, digests: Mapping[str, str]) -> list[str]:
-        """Those that are not the recorded ones; `digests` as of `reforge.tensors`."""
-        now = {name: digest[:_TENSOR] for name, digest in digests.items()}
-        return sorted(name for name in now.keys() | self.tensors.keys() if now.get(name) != self.tensors.get(name))
+    def other_tensors(self, now: Record) -> list[str]:
+        names = now.tensors.keys() | self.tensors.keys()
+        return sorted(name for name in names if now.tensors.get(name) != self.tensors.get(name))
 
 
-def record_of(step: int, table: pa.Table, tensors: Mapping[str, str]) -> Record:
-    shortened = {name: digest[:_TENSOR] for name, digest in tensors.items()}
-    return Record(step, table.column_names, dict(_digests(table)), shortened)
+def record_of(step: int, rollouts: dict[str, list[str]], tensors: Mapping[str, str]) -> Record:
+    """`rollouts` as of `rollout_digests`, `tensors` as of `reforge.tensors`."""
+    return Record(step, SCHEMA.names, rollouts, {name: digest[:_TENSOR] for name, digest in tensors.items()})
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -61,12 +61,15 @@ def read_record(path: Path) -> Record:
     return Record(**json.loads(path.read_text()))
 
 
-def _digests(table: pa.Table) -> Iterator[tuple[str, list[str]]]:
+def rollout_digests(table: pa.Table) -> dict[str, list[str]]:
+    """By problem and index, one for each field of SCHEMA."""
     table = table.combine_chunks()
-    columns = [list(_values(table.column(name))) for name in table.column_names]
+    columns = [list(_values(table.column(name))) for name in SCHEMA.names]
     problems, indices = table.column("problem_id").to_pylist(), table.column("index").to_pylist()
-    for row, (problem, index) in enumerate(zip(problems, indices, strict=True)):
-        yield f"{problem}/{index}", [hashlib.sha256(column[row]).hexdigest()[:_FIELD] for column in columns]
+    return {
+        f"{problem}/{index}": [hashlib.sha256(column[row]).hexdigest()[:_FIELD] for column in columns]
+        for row, (problem, index) in enumerate(zip(problems, indices, strict=True))
+    }
 
 
 def _values(column: pa.ChunkedArray) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from reforge.config import Config
 from reforge.digests import sha256
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
-from reforge.lineage import graph, manifest
+from reforge.lineage import graph, levels, manifest
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
@@ -60,7 +60,7 @@ class StageContext:
     seed: int
     tracker: Tracker
     metrics: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -105,6 +105,14 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
     reads: set[str] = set()
     started, status, outs = time.time(), "FAILED", dict[str, str]()
     ctx, fingerprint = _context(spec, config, records, reads)
+    facts: dict[str, Any] = {
+        "code": manifest.code_version(),
+        "fingerprint": fingerprint,
+        "params_yaml": sha256(runs.PARAMS),
+        "dvc_lock": graph.lock_hash(),
+        "requirements": sha256(Path("requirements/cpu.lock")),
+        "seeds": {"config": config.seed, "stage": ctx.seed},
+    }
     try:
         with audited(Audit(Path.cwd(), _allowed(spec, config, ctx.scratch, records), spec.name)):
             _call(ctx)
@@ -115,21 +123,19 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
         status = "KILLED"
         raise
     finally:
-        tags = {"reforge.out": outs[spec.out], "reforge.out_path": spec.out} if outs else {}
+        facts |= {"params_read": sorted(reads), "resumed": ctx.tracker.recomputed_steps(), **ctx.facts}
+        tags = _tags(spec, outs, facts) if outs else {}
         ctx.tracker.close(cast(RunStatus, status), ctx.metrics if outs else {}, tags)
-    facts = {
-        "fingerprint": fingerprint,
-        "params_yaml": sha256(runs.PARAMS),
-        "params_read": sorted(reads),
-        "dvc_lock": graph.lock_hash(),
-        "requirements": sha256(Path("requirements/cpu.lock")),
-        "seeds": {"config": config.seed, "stage": ctx.seed},
-        **ctx.facts,
-    }
     run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
     ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, started, time.time())
     manifest.write_json(records / "manifest.json", manifest.statement(ran))
     shutil.rmtree(ctx.scratch)
+    print(f"{spec.name}: {tags['reforge.level']}", flush=True)
+
+
+def _tags(spec: StageSpec, outs: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:
+    level = levels.level(spec.out, outs[spec.out], facts, Path.cwd())
+    return {"reforge.out": outs[spec.out], "reforge.out_path": spec.out, "reforge.level": level}
 
 
 def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) -> tuple[StageContext, str]:

@@ -9,8 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from reforge.config.training import Rl, Rung
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
@@ -20,8 +18,8 @@ from reforge.lineage.recorded import require_inputs
 from reforge.params import load_config
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.ranks import dismiss, everyone
-from reforge.rollouts.record import read_record
-from reforge.rollouts.store import to_groups
+from reforge.rollouts.record import read_record, record_of, rollout_digests
+from reforge.rollouts.store import read_table, to_groups
 from reforge.stages import launch, runs
 from reforge.stages.contract import make_deterministic, seed_of
 from reforge.tensors import tensor_digests
@@ -63,8 +61,8 @@ def replay(name: str, first: int = 1, last: int | None = None) -> Iterator[tuple
 
 
 def _replay(learner: Learner, rl: Rl, rung: Rung, step: int, path: Path) -> list[str]:
-    record, table = read_record(path.with_suffix(".json")), pq.read_table(path)
-    changed = record.changed(table)
+    record, table = read_record(path.with_suffix(".json")), read_table(path)
+    changed = record.changed(record_of(step, rollout_digests(table), {}))
     if changed:
         return [f"{path}: {what} is not what was recorded" for what in few(changed)]
     rows = table.to_pylist()
@@ -81,8 +79,8 @@ def _replay(learner: Learner, rl: Rl, rung: Rung, step: int, path: Path) -> list
     learn(learner, rl, rung, groups, advantages, step)
     with tempfile.TemporaryDirectory(prefix="reforge-replay-") as name:
         everyone(Learner.save_model, learner, Path(name))
-        digests = tensor_digests(Path(name))
-    tensors = record.other_tensors(digests)
+        now = record_of(step, {}, tensor_digests(Path(name)))
+    tensors = record.other_tensors(now)
     if not tensors:
         return []
-    return [f"{len(tensors)} of {len(digests)} tensors are not what the step left: {', '.join(few(tensors))}"]
+    return [f"{len(tensors)} of {len(now.tensors)} tensors are not what the step left: {', '.join(few(tensors))}"]

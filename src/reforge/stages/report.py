@@ -49,7 +49,7 @@ def build_report(ctx: StageContext) -> Report:
         funnel=tuple(funnel_rows(read_json(curate / "funnel.json"))),
         examples_of=shown,
         examples=pick_examples(evaluate / shown / "rollouts.parquet", length, answered),
-        problems=_link(curate / "problems"),
+        problems=_link(ctx, curate / "problems"),
         lineage=tuple(_chain(ctx, model, source) for model, source in cfg.evaluate.models.items()),
     )
 
@@ -73,8 +73,9 @@ def _chain(ctx: StageContext, model: str, source: str) -> Chain:
     stage, *key = source.split("/")
     answers = ctx.dep("evaluate") / model
     made = (ctx.dep(stage).joinpath(*key), answers, answers / "rollouts.parquet", answers / "scores.json")
-    return Chain(model, parents.get(source, ""), tuple(map(_link, made)))
+    return Chain(model, parents.get(source, ""), tuple(_link(ctx, path) for path in made))
 
 
-def _link(path: Path) -> Link:
-    return Link(path.as_posix(), digest(path))
+def _link(ctx: StageContext, path: Path) -> Link:
+    now = digest(path)
+    return Link(path.as_posix(), now, read_json(ctx.dep("verified.json")).get(path.as_posix()) == now)

@@ -27,6 +27,7 @@ from reforge.tracking.timeline import Timeline
 from reforge.tracking.timeline_page import bottleneck, render_timeline, shares
 from reforge.training import checkpoint, grpo
 from reforge.training.handover import folder_of
+from reforge.training.recorder import Recorder
 from reforge.training.schedule import older_versions
 
 _MEMORY = Path("/dev/shm")
@@ -76,7 +77,7 @@ def run(ctx: StageContext) -> None:
                 rung=rung,
                 seed=ctx.seed,
                 graders=ctx.cfg.sandbox.workers,
-                rollouts_folder=ctx.scratch / "rollouts",
+                recorder=Recorder(ctx.scratch / "rollouts", ctx.tracker.recomputed),
                 weights_folder=weights,
                 timeline=timeline,
                 after_step=after_step,

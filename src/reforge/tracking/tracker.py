@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +45,13 @@ class Tracker:
     """One line per step. Steps rise; logging an earlier one again drops it and what came after.
 
     After a resume the recomputed steps are compared with what was logged before the interruption, and the outcome is
-    written to `resume.jsonl`: each real crash is a test that resuming changes nothing.
+    kept (`recomputed_steps`): each real crash is a test that resuming changes nothing.
     """
 
     def __init__(self, scratch: Path, runs: Path, openers: Iterable[Callable[[], Mirror]] = ()) -> None:
         self.path = scratch / "metrics.jsonl"
-        self._timings, self._resumes = runs / "timings.jsonl", runs / "resume.jsonl"
+        self._resumed = scratch / "resumed.jsonl"
+        self._timings = runs / "timings.jsonl"
         self._mirrors: list[Mirror] = []
         self._before: dict[int, Metrics] = {}  # dropped by a rewind, to be compared
         self._caught_up = False
@@ -75,9 +76,17 @@ class Tracker:
             _append(self._timings, {"step": step, "at": time.time(), **timings})
         if step in self._before:
             before = self._before.pop(step)
-            differing = sorted(key for key in before.keys() | finite.keys() if before.get(key) != finite.get(key))
-            _append(self._resumes, {"step": step, "equal": not differing, "differing": differing})
+            keys = before.keys() | finite.keys()
+            self.recomputed(step, sorted(key for key in keys if before.get(key) != finite.get(key)))
         self._each(lambda mirror: mirror.log(step, finite) if step > mirror.mark else None)
+
+    def recomputed(self, step: int, differing: list[str]) -> None:
+        """Step `step` was computed once more after an interruption, and this of it was another."""
+        _append(self._resumed, {"step": step, "differing": differing})
+
+    def recomputed_steps(self) -> list[dict[str, Any]]:
+        """All that `recomputed` was told since the stage began, by this process and by those before it."""
+        return [json.loads(line) for line in self._resumed.read_text().splitlines()] if self._resumed.is_file() else []
 
     def rewind(self, step: int) -> None:
         """Forget the steps after `step`, the one of the checkpoint that a run resumes from."""

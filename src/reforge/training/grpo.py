@@ -18,17 +18,15 @@ from pathlib import Path
 from reforge.config.training import Rl, Rung
 from reforge.errors import UserError
 from reforge.policy.learner import Learner
-from reforge.rollouts.record import record_of, write_record
 from reforge.rollouts.sampler import Sampler, Sampling
-from reforge.rollouts.store import to_row, write_rows
-from reforge.tensors import tensor_digests
 from reforge.tracking.timeline import Timeline
 from reforge.training.handover import folder_of, publish, published
-from reforge.training.learn import Advantages, advantages_of, learn
+from reforge.training.learn import advantages_of, learn
 from reforge.training.observe import rollout_metrics
+from reforge.training.recorder import Recorder
 from reforge.training.schedule import is_drawn_from, older_versions
 from reforge.training.worker import RolloutWorker
-from reforge.types import Group, Prompt, Reward, Rollout
+from reforge.types import Prompt, Reward, Rollout
 
 _CANARIES = 4
 
@@ -46,7 +44,7 @@ class Run:
     rung: Rung
     seed: int
     graders: int
-    rollouts_folder: Path
+    recorder: Recorder
     weights_folder: Path
     timeline: Timeline
     after_step: Callable[[int, dict[str, float], dict[str, float]], None]
@@ -75,16 +73,21 @@ def train(run: Run, start: int = 0) -> None:
                 metrics |= learn(run.learner, config, run.rung, groups, advantages, step)
                 metrics["parity/max_abs"] = drawn.parity
             with clock.lap("publish", step):
+                run.recorder.settle()  # the weights that it reads may be lent to the next
                 weights = _publish(run, worker, step)
             with clock.lap("save", step):
-                _record(run, step, groups, advantages, weights)
+                run.recorder.begin(step, groups, advantages, weights)
+                if step % config.checkpoint_every == 0:
+                    run.recorder.settle()  # a resume goes on after the checkpoint: what was before it must be there
                 timings = clock.timings(metrics["tokens/sampled"]) | {
                     "seconds/sampler_pause": drawn.pause_seconds,
                     "memory/peak_gib": run.learner.peak_memory(),
                 }
                 run.after_step(step, metrics, timings)
+        run.recorder.settle()
     finally:
         worker.close()
+        run.recorder.close()
 
 
 def _draw(run: Run, step: int) -> tuple[Sequence[Prompt], Iterator[Rollout]]:
@@ -105,13 +108,6 @@ def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
         worker.publish(weights)
     shutil.rmtree(worn, ignore_errors=True)
     return weights.folder
-
-
-def _record(run: Run, step: int, groups: Sequence[Group], advantages: Advantages, weights: Path) -> None:
-    """What a replay needs: the rollouts, and what they and the weights after them were."""
-    path = run.rollouts_folder / f"step-{step:05d}.parquet"
-    table = write_rows(path, _rows(step, groups, advantages))
-    write_record(path.with_suffix(".json"), record_of(step, table, tensor_digests(weights)))
 
 
 def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:
@@ -155,11 +151,3 @@ class Clock:
         """`save` is still running: it is that of the step before."""
         laps = {f"seconds/{phase}": seconds for phase, seconds in self._laps.items()}
         return laps | {"tokens_per_second": tokens / sum(laps.values())}
-
-
-def _rows(step: int, groups: Sequence[Group], advantages: Advantages) -> list[dict[str, object]]:
-    return [
-        to_row(rollout, reward, step, advantage)
-        for group, values in zip(groups, advantages, strict=True)
-        for rollout, reward, advantage in zip(group.rollouts, group.rewards, values, strict=True)
-    ]

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from reforge.errors import UserError
+from reforge.lineage import graph
+from reforge.lineage.chain import explain
+from reforge.lineage.levels import note, verified
 from reforge.lineage.verify import verify
 
 SETTLED = '    (ctx.out / "seed").write_text(str(ctx.seed))\n'
@@ -27,8 +30,17 @@ def plant(project: Path, line: str) -> None:
 def test_stages_that_do_the_same_again_pass_alone_and_all_together(project, run_stages) -> None:
     run_stages("curate", "base")
     assert list(verify(["base"])) == [("base", [])]
+    assert verified(project) == graph.digests(["outputs/base"])
     run_stages("sft", "rl@16k", "rl@32k")
     assert dict(verify([])) == {name: [] for name in ("curate", "base", "sft", "rl@16k", "rl@32k")}
+    assert verified(project).keys() == {
+        "outputs/curate",
+        "outputs/base",
+        "outputs/sft",
+        "outputs/rl/16k",
+        "outputs/rl/32k",
+    }
+    assert explain("base")[1].strip() == "R3, bit-exact: reforge verify has made it again"
 
 
 def test_what_is_not_a_function_of_the_inputs_is_named(project, run_stages) -> None:
@@ -38,8 +50,10 @@ def test_what_is_not_a_function_of_the_inputs_is_named(project, run_stages) -> N
     plant(project, '(ctx.out / "set.txt").write_text(" ".join({str(number) for number in range(99)}))')
     plant(project, '(ctx.out / "process.json").write_text("{\\"pid\\": %d}" % os.getpid())')
     run_stages("curate")
+    note(project, {"outputs/curate": "as it was before", "outputs/base": "another"})
     ((name, wrong),) = verify(["curate"])
     assert name == "curate"
+    assert verified(project) == {"outputs/base": "another"}
     said = ["chance.txt: byte 0", "clock.jsonl: step 4: at was ", "process.json: pid was ", "set.txt: byte "]
     assert [line.startswith(f"outputs/curate: {words}") for line, words in zip(wrong, said, strict=False)] == [True] * 4
 

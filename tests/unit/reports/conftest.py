@@ -13,6 +13,7 @@ import pytest
 
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.problems.store import write_problems
+from reforge.reports.inputs import digest
 from reforge.tracking.tracker import Tracker
 from reforge.types import Problem, TestCase
 
@@ -112,6 +113,9 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
     _rung(outputs / "rl" / "32k", "32k", 0.58, 46, 96)
     for model in SKILL:
         _evaluation(outputs / "evaluate" / model, model, problems)
+    (outputs / "verified.json").write_text(
+        json.dumps({"outputs/sft": digest(outputs / "sft"), "outputs/base": "other"})
+    )
     Path("report").mkdir()
     rungs = {
         "16k": SimpleNamespace(init="sft", max_tokens=48),

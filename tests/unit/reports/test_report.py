@@ -42,6 +42,12 @@ def test_report_holds_the_scores_it_was_given(finished):
     assert "train: 6,000 · heldout: 160 · surplus: 40" in page.text
 
 
+def test_what_was_verified_is_said_and_nothing_else(finished):
+    """The fixture's sft is as it was verified; its base is another one since."""
+    assert Page(render(finished)).text.count("R3, bit-exact") == 1
+    assert "outputs/sft · R3, bit-exact" in Page(render(finished)).text
+
+
 def test_report_is_one_file_and_needs_nothing(finished):
     html = render(finished)
     page = Page(html)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reforge.rollouts.record import read_record, record_of, write_record
+from reforge.rollouts.record import Record, read_record, record_of, rollout_digests, write_record
 from reforge.rollouts.store import SCHEMA, to_row
 from reforge.types import Reward, Rollout, Status, Verdict
 
@@ -23,15 +23,15 @@ def rows(count: int = 3) -> list[dict]:
     return [to_row(rollout(index), reward, 2, 0.5) for index in range(count)]
 
 
-def table(of: list[dict]) -> pa.Table:
-    return pa.Table.from_pylist(of, schema=SCHEMA)
+def recorded(of: list[dict], tensors: dict[str, str] = TENSORS) -> Record:
+    return record_of(2, rollout_digests(pa.Table.from_pylist(of, schema=SCHEMA)), tensors)
 
 
 def test_what_is_unchanged_is_not_named(tmp_path) -> None:
-    write_record(tmp_path / "step.json", record_of(2, table(rows()), TENSORS))
+    write_record(tmp_path / "step.json", recorded(rows()))
     record = read_record(tmp_path / "step.json")
-    assert record.changed(table(rows())) == []
-    assert record.other_tensors(TENSORS) == []
+    assert record.changed(recorded(rows())) == []
+    assert record.other_tensors(recorded([])) == []
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_is_unchanged_is_not_named(tmp_path) -> None:
     ],
 )
 def test_a_changed_field_is_named(field, value) -> None:
-    record = record_of(2, table(rows()), TENSORS)
+    record = recorded(rows())
     if field == "logprobs":  # the nearest number of 32 bits
         value = (
             -0.5,
@@ -58,32 +58,32 @@ def test_a_changed_field_is_named(field, value) -> None:
     other[1] |= to_row(
         replace(rollout(1), **{field: value}), Reward(1.0, {"accuracy": 1.0}, Verdict(Status.ACCEPTED)), 2, 0.5
     )
-    assert record.changed(table(other)) == [f"{field} of rollout p/1"]
+    assert record.changed(recorded(other)) == [f"{field} of rollout p/1"]
 
 
 @given(st.integers(0, 2), st.sampled_from(["reward", "advantage"]), st.integers(0, 63))
 def test_every_bit_of_a_number_counts(index, field, bit) -> None:
-    record = record_of(2, table(rows()), TENSORS)
+    record = recorded(rows())
     other = rows()
     (bits,) = struct.unpack("Q", struct.pack("d", other[index][field]))
     (other[index][field],) = struct.unpack("d", struct.pack("Q", bits ^ (1 << bit)))
-    assert record.changed(table(other)) == [f"{field} of rollout p/{index}"]
+    assert record.changed(recorded(other)) == [f"{field} of rollout p/{index}"]
 
 
 def test_a_mask_that_is_lost_is_named() -> None:
-    record = record_of(2, table(rows()), TENSORS)
+    record = recorded(rows())
     other = rows()
     other[2]["advantage"] = None
-    assert record.changed(table(other)) == ["advantage of rollout p/2"]
+    assert record.changed(recorded(other)) == ["advantage of rollout p/2"]
 
 
 def test_rollouts_that_come_or_go_are_named() -> None:
-    record = record_of(2, table(rows()), TENSORS)
-    assert record.changed(table(rows(2))) == ["rollout p/2 is missing"]
-    assert record.changed(table(rows(4))) == ["rollout p/3 was not there"]
+    record = recorded(rows())
+    assert record.changed(recorded(rows(2))) == ["rollout p/2 is missing"]
+    assert record.changed(recorded(rows(4))) == ["rollout p/3 was not there"]
 
 
 def test_another_tensor_is_named() -> None:
-    record = record_of(2, table(rows()), TENSORS)
-    assert record.other_tensors(TENSORS | {"head": "ce" * 32}) == ["head"]
-    assert record.other_tensors({"embed": "ab" * 32, "tail": "00" * 32}) == ["head", "tail"]
+    record = recorded(rows())
+    assert record.other_tensors(recorded([], TENSORS | {"head": "ce" * 32})) == ["head"]
+    assert record.other_tensors(recorded([], {"embed": "ab" * 32, "tail": "00" * 32})) == ["head", "tail"]

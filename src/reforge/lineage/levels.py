@@ -1,0 +1,44 @@
+"""How surely a result comes about again, by what has happened and not by what was promised: R0 to R3. (R4, the same
+within a tolerance whatever the seed and the machine, is no property of one run: `benchmarks/road` measures it.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reforge.lineage.manifest import write_json
+
+VERIFIED = "verified.json"  # output → the digest that `reforge verify` has made again; the report reads it
+R0 = "R0, recorded"
+
+
+def level(out: str, digest: str, facts: Mapping[str, Any], root: Path) -> str:
+    """Of the output `out` of a stage that ran here with these `facts` (its manifest; empty: it was made elsewhere)."""
+    if verified(root).get(out) == digest:
+        return "R3, bit-exact: reforge verify has made it again"
+    if not facts:
+        return f"{R0}: it was made elsewhere"
+    if facts["code"]["dirty"]:
+        return f"{R0}: the code that it ran on is not committed"
+    resumed = facts["resumed"]
+    if differing := sorted({what for step in resumed for what in step["differing"]}):
+        return f"R1, re-runnable: after an interruption {differing[0]} came out differently"
+    if resumed:
+        steps = len({step["step"] for step in resumed})
+        return f"R2, resume-equal: {steps} step{'s' * (steps > 1)} came out the same after an interruption"
+    return "R1, re-runnable: never interrupted, and not verified yet"
+
+
+def verified(root: Path) -> dict[str, str]:
+    path = root / VERIFIED
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def note(root: Path, outs: Mapping[str, str | None]) -> None:
+    """What `verify` found of these outputs: the digest that came about again; None where it did not."""
+    known = {out: digest for out, digest in {**verified(root), **outs}.items() if digest is not None}
+    if known != verified(root):
+        write_json(root / VERIFIED, known)

@@ -1,0 +1,30 @@
+import pytest
+
+from reforge.lineage.levels import level, note
+
+CLEAN = {"code": {"dirty": False}, "resumed": []}
+EQUAL = {"step": 4, "differing": []}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, "R0, recorded: it was made elsewhere"),
+        (CLEAN | {"code": {"dirty": True}}, "R0, recorded: the code that it ran on is not committed"),
+        (CLEAN, "R1, re-runnable: never interrupted, and not verified yet"),
+        (CLEAN | {"resumed": [EQUAL, EQUAL]}, "R2, resume-equal: 1 step came out the same after an interruption"),
+        (CLEAN | {"resumed": [EQUAL, EQUAL | {"step": 5}]}, "R2, resume-equal: 2 steps came out the same after an "),
+        (
+            CLEAN | {"resumed": [EQUAL, {"step": 5, "differing": ["loss"]}]},
+            "R1, re-runnable: after an interruption loss came out differently",
+        ),
+    ],
+)
+def test_the_level_follows_from_what_has_happened(tmp_path, facts, said) -> None:
+    assert level("outputs/sft", "abc", facts, tmp_path).startswith(said)
+    note(tmp_path, {"outputs/sft": "another"})
+    assert level("outputs/sft", "abc", facts, tmp_path).startswith(said)
+    note(tmp_path, {"outputs/sft": "abc"})
+    assert level("outputs/sft", "abc", facts, tmp_path).startswith("R3")
+    note(tmp_path, {"outputs/sft": None})
+    assert level("outputs/sft", "abc", facts, tmp_path).startswith(said)
