@@ -11,6 +11,8 @@ from reforge.config.problems import Problems
 from reforge.config.section import Section
 from reforge.config.training import Rl, Sft
 
+Determinism = Literal["fast", "strict"]  # reforge.stages.determinism
+
 
 class Sandbox(Section):
     cpu_seconds: float = Field(gt=0)
@@ -65,6 +67,7 @@ class Tracking(Section):
 class Config(Section):
     experiment: str
     seed: int = Field(ge=0)
+    determinism: Determinism
     problems: Problems
     sandbox: Sandbox
     model: Model

@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib
 import os
-import random
 import shutil
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -21,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from reforge import process
-from reforge.config import Config
+from reforge.config import Config, Determinism
 from reforge.digests import sha256
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
@@ -30,6 +27,7 @@ from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
 from reforge.stages import launch, runs
+from reforge.stages.determinism import make_deterministic, seed_of
 from reforge.tracking.tracker import RunStatus, Tracker
 
 STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
@@ -93,6 +91,7 @@ def run_stage(name: str, node: int = 0) -> None:
     if process.rank():
         from reforge.policy import ranks
 
+        make_deterministic(seed_of(config.seed, name), config.determinism)
         ranks.follow()
         return
     records = Path(".runs") / name
@@ -115,7 +114,7 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
     }
     try:
         with audited(Audit(Path.cwd(), _allowed(spec, config, ctx.scratch, records), spec.name)):
-            _call(ctx)
+            _call(ctx, config.determinism if "determinism" in spec.params else "fast")
         _put_in_place(ctx, spec)
         outs = graph.digests([spec.out, spec.metrics])
         status = "FINISHED"
@@ -172,33 +171,17 @@ def _of_the_result(params: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _call(ctx: StageContext) -> None:
+def _call(ctx: StageContext, profile: Determinism) -> None:
     base = ctx.name.partition("@")[0]
     if base not in STAGES:
         raise UserError(f"dvc.yaml has a stage {ctx.name!r} that no module implements; there are: {', '.join(STAGES)}.")
     module = importlib.import_module(f"reforge.stages.{base}")
-    make_deterministic(ctx.seed)
+    make_deterministic(ctx.seed, profile)
     module.run(ctx)
     if process.rank() is not None:
         from reforge.policy import ranks
 
         ranks.dismiss()
-
-
-def make_deterministic(seed: int) -> None:
-    """Seed the global generators of what the stage has imported. Libraries of ours take `ctx.seed` explicitly."""
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-    if "torch" in sys.modules:
-        torch = sys.modules["torch"]
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def seed_of(seed: int, name: str) -> int:
-    """Different for each stage, below 2**31 for every library's sake."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4]) >> 1
 
 
 def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> list[str]:
@@ -274,4 +257,4 @@ def _disk_trouble(name: str, error: BaseException) -> str:
     return ""
 
 
-__all__ = ["STAGES", "StageContext", "make_deterministic", "run_stage", "seed_of"]
+__all__ = ["STAGES", "StageContext", "run_stage"]

@@ -21,7 +21,7 @@ from reforge.policy.ranks import dismiss, everyone
 from reforge.rollouts.record import read_record, record_of, rollout_digests
 from reforge.rollouts.store import read_table, to_groups
 from reforge.stages import launch, runs
-from reforge.stages.contract import make_deterministic, seed_of
+from reforge.stages.determinism import make_deterministic, seed_of
 from reforge.tensors import tensor_digests
 from reforge.training.learn import advantages_of, learn
 
@@ -46,7 +46,7 @@ def replay(name: str, first: int = 1, last: int | None = None) -> Iterator[tuple
     if not 1 <= first <= last <= rung.steps:
         raise UserError(f"--steps {first}:{last}: {name} has the steps 1 to {rung.steps}.")
     seed = seed_of(config.seed, name)
-    make_deterministic(seed)
+    make_deterministic(seed, config.determinism)
     (model,) = (Path(path) for path in spec.deps if path.startswith("outputs/") and path.endswith("/model"))
     learner = open_learner(model, config.learner, seed, reference=config.rl.loss.kl is not None)
     try:
