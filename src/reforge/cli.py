@@ -73,12 +73,19 @@ def table() -> None:
 
 @app.command()
 def why(
-    what: Annotated[str, typer.Argument(help="A stage, or a file that one made: report, outputs/rl/32k/model.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A stage, a file that one made (outputs/rl/32k/model), a digest, a metric's name or value "
+            "(pass@1/32k, 67.5), or a rollout (rl@16k/3/PROBLEM/0)."
+        ),
+    ],
 ) -> None:
-    """Print what a result was made from, back to the problems: digests and MLflow runs."""
-    from reforge.lineage.chain import explain
+    """Print what a result was made from, back to the rows of the sources: digests, MLflow runs, and how surely each
+    comes about again."""
+    from reforge.stages.why import why
 
-    print("\n".join(explain(what)))
+    print("\n".join(why(what)))
 
 
 @app.command()

@@ -7,10 +7,10 @@ from reforge.errors import UserError
 from reforge.lineage import graph, levels, manifest
 
 
-def explain(what: str) -> list[str]:
-    """One line per stage that `what` hangs on, nearest first: output, digest, MLflow run, and what it read."""
+def explain(target: str) -> list[str]:
+    """Each stage that the stage `target` hangs on, nearest first: output, digest, MLflow run, how surely it comes about
+    again, and what it read."""
     specs, upstream = graph.stages(), graph.graph()
-    target = _maker(what, specs)
     if not graph.locked(target):
         raise UserError(f"{target} has not run here, or is not in dvc.lock. Start with: dvc repro {target}")
     needed = {target}
@@ -24,15 +24,15 @@ def explain(what: str) -> list[str]:
     return lines
 
 
-def _maker(what: str, specs: dict[str, graph.StageSpec]) -> str:
-    """The stage with this name, or the one whose output holds this file."""
+def maker(what: str, specs: dict[str, graph.StageSpec]) -> str:
+    """The stage with this name, or the one whose output holds this file; empty if there is none."""
     if what in specs:
         return what
     path = what.removeprefix(f"{project_root()}/").rstrip("/")
     for name, spec in specs.items():
         if path in (spec.out, spec.metrics) or path.startswith(f"{spec.out}/"):
             return name
-    raise UserError(f"No stage makes {what!r}. Name a stage ({', '.join(specs)}) or a file under its output.")
+    return ""
 
 
 def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str]:

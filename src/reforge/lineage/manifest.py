@@ -24,6 +24,7 @@ from reforge.tensors import tensor_digests
 
 _NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
 _DVC = "dvc_md5"  # of a file its md5, of a folder that of the list of its files' md5s
+_TENSORS = "tensors_sha256"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def statement(ran: Ran) -> dict[str, Any]:
     commit = [{"name": "code", "digest": {"gitCommit": sha}}] if sha else []
     return {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [*_described(_DVC, ran.outs), *_described("tensors_sha256", _weights(ran.outs))],
+        "subject": [*_described(_DVC, ran.outs), *_described(_TENSORS, _weights(ran.outs))],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
@@ -74,6 +75,7 @@ class Manifest:
     """What others ask of a manifest; all empty where there is none."""
 
     outs: dict[str, str]
+    weights: dict[str, str]
     deps: dict[str, str]
     facts: dict[str, Any]
     machine: dict[str, Any]
@@ -84,12 +86,13 @@ def read(stage: str, root: Path) -> Manifest:
     """Of a stage's last run in this workspace."""
     path = root / ".runs" / stage / "manifest.json"
     if not path.is_file():
-        return Manifest({}, {}, {}, {}, "")
+        return Manifest({}, {}, {}, {}, {}, "")
     found = json.loads(path.read_text())
     definition, details = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
     return Manifest(
-        outs=_digests(found["subject"]),
-        deps=_digests(definition["resolvedDependencies"]),
+        outs=_digests(_DVC, found["subject"]),
+        weights=_digests(_TENSORS, found["subject"]),
+        deps=_digests(_DVC, definition["resolvedDependencies"]),
         facts=definition["internalParameters"],
         machine=details["byproducts"][0]["annotations"],
         mlflow_run_id=details["metadata"]["invocationId"],
@@ -100,8 +103,8 @@ def _described(kind: str, digests: dict[str, str]) -> list[dict[str, Any]]:
     return [{"name": path, "digest": {kind: digest}} for path, digest in digests.items()]
 
 
-def _digests(described: list[dict[str, Any]]) -> dict[str, str]:
-    return {item["name"]: item["digest"][_DVC] for item in described if _DVC in item["digest"]}
+def _digests(kind: str, described: list[dict[str, Any]]) -> dict[str, str]:
+    return {item["name"]: item["digest"][kind] for item in described if kind in item["digest"]}
 
 
 def _weights(outs: dict[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reforge.errors import UserError
-from reforge.problems.funnel import Quarantined
+from reforge.problems.funnel import Entry, Quarantined
 from reforge.types import Checker, Problem, TestCase
 
 _FILE = pa.struct([("name", pa.string()), ("text", pa.string())])
@@ -37,6 +37,7 @@ PROBLEMS = pa.schema(
     ]
 )
 QUARANTINED = pa.schema([("id", pa.string()), ("reason", pa.string()), ("source", pa.string()), ("line", pa.int64())])
+ORIGINS = pa.schema([("id", pa.string()), ("source", pa.string()), ("line", pa.int64())])
 _GROUP = 256  # rows that are turned into a table at a time
 
 
@@ -70,23 +71,30 @@ def read_quarantined(path: Path) -> list[Quarantined]:
     return [Quarantined(**row) for row in _read(path, QUARANTINED).to_pylist()]
 
 
+def write_origins(path: Path, kept: Iterable[Entry]) -> None:
+    _write(path, ({"id": entry.problem.id, "source": entry.source, "line": entry.line} for entry in kept), ORIGINS)
+
+
 def fate_of(folder: Path, id: str) -> list[str]:
     """What became of a problem, named by its id, its line or SOURCE:LINE, a line of text for each that fits."""
     if not (folder / "quarantined.parquet").is_file():
         raise UserError(f"{folder} holds no curated problems. Make them with: dvc repro curate")
-    left_out = [
-        item
-        for item in read_quarantined(folder / "quarantined.parquet")
-        if id in (item.id, str(item.line), f"{item.source}:{item.line}")
-    ]
-    said = [f"{item.id or '(no id)'} ({item.source}, line {item.line}): left out. {item.reason}" for item in left_out]
+    fates = dict[str, str]()
     for side, words in (("train", "kept for training"), ("heldout", "held out for evaluation")):
-        said += [f"{id}: {words}" for problem in read_problems(folder / f"{side}.parquet") if problem.id == id]
+        fates |= dict.fromkeys(_read(folder / f"{side}.parquet", PROBLEMS).column("id").to_pylist(), words)
+    surplus = "left over: more than problems.train and problems.heldout ask for"
+    rows = [
+        *_read(folder / "quarantined.parquet", QUARANTINED).to_pylist(),
+        *({**row, "reason": ""} for row in _read(folder / "origins.parquet", ORIGINS).to_pylist()),
+    ]
+    said = [
+        f"{row['id'] or '(no id)'} ({row['source']}, line {row['line']}): "
+        + (f"left out. {row['reason']}" if row["reason"] else fates.get(row["id"], surplus))
+        for row in rows
+        if id in (row["id"], str(row["line"]), f"{row['source']}:{row['line']}")
+    ]
     if not said:
-        raise UserError(
-            f"{id!r} was neither kept nor left out for a reason: it is not in the source, or more than problems.train "
-            "and problems.heldout ask for."
-        )
+        raise UserError(f"{id!r} is in no source, by its id, its line or SOURCE:LINE.")
     return said
 
 

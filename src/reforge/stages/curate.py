@@ -22,7 +22,7 @@ from reforge.problems.funnel import Entry, Funnel, Quarantined, count, reasons
 from reforge.problems.generated import generate
 from reforge.problems.source import Row, snapshot, write_jsonl
 from reforge.problems.split import Split, in_order, split
-from reforge.problems.store import write_problems, write_quarantined
+from reforge.problems.store import write_origins, write_problems, write_quarantined
 from reforge.problems.verify import verify
 from reforge.reports.card import Card, write_card
 from reforge.stages.contract import StageContext
@@ -153,6 +153,7 @@ def _write(ctx: StageContext, funnel: Funnel, sides: Split) -> None:
     folder = ctx.out / "problems"
     for side, problems in parts.items():
         write_problems(folder / f"{side}.parquet", problems)
+    write_origins(folder / "origins.parquet", funnel.kept)
     write_quarantined(folder / "quarantined.parquet", funnel.quarantined)
     (ctx.out / "funnel.json").write_text(json.dumps(summary, indent=2) + "\n")
     write_card(ctx.out, Card(ctx.cfg.problems, steps, tuple(funnel.quarantined), parts))

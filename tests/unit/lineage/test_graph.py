@@ -11,7 +11,7 @@ import pytest
 
 from reforge.errors import UserError
 from reforge.lineage import graph
-from reforge.lineage.chain import explain
+from reforge.lineage.chain import explain, maker
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -82,14 +82,14 @@ def test_without_params_the_way_to_write_them_is_named() -> None:
 
 def test_why_leads_from_a_result_to_the_problems(run_stages: Callable[..., None]) -> None:
     run_stages("curate", "base", "sft", "rl@16k")
-    lines = explain("outputs/rl/16k/model/weights")
+    assert maker("outputs/rl/16k/model/weights", graph.stages()) == "rl@16k"
+    assert maker("README.md", graph.stages()) == ""
+    lines = explain("rl@16k")
     heads = [line for line in lines if not line.startswith(" ")]
     assert [line.partition(":")[0] for line in heads] == ["rl@16k", "sft", "base", "curate"]
     digests = {path: graph.digests([path])[path] for path in ("outputs/rl/16k", "outputs/sft/model")}
     assert f"md5 {digests['outputs/rl/16k']}  MLflow run " in heads[0]
     assert f"    from outputs/sft/model  md5 {digests['outputs/sft/model']}" in lines
-    with pytest.raises(UserError, match=r"No stage makes 'README\.md'"):
-        explain("README.md")
     with pytest.raises(UserError, match=r"rl@32k has not run here.*dvc repro rl@32k"):
         explain("rl@32k")
 

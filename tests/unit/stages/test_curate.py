@@ -210,9 +210,12 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
         "mbpp/99 (mbpp, line 8): left out. duplicate: of mbpp/1 (tests: 1.00)"
     ]
     assert fate_of(ctx.out / "problems", "2")[0].startswith("mbpp/2 (mbpp, line 2): left out. contaminated: ")
-    kept = read_problems(ctx.out / "problems/heldout.parquet")[0].id
-    assert fate_of(ctx.out / "problems", kept) == [f"{kept}: held out for evaluation"]
-    with pytest.raises(UserError, match="neither kept nor left out"):
+    for side, words in (("heldout", "held out for evaluation"), ("train", "kept for training")):
+        kept = read_problems(ctx.out / f"problems/{side}.parquet")[0].id
+        (line,) = fate_of(ctx.out / "problems", kept)
+        assert line == f"{kept} (mbpp, line {kept.removeprefix('mbpp/')}): {words}"
+        assert fate_of(ctx.out / "problems", f"mbpp:{kept.removeprefix('mbpp/')}") == [line]
+    with pytest.raises(UserError, match="'mbpp/1000' is in no source"):
         fate_of(ctx.out / "problems", "mbpp/1000")
 
     (tmp_path / "undated").mkdir()  # of an evaluation set that is read by dates: sought all the same

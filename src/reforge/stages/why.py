@@ -1,0 +1,96 @@
+"""Where a number, a model or a single rollout comes from: back over the graph to the rows that curation has read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reforge.environment import project_root
+from reforge.errors import UserError
+from reforge.lineage import graph, manifest
+from reforge.lineage.chain import explain, maker
+from reforge.lineage.graph import StageSpec
+from reforge.problems.store import fate_of
+from reforge.rollouts.store import read_rows
+
+_SHOWN = 8
+
+
+def why(what: str) -> list[str]:
+    """Of a stage, a file, a digest, a rollout (rl@16k/3/PROBLEM/0), a metric's name or a number as it is shown."""
+    os.chdir(project_root())
+    specs = graph.stages()
+    if name := maker(what, specs):
+        return explain(name)
+    if found := _rollout(what, specs):
+        return found
+    if re.fullmatch(r"[0-9a-f]{6,64}(\.dir)?", what) and (name := _of_digest(what, specs)):
+        return [f"{what} is what {name} made", *explain(name)]
+    if numbers := list(_numbers(what, specs)):
+        stage = numbers[0][0]  # upstream first: who found it, before those who repeat it
+        return [*(f"{line}" for _, line in numbers[:_SHOWN]), *explain(stage)]
+    raise UserError(
+        f"{what!r} is no stage ({', '.join(specs)}), no file under an output of one, no digest in dvc.lock, no rollout "
+        "(rl@16k/3/PROBLEM/0: of step 3; evaluate@sft/32k/PROBLEM/0: cut at 32k; distill/PROBLEM/0), and no metric or "
+        "value in metrics/."
+    )
+
+
+def _of_digest(what: str, specs: Mapping[str, StageSpec]) -> str:
+    for name in specs:
+        made = [entry["md5"] for entry in graph.locked(name).get("outs", [])]
+        if any(digest.startswith(what) for digest in [*made, *manifest.read(name, Path()).weights.values()]):
+            return name
+    return ""
+
+
+def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, str]]:
+    """The stage, and where its metrics hold what was asked for: by name, or by value as far as it is written out."""
+    asked = re.fullmatch(r"-?\d+(?:\.(\d+))?%?", what)
+    for name, spec in specs.items():
+        path = Path(spec.metrics)
+        for key, value in json.loads(path.read_text()).items() if path.is_file() else ():
+            if key == what or (asked and _shows(value, float(what.rstrip("%")), len(asked[1] or ""))):
+                yield name, f"{key} = {value} in {path}"
+
+
+def _shows(value: float, number: float, places: int) -> bool:
+    """Whether `value`, or its percentage, would be written as `number` with so many places."""
+    return number in (round(value, places), round(100 * value, places))
+
+
+def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
+    stage, _, rest = what.partition("/")
+    if stage not in specs or not (parts := re.fullmatch(r"(.+)/(\d+)", rest)):
+        return []
+    base, (place, index) = stage.partition("@")[0], parts.groups()
+    path, first = Path(specs[stage].out) / "rollouts.parquet", {}
+    if base == "rl":
+        step, _, place = place.partition("/")
+        path = Path(specs[stage].out) / "rollouts" / f"step-{int(step) if step.isdigit() else 0:05d}.parquet"
+    elif base == "evaluate":
+        length, _, place = place.partition("/")
+        first = {"length": length}
+    wanted = {"problem_id": place, "index": int(index), **first}
+    rows = read_rows([path])
+    found = [row for row in rows if wanted.items() <= row.items()]
+    if not found:
+        some = next(f"{row['problem_id']}/{row['index']}" for row in rows)
+        raise UserError(f"{path} has no rollout {place}/{index}; it has, for instance, {some}.")
+    problem = fate_of(Path("outputs/curate/problems"), place)
+    return [f"{what}: in {path}", *_described(found[0]), *(f"    problem {line}" for line in problem), *explain(stage)]
+
+
+def _described(row: Mapping[str, Any]) -> list[str]:
+    why_so = f" ({row['reason']})" if row["reason"] else ""
+    versions = "·".join(map(str, sorted(set(row["policy_versions"]))))
+    return [
+        f"    drawn with seed {row['seed']} from policy version {versions}: {len(row['token_ids'])} tokens, ended by "
+        f"{row['finish_reason']}",
+        f"    verdict {row['status']}{why_so} at isolation {row['isolation'] or 'none'}: reward {row['reward']}, "
+        f"advantage {row['advantage']}",
+    ]

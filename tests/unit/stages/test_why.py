@@ -1,0 +1,72 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reforge.errors import UserError
+from reforge.lineage import graph
+from reforge.problems.funnel import Entry
+from reforge.problems.store import write_origins, write_problems, write_quarantined
+from reforge.rollouts.store import to_row, write_rows
+from reforge.stages.why import why
+from reforge.types import Problem, Reward, Rollout, Status, Verdict
+
+PROBLEM = Problem("mbpp/7", "Add.", "", ())
+
+
+@pytest.fixture
+def finished(run_stages: Callable[..., None], project: Path) -> Path:
+    """Stages of a few lines, with one real rollout among what they made."""
+    run_stages("curate", "base", "sft", "rl@16k")
+    problems = Path("outputs/curate/problems")
+    write_problems(problems / "train.parquet", [PROBLEM])
+    write_problems(problems / "heldout.parquet", [])
+    write_quarantined(problems / "quarantined.parquet", [])
+    write_origins(problems / "origins.parquet", [Entry("mbpp", 34, PROBLEM)])
+    rollout = Rollout("mbpp/7", 2, 99, (3, 3, 4), (1,), (5, 6, 7), (-0.1,) * 3, "stop", "text")
+    reward = Reward(0.0, {}, Verdict(Status.WRONG_ANSWER, "returned 4", isolation="full"))
+    write_rows(Path("outputs/rl/16k/rollouts/step-00003.parquet"), [to_row(rollout, reward, 3, -0.5)])
+    return project
+
+
+def heads(lines: list[str]) -> list[str]:
+    return [line.partition(":")[0] for line in lines if not line.startswith(" ")]
+
+
+def test_a_rollout_leads_to_its_policy_its_verdict_and_the_row_of_its_problem(finished: Path) -> None:
+    lines = why("rl@16k/3/mbpp/7/2")
+    assert heads(lines) == ["rl@16k/3/mbpp/7/2", "rl@16k", "sft", "base", "curate"]
+    said = [
+        "rl@16k/3/mbpp/7/2: in outputs/rl/16k/rollouts/step-00003.parquet",
+        "    drawn with seed 99 from policy version 3·4: 3 tokens, ended by stop",
+        "    verdict WA (returned 4) at isolation full: reward 0.0, advantage -0.5",
+        "    problem mbpp/7 (mbpp, line 34): kept for training",
+    ]
+    assert lines[:4] == said
+    with pytest.raises(UserError, match=r"has no rollout mbpp/7/3; it has, for instance, mbpp/7/2"):
+        why("rl@16k/3/mbpp/7/3")
+    with pytest.raises(UserError, match=r"step-00004\.parquet is missing"):
+        why("rl@16k/4/mbpp/7/2")
+
+
+def test_a_number_leads_to_the_stage_that_found_it(finished: Path) -> None:
+    Path("metrics/sft.json").write_text(json.dumps({"pass@1/32k": 0.6749, "loss": 67.5}))
+    Path("metrics/rl/16k.json").write_text(json.dumps({"pass@1/sft/32k": 0.6749, "other": 0.6751}))
+    for asked in ("pass@1/32k", "67.49", "0.6749", "0.675", "67.5", "67%"):
+        lines = why(asked)
+        assert lines[0] == "pass@1/32k = 0.6749 in metrics/sft.json", asked
+        assert "sft" in heads(lines), asked
+    assert "pass@1/sft/32k = 0.6749 in metrics/rl/16k.json" in why("67.49")
+    assert "other = 0.6751 in metrics/rl/16k.json" not in why("67.49")
+
+
+def test_a_digest_leads_to_its_stage(finished: Path) -> None:
+    digest = graph.digests(["outputs/sft"])["outputs/sft"]
+    assert heads(why(digest[:10])) == [f"{digest[:10]} is what sft made", "sft", "base", "curate"]
+
+
+def test_what_is_nothing_is_answered_with_what_could_be_asked(finished: Path) -> None:
+    for nothing in ("12345.5", "README.md", "pass@9/x", "abcdef12", "nothing@16k/3/p/0"):
+        with pytest.raises(UserError, match="is no stage"):
+            why(nothing)
