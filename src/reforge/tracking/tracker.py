@@ -1,4 +1,6 @@
-"""What happened, step by step. The JSONL file is the truth; MLflow and W&B mirror it and may fail without harm."""
+"""What happened, step by step. The JSONL file is the truth; MLflow and W&B mirror it and may fail without harm: what a
+mirror has missed it gets when it answers again.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -52,23 +54,19 @@ class Tracker:
         self.path = scratch / "metrics.jsonl"
         self._resumed = scratch / "resumed.jsonl"
         self._timings = runs / "timings.jsonl"
-        self._mirrors: list[Mirror] = []
+        self._sinks = [_Sink(opener) for opener in openers]
+        self._artifacts: list[Path] = []
         self._before: dict[int, Metrics] = {}  # dropped by a rewind, to be compared
-        self._caught_up = False
         scratch.mkdir(parents=True, exist_ok=True)
         runs.mkdir(parents=True, exist_ok=True)
         self._lines = _read(self.path)
         self._rewrite()  # without the torn last line that a kill may have left
-        for opener in openers:
-            try:
-                self._mirrors.append(opener())
-            except Exception as error:  # the run matters more than any account of it
-                _warn(error)
+        for sink in self._sinks:
+            sink.attempt(lambda mirror: None)
 
     def log(self, step: int, metrics: Metrics, timings: Metrics | None = None) -> None:
         if self._lines and step <= max(self._lines):
             self.rewind(step - 1)
-        self._catch_up()
         finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
         self._lines[step] = finite
         _append(self.path, {"step": step, **finite})
@@ -78,7 +76,8 @@ class Tracker:
             before = self._before.pop(step)
             keys = before.keys() | finite.keys()
             self.recomputed(step, sorted(key for key in keys if before.get(key) != finite.get(key)))
-        self._each(lambda mirror: mirror.log(step, finite) if step > mirror.mark else None)
+        for sink in self._sinks:
+            sink.catch_up(self._lines)
 
     def recomputed(self, step: int, differing: list[str]) -> None:
         """Step `step` was computed once more after an interruption, and this of it was another."""
@@ -101,28 +100,17 @@ class Tracker:
         return dict(self._lines[max(self._lines)]) if self._lines else {}
 
     def artifact(self, path: Path) -> None:
-        self._each(lambda mirror: mirror.artifact(path))
+        self._artifacts.append(path)
+        for sink in self._sinks:
+            sink.catch_up(self._lines, self._artifacts)
 
     def close(self, status: RunStatus, metrics: Metrics | None = None, tags: dict[str, str] | None = None) -> None:
         """`metrics` are the stage's headline numbers, `tags` what is known only at the end."""
-        self._catch_up()
-        self._each(lambda mirror: mirror.close(status, metrics or {}, tags or {}))
-        self._mirrors = []
-
-    def _catch_up(self) -> None:
-        """Send what a mirror missed: after a crash, or because it cannot continue a run and started another."""
-        if not self._caught_up:
-            self._caught_up = True
-            for step, metrics in self._lines.items():
-                self._each(lambda mirror, s=step, m=metrics: mirror.log(s, m) if s > mirror.mark else None)  # type: ignore[misc]
-
-    def _each(self, call: Callable[[Mirror], None]) -> None:
-        for mirror in list(self._mirrors):
-            try:
-                call(mirror)
-            except Exception as error:
-                self._mirrors.remove(mirror)  # warned about once, then left alone
-                _warn(error)
+        for sink in self._sinks:
+            sink.rest = 0  # the last chance
+            sink.catch_up(self._lines, self._artifacts)
+            sink.attempt(lambda mirror: mirror.close(status, metrics or {}, tags or {}))
+        self._sinks = []
 
     def _rewrite(self) -> None:
         temporary = self.path.with_suffix(".tmp")
@@ -132,6 +120,47 @@ class Tracker:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
+
+
+class _Sink:
+    """A mirror that is opened again after it has failed: at the next call, then at the second, the fourth, the eighth…,
+    so that one which is gone for good costs next to nothing. The run matters more than any account of it."""
+
+    def __init__(self, opener: Callable[[], Mirror]) -> None:
+        self._opener = opener
+        self._mirror: Mirror | None = None
+        self._sent = -1  # the last step
+        self._artifacts = 0
+        self._failures = self.rest = 0
+
+    def catch_up(self, lines: Mapping[int, Metrics], artifacts: Sequence[Path] = ()) -> None:
+        """Send what the mirror lacks: the newest step, or also those before it after a crash or an absence."""
+
+        def send(mirror: Mirror) -> None:
+            for step, metrics in lines.items():
+                if step > max(self._sent, mirror.mark):
+                    mirror.log(step, metrics)
+                    self._sent = step
+            for path in artifacts[self._artifacts :]:
+                mirror.artifact(path)
+                self._artifacts += 1
+
+        self.attempt(send)
+
+    def attempt(self, call: Callable[[Mirror], None]) -> None:
+        if self.rest > 0:
+            self.rest -= 1
+            return
+        try:
+            if self._mirror is None:
+                self._mirror, self._sent, self._artifacts = self._opener(), -1, 0
+            call(self._mirror)
+            self._failures = 0
+        except Exception as error:
+            if not self._failures:
+                _warn(error)
+            self._mirror, self._failures = None, self._failures + 1
+            self.rest = 2 ** (self._failures - 1) - 1
 
 
 def _append(path: Path, line: dict[str, object]) -> None:
@@ -154,4 +183,6 @@ def _read(path: Path) -> dict[int, Metrics]:
 
 def _warn(error: Exception) -> None:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-    log.warning("A mirror of the metrics failed and is off for the rest of this stage (%s). Training goes on.", reason)
+    log.warning(
+        "A mirror of the metrics failed (%s). Training goes on, and it gets what it misses once it answers.", reason
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -30,6 +31,10 @@ def client(project: Path) -> MlflowClient:
 def children(client: MlflowClient) -> dict[str, object]:
     experiment = client.get_experiment_by_name("reforge").experiment_id
     return {run.data.tags["reforge.stage"]: run for run in client.search_runs([experiment])}
+
+
+def tracked(folder: Path, uri: str = "sqlite:///mlflow.db") -> Tracker:
+    return Tracker(folder / "s", folder / "r", [lambda: MlflowMirror(uri, info(), folder / "mlflow.json")])
 
 
 def history(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -117,6 +122,37 @@ def test_an_unwritable_database_does_not_stop_the_tracker(
     kept.close("FINISHED")
     assert json.loads(kept.path.read_text()) == {"step": 1, "loss": 1.0}
     assert caplog.text.count("A mirror of the metrics failed") == 1
+
+
+def test_what_mlflow_missed_while_its_database_was_locked_is_filled_in(
+    client: MlflowClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Tracker(
+        tmp_path / "s", tmp_path / "r", [lambda: MlflowMirror("sqlite:///mlflow.db", info(), tmp_path / "mlflow.json")]
+    )
+    kept.log(1, {"loss": 1.0})
+    other = sqlite3.connect("mlflow.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    kept.log(2, {"loss": 2.0})
+    other.execute("ROLLBACK")
+    other.close()
+    assert caplog.text.count("A mirror of the metrics failed") == 1
+    kept.log(3, {"loss": 3.0})
+    kept.close("FINISHED", {"pass@1": 0.5})
+    run = children(client)["sft"]
+    assert run.info.status == "FINISHED"
+    assert history(client, run.info.run_id, "loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_of_a_database_that_was_replaced_a_resumed_stage_makes_a_run_with_every_step(
+    client: MlflowClient, tmp_path: Path
+) -> None:
+    first = tracked(tmp_path, "sqlite:///old.db")
+    first.log(1, {"loss": 1.0})
+    again = tracked(tmp_path)
+    again.log(2, {"loss": 2.0})
+    again.close("FINISHED")
+    assert history(client, children(client)["sft"].info.run_id, "loss") == [(1, 1.0), (2, 2.0)]
 
 
 def test_wandb_offline_holds_every_step_also_after_a_resume(project: Path, tmp_path: Path) -> None:

@@ -15,17 +15,19 @@ from reforge.tracking.tracker import Metrics, RunStatus, Tracker
 
 
 class Recorder:
-    """A mirror that remembers, and fails at one step if told to."""
+    """A mirror that remembers, and fails at a step if told to, so often."""
 
-    def __init__(self, mark: int = -1, fails_at: int | None = None) -> None:
-        self.mark, self.fails_at = mark, fails_at
+    def __init__(self, mark: int = -1, fails_at: int | None = None, times: int = 1000) -> None:
+        self.mark, self.fails_at, self.times = mark, fails_at, times
         self.steps: list[int] = []
         self.closed: list[object] = []
 
     def log(self, step: int, metrics: Metrics) -> None:
-        if step == self.fails_at:
+        if step == self.fails_at and self.times:
+            self.times -= 1
             raise ConnectionError("the server went away")
         self.steps.append(step)
+        self.mark = step  # as MLflow says it when it is asked anew
 
     def artifact(self, path: Path) -> None:
         self.steps.append(0)
@@ -119,10 +121,34 @@ def test_a_failing_mirror_warns_once_and_the_other_goes_on(tmp_path: Path, caplo
         for step in (1, 2, 3, 4):
             kept.log(step, {})
         kept.close("FINISHED")
-    assert (bad.steps, bad.closed) == ([1], [])
+    assert (bad.steps, bad.closed) == ([1], []), "it was told of a step after one that it lacks"
     assert (good.steps, len(good.closed)) == ([1, 2, 3, 4], 1)
     assert [record.message for record in caplog.records if "went away" in record.message].__len__() == 1
     assert len(lines(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_mirror_that_comes_back_gets_what_it_missed_once(tmp_path: Path, times: int) -> None:
+    away = Recorder(fails_at=2, times=times)
+    kept = tracker(tmp_path, away)
+    for step in range(1, 13):
+        kept.log(step, {})
+    assert away.steps == list(range(1, 13))
+    kept.artifact(tmp_path / "plot.svg")
+    kept.close("FINISHED", {"final": 1.0})
+    assert away.steps == [*range(1, 13), 0]
+    assert away.closed == [("FINISHED", {"final": 1.0}, {})]
+
+
+def test_a_mirror_that_is_back_only_at_the_end_gets_it_all(tmp_path: Path) -> None:
+    away = Recorder(fails_at=1, times=4)
+    kept = tracker(tmp_path, away)
+    for step in range(1, 10):
+        kept.log(step, {})
+    kept.artifact(tmp_path / "plot.svg")
+    assert away.steps == []
+    kept.close("FINISHED")
+    assert (away.steps, len(away.closed)) == ([*range(1, 10), 0], 1)
 
 
 def test_a_mirror_that_does_not_open_is_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
