@@ -1,4 +1,4 @@
-"""reforge compose | stage | table | why | replay | verify | problems | judge | ui | doctor. Heavy imports wait."""
+"""reforge compose | stage | table | why | replay | verify | gc | problems | judge | ui | doctor. Heavy imports wait."""
 
 from __future__ import annotations
 
@@ -120,6 +120,20 @@ def verify(
     if bool(stages) == all:
         raise UserError("Name the stages to verify, or give --all.")
     _tell(verify(stages or []))
+
+
+@app.command()
+def gc(yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would go.")] = False) -> None:
+    """Free the disk of what no dvc.lock, no commit and no report that MLflow knows needs."""
+    from reforge.stages.gc import collect
+
+    found = collect(remove=yes)
+    done, more = ("Removed", "") if yes else ("Would remove", " Do it with: reforge gc --yes")
+    print(
+        f"{done} {len(found.files)} files of DVC's cache and {len(found.folders)} states of interrupted stages, "
+        f"{found.size / 2**20:.1f} MiB. Kept: what dvc.lock and the commits name, and what {found.reports} reports in "
+        f"MLflow hang on.{more}"
+    )
 
 
 def _tell(outcomes: Iterable[tuple[str, list[str]]]) -> None:

@@ -14,6 +14,7 @@ _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",  # no code in checkpoints, whoever loads them (DeepSpeed asks for pickles)
     "VLLM_NO_USAGE_STATS": "1",

@@ -72,6 +72,13 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """No DVC command changes outputs, cache or dvc.lock meanwhile."""
+    with _repo() as repo, repo.lock:
+        yield
+
+
 def locked(name: str) -> dict[str, Any]:
     """dvc.lock's entry of a stage; empty if the stage has not run yet."""
     return dict(_lock().get("stages", {}).get(name, {}))

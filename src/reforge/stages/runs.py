@@ -19,7 +19,7 @@ from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipe
 from reforge.tracking.tracker import Metrics, Mirror, RunInfo, RunStatus
 from reforge.tracking.wandb_mirror import WandbMirror
 
-PARAMS = Path("params.yaml")
+PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 
 
 def pipeline_id() -> str:
@@ -45,7 +45,7 @@ def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerpri
         params=_flat(slice_of(config, spec.params)),
         tags=tags,
         inputs=data,
-        config=PARAMS,
+        files=(PARAMS, LOCK),
     )
 
 
@@ -85,7 +85,7 @@ def close_pipeline(status: RunStatus) -> None:
     """End the parent run with the hash of the final dvc.lock."""
     config = load_config(PARAMS)
     tags = {"reforge.dvc_lock": graph.lock_hash(), "reforge.git_sha": str(manifest.code_version()["sha"])}
-    info = RunInfo(config.tracking.mlflow_experiment, pipeline_id(), "pipeline", {}, tags, config=PARAMS)
+    info = RunInfo(config.tracking.mlflow_experiment, pipeline_id(), "pipeline", {}, tags, files=(PARAMS, LOCK))
     finish_pipeline(config.tracking.mlflow_uri, info, status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from reforge.errors import UserError
 from reforge.tracking.tracker import Metrics, RunInfo, RunStatus
 
 if TYPE_CHECKING:
@@ -79,6 +81,29 @@ def finish_pipeline(uri: str, info: RunInfo, status: RunStatus) -> None:
         _finish(client, _parent(client, experiment, info), status, {}, info.tags)
 
 
+def reports(uri: str, experiment: str) -> list[str]:
+    """Of each finished report that nobody has deleted: dvc.lock as it was before it, with the report's own digest."""
+    with connected(uri, experiment) as (client, known):
+        made = "tags.`reforge.stage` = 'report' AND tags.`reforge.status` = 'ran' AND attributes.status = 'FINISHED'"
+        part = client.search_runs([known], made)
+        found = list(part)
+        while part.token:
+            part = client.search_runs([known], made, page_token=part.token)
+            found += part
+        return [_lock_of(client, run) for run in found]
+
+
+def _lock_of(client: MlflowClient, run: Any) -> str:
+    if "dvc.lock" not in {file.path for file in client.list_artifacts(run.info.run_id)}:
+        raise UserError(
+            f"The report of MLflow run {run.info.run_id} was made without DVC (no dvc.lock is kept with it), so nobody "
+            "knows what it hangs on. Make it again with dvc repro, or delete that run in MLflow."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        lock = Path(client.download_artifacts(run.info.run_id, "dvc.lock", folder)).read_text()
+    return f"{lock}\nmd5: {run.data.tags['reforge.out']}\n"
+
+
 @contextmanager
 def connected(uri: str, experiment: str) -> Iterator[tuple[MlflowClient, str]]:
     """A client and the experiment's id, alone in this workspace: two processes that open a fresh database both
@@ -113,7 +138,7 @@ def _parent(client: MlflowClient, experiment: str, info: RunInfo) -> str:
         return str(found[0].info.run_id)
     tags = {"reforge.pipeline": info.pipeline, "reforge.stage": "pipeline"}
     run = client.create_run(experiment, tags=tags, run_name=f"pipeline-{info.pipeline[:8]}")
-    _log_config(client, run.info.run_id, info)
+    _log_files(client, run.info.run_id, info)
     return str(run.info.run_id)
 
 
@@ -126,13 +151,14 @@ def _child(client: MlflowClient, experiment: str, parent: str, info: RunInfo, st
     # The entity itself, not mlflow.data.MetaDataset: that needs pandas and a second longer, to say the same.
     inputs = [Dataset(path, digest, "local", json.dumps({"uri": path})) for path, digest in info.inputs.items()]
     client.log_inputs(run_id, [DatasetInput(dataset) for dataset in inputs])
-    _log_config(client, run_id, info)
+    _log_files(client, run_id, info)
     return run_id
 
 
-def _log_config(client: MlflowClient, run_id: str, info: RunInfo) -> None:
-    if info.config is not None:
-        client.log_artifact(run_id, str(info.config))
+def _log_files(client: MlflowClient, run_id: str, info: RunInfo) -> None:
+    for path in info.files:
+        if path.is_file():
+            client.log_artifact(run_id, str(path))
 
 
 def _resume(client: MlflowClient, state: Path) -> str:

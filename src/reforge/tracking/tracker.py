@@ -30,7 +30,7 @@ class RunInfo:
     params: dict[str, str]
     tags: dict[str, str]
     inputs: dict[str, str] = field(default_factory=dict)  # path → digest
-    config: Path | None = None
+    files: tuple[Path, ...] = ()  # kept with the run as they are when it begins
 
 
 class Mirror(Protocol):

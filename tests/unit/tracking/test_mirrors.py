@@ -20,7 +20,7 @@ LEARNING = {"rl.learning_rate": "0.0003"}
 
 def info(stage: str = "sft", **tags: str) -> RunInfo:
     tags = {"reforge.git_sha": "abc", **{key.replace("_", ".", 1): value for key, value in tags.items()}}
-    return RunInfo("reforge", "p1", stage, LEARNING, tags, {"outputs/base/model": "d1.dir"}, Path("params.yaml"))
+    return RunInfo("reforge", "p1", stage, LEARNING, tags, {"outputs/base/model": "d1.dir"}, (Path("params.yaml"),))
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_wandb_offline_holds_every_step_also_after_a_resume(project: Path, tmp_p
     program = (
         "import sys; from pathlib import Path; from reforge.tracking.tracker import RunInfo, Tracker;"
         "from reforge.tracking.wandb_mirror import WandbMirror;"
-        "info = RunInfo('reforge', 'p1', 'sft', {}, {}, {}, Path('params.yaml'));"
+        "info = RunInfo('reforge', 'p1', 'sft', {}, {}, {}, (Path('params.yaml'),));"
         "tracker = Tracker(Path('s'), Path('r'), [lambda: WandbMirror(Path('w').resolve(), info)]);"
         "tracker.log(int(sys.argv[1]), {'loss': float(sys.argv[1])}); tracker.close(sys.argv[2], {'pass@1': 0.5})"
     )

@@ -1,0 +1,101 @@
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from reforge.errors import UserError
+from reforge.stages.gc import collect
+
+REPORT = """\
+  report:
+    cmd: python fake.py report
+    params: [experiment]
+    deps: [outputs/sft]
+    outs: [report]
+    metrics: [{metrics/report.json: {cache: false}}]
+"""
+
+
+@pytest.fixture
+def seeded(project: Path, run_stages: Callable[..., None]) -> Callable[[int], None]:
+    """Runs everything up to a report with a seed."""
+    (project / "dvc.yaml").write_text((project / "dvc.yaml").read_text() + REPORT)
+    stages = project / "fake.py"
+    stages.write_text(stages.read_text().replace('"rl": model}', '"rl": model, "report": model}'))
+
+    def run(seed: int) -> None:
+        params = project / "params.yaml"
+        lines = [f"seed: {seed}" if line.startswith("seed: ") else line for line in params.read_text().splitlines()]
+        params.write_text("\n".join(lines) + "\n")
+        run_stages("curate", "base", "sft")
+        run_stages("report")
+
+    return run
+
+
+def test_what_a_kept_report_needs_stays_and_what_only_a_deleted_one_needs_goes(
+    project: Path, seeded: Callable[[int], None]
+) -> None:
+    locks = {}
+    for seed in (0, 1, 2):  # dvc.lock, which nobody commits, names the last only
+        seeded(seed)
+        locks[seed] = Path("dvc.lock").read_text()
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("reforge").experiment_id
+    made = client.search_runs([experiment], "tags.`reforge.stage` = 'report'", order_by=["attributes.start_time ASC"])
+    assert len(made) == 3
+    assert collect(remove=False).reports == 3
+    before = sorted(Path(".dvc/cache/files").rglob("*"))
+    assert collect(remove=True).files == [], "all three are kept"
+    client.delete_run(made[1].info.run_id)
+    would = collect(remove=False)
+    assert (would.reports, sorted(Path(".dvc/cache/files").rglob("*"))) == (2, before)
+    assert len(would.files) > 0
+    assert collect(remove=True).files == would.files
+    for seed, back in ((0, True), (1, False), (2, True)):
+        Path("dvc.lock").write_text(locks[seed])
+        for folder in ("outputs", "report"):
+            shutil.rmtree(folder, ignore_errors=True)
+        made = ["outputs/curate", "outputs/base", "outputs/sft", "report"]
+        done = subprocess.run(["dvc", "checkout", "-q", *made], capture_output=True, text=True)
+        assert (done.returncode == 0) == back, (seed, done.stderr)
+
+
+def test_what_a_commit_names_stays_whatever_becomes_of_its_report(project: Path, seeded: Callable[[int], None]) -> None:
+    seeded(0)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run([*git, "add", "dvc.lock"], check=True)
+    subprocess.run([*git, "commit", "-qm", "lock"], check=True)
+    Path("dvc.lock").unlink()
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    for run in client.search_runs([client.get_experiment_by_name("reforge").experiment_id]):
+        client.delete_run(run.info.run_id)
+    assert collect(remove=False).files == []
+
+
+def test_a_report_that_nobody_knows_the_inputs_of_stops_it(run_stages: Callable[..., None], project: Path) -> None:
+    (project / "dvc.yaml").write_text((project / "dvc.yaml").read_text() + REPORT.replace("[outputs/sft]", "[raw.txt]"))
+    stages = project / "fake.py"
+    stages.write_text(stages.read_text().replace('"rl": model}', '"rl": model, "report": model}'))
+    run_stages("report")
+    with pytest.raises(UserError, match="was made without DVC"):
+        collect(remove=True)
+
+
+def test_of_interrupted_stages_the_newest_state_stays(project: Path) -> None:
+    for number, name in enumerate(["sft-0123456789ab", "rl@16k-0123456789ab", "sft-ba9876543210"]):
+        Path(".scratch", name).mkdir(parents=True)
+        os.utime(Path(".scratch", name), (number, number))
+    found = collect(remove=True)
+    assert found.folders == [Path(".scratch/sft-0123456789ab")]
+    assert sorted(path.name for path in Path(".scratch").iterdir()) == ["rl@16k-0123456789ab", "sft-ba9876543210"]
+
+
+def test_without_the_database_nothing_goes(project: Path) -> None:
+    Path("mlflow.db").unlink()
+    with pytest.raises(UserError, match="which reports are to be kept"):
+        collect(remove=True)
