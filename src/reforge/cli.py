@@ -92,21 +92,21 @@ def why(
 def replay(
     stage: Annotated[str, typer.Argument(help="A rung that dvc.lock knows, such as rl@16k.")],
     steps: Annotated[str, typer.Option(help="As 3:5; empty: all of them.")] = "",
-    regrade: Annotated[bool, typer.Option("--regrade", help="Judge again in place of training again.")] = False,
+    resample: Annotated[bool, typer.Option("--resample", help="Sample again: the first token that differs.")] = False,
+    regrade: Annotated[bool, typer.Option("--regrade", help="Judge again.")] = False,
 ) -> None:
-    """Train a rung again on its recorded rollouts and compare the weights after each step; or judge all programs of a
-    rung, an evaluation or the teacher again. Exit code 1: something differs."""
+    """Train a rung again on its recorded rollouts and compare the weights after each step; or draw its rollouts again;
+    or judge all programs of a rung, an evaluation or the teacher again. Exit code 1: something differs."""
     _fixed_hashes()
-    from reforge.stages.regrade import regrade as judged_again
-    from reforge.stages.replay import replay
+    from reforge.stages import regrade as verdicts
+    from reforge.stages import replay as rung
 
+    if regrade and (resample or steps):
+        raise UserError("--regrade judges all that a stage recorded: leave --steps and --resample out.")
     if regrade:
-        if steps:
-            raise UserError("--regrade judges all steps: leave --steps out.")
-        _tell(judged_again(stage))
-        return
-    first, last = _bounds(steps)
-    _tell((f"step {step}", wrong) for step, wrong in replay(stage, first, last))
+        _tell(verdicts.regrade(stage))
+    else:
+        _tell((rung.resample if resample else rung.replay)(stage, *_bounds(steps)))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import filecmp
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -316,6 +317,49 @@ def test_a_changed_reward_is_named_however_well_it_is_covered_up(smoke: Path, al
     lines = done.stdout.splitlines()
     assert lines[lines.index("step 2: differs") - 1] == "step 1: as recorded"
     assert said.format(rollout) in done.stdout
+
+
+def test_its_rollouts_are_drawn_again_to_the_same_tokens_and_another_one_is_named(smoke: Path) -> None:
+    done = run(["reforge", "replay", "rl@16k", "--resample"], smoke)
+    assert done.stdout.splitlines()[-3:] == [f"step {step}: as recorded" for step in (1, 2, 3)]
+    path = smoke / "outputs/rl/16k/rollouts/step-00003.parquet"
+    before = path.read_bytes()
+    rows = pq.read_table(path).to_pylist()
+    was = rows[5]["token_ids"][2]
+    rows[5]["token_ids"][2] = was + 1
+    path.unlink()
+    write_rows(path, rows)
+    done = run(["reforge", "replay", "rl@16k", "--resample", "--steps", "3"], smoke, check=False)
+    path.unlink()
+    path.write_bytes(before)
+    assert done.returncode == 1
+    named = f"rollout {rows[5]['problem_id']}/{rows[5]['index']}"
+    assert done.stdout.splitlines()[-2:] == ["step 3: differs", f"    {named}: token 2 was {was + 1} and is {was}"]
+
+
+def test_two_ranks_train_again_to_the_same_weights(smoke: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(smoke, project, ignore=shutil.ignore_patterns(".runs"), symlinks=True)
+    run(
+        ["reforge", "compose", "experiment=smoke", server_of(smoke), "learner.ranks=2", "learner.zero_stage=2"], project
+    )
+    run(["reforge", "stage", "rl@16k"], project)
+    run(["dvc", "commit", "-q", "-f", "rl@16k"], project)
+    done = run(["reforge", "replay", "rl@16k", "--steps", "2:3"], project)
+    assert [line for line in done.stdout.splitlines() if "as recorded" in line] == [
+        "step 2: as recorded", "step 3: as recorded"
+    ]  # fmt: skip
+
+
+def test_a_rollout_and_a_number_lead_back_to_the_rows_of_the_source(smoke: Path) -> None:
+    rows = pq.read_table(smoke / "outputs/rl/16k/rollouts/step-00002.parquet").to_pylist()
+    said = run(["reforge", "why", f"rl@16k/2/{rows[0]['problem_id']}/{rows[0]['index']}"], smoke).stdout
+    assert f"drawn with seed {rows[0]['seed']} from policy version 0" in said
+    assert re.search(rf"problem {re.escape(rows[0]['problem_id'])} \(generated, line \d+\): kept for training", said)
+    assert said.splitlines()[-1].strip().startswith("R") or "curate: outputs/curate" in said
+    said = run(["reforge", "why", "pass@1/rl-32k/32k"], smoke).stdout.splitlines()
+    assert said[0].startswith("pass@1/rl-32k/32k = ")
+    assert said[0].endswith("in metrics/report.json")
 
 
 def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: Path) -> None:

@@ -86,7 +86,7 @@ def run_stage(name: str, node: int = 0) -> None:
     config = load_config(runs.PARAMS)
     process.die_with_conductor()
     if "learner" in spec.params and launch.needed(config.learner):
-        launch.launch(config.learner, name, node)
+        launch.launch(config.learner, ["stage", name], node)
         return
     if process.rank():
         from reforge.policy import ranks

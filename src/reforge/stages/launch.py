@@ -1,10 +1,11 @@
-"""Several ranks: this process becomes their launcher (torchrun's own agent), and each of them runs the same command."""
+"""Several ranks: this process becomes their launcher (torchrun's own agent), and each of them runs the same."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from reforge import process
@@ -17,8 +18,8 @@ def needed(config: Learner) -> bool:
     return config.ranks * config.nodes > 1 and process.rank() is None
 
 
-def launch(config: Learner, stage: str, node: int) -> None:
-    """Run `reforge stage NAME` on this machine's ranks until all have ended. Exits with the code of the first that
+def launch(config: Learner, command: Sequence[str], node: int = 0) -> None:
+    """Run `reforge COMMAND` on this machine's ranks until all have ended. Exits with the code of the first that
     failed, if it gave one; raises InfrastructureError with the cause if it was killed.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -31,7 +32,7 @@ def launch(config: Learner, stage: str, node: int) -> None:
         min_nodes=config.nodes,
         max_nodes=config.nodes,
         nproc_per_node=config.ranks,
-        run_id=stage,
+        run_id=command[1],
         rdzv_backend="static" if several else "c10d",
         rdzv_endpoint=config.rendezvous if several else "127.0.0.1:0",
         rdzv_configs={"rank": node},
@@ -40,13 +41,13 @@ def launch(config: Learner, stage: str, node: int) -> None:
     )
     run: Any = elastic_launch(settings, sys.executable)
     try:
-        run("-m", "reforge.cli", "stage", stage)
+        run("-m", "reforge.cli", *command)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0:
             sys.exit(failure.exitcode)
         raise InfrastructureError(
-            f"Rank {rank} of stage {stage!r} (process {failure.pid}) was ended by "
+            f"Rank {rank} of stage {command[1]!r} (process {failure.pid}) was ended by "
             f"{signal.Signals(-failure.exitcode).name}, and the other ranks were stopped. Finished steps are kept: "
             "start the stage again, and it resumes from its last checkpoint."
         ) from error

@@ -28,7 +28,7 @@ from reforge.training.schedule import is_drawn_from, older_versions
 from reforge.training.worker import RolloutWorker
 from reforge.types import Prompt, Reward, Rollout
 
-_CANARIES = 4
+CANARIES = 4  # prompts that tell whether a sampler has the weights that it should
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
     more."""
     staleness = run.config.staleness
     worn = folder_of(run.weights_folder, version - staleness - 1)
-    canaries = [prompt.token_ids for prompt in run.prompts[:_CANARIES]]
+    canaries = [prompt.token_ids for prompt in run.prompts[:CANARIES]]
     weights = publish(run.learner, run.weights_folder, version, canaries, worn)
     if is_drawn_from(version, staleness, run.rung.steps):
         worker.publish(weights)
