@@ -1,0 +1,275 @@
+"""`kill -9` at random moments of the whole road, of all its processes or of one part: what comes out in the end is what
+comes out undisturbed, in all outputs and in MLflow.
+
+    python -m benchmarks.reproducible_kills [--runs 4]
+
+Every run is `smoke` with two ranks, one batch ahead, `strict`, with an MLflow server of its own; every second one goes
+through Prefect (server, worker, deployment), the others through `dvc repro`. In each, every stage is hit once, at a
+moment drawn from its undisturbed duration. Whoever the kill ended is started again by the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from benchmarks.record import ROOT, Claim, claim, head, show, write
+from reforge.process import free_port
+
+GOAL, PATIENCE = 40, 1200.0
+MARK = "REFORGE_KILLS"  # in the environment of every process of a run
+COMPOSED = ["experiment=smoke", "learner.ranks=2", "learner.zero_stage=2"]
+DOORS = {"dvc": ["-m", "dvc", "repro"], "prefect": ["-m", "flows.local", "--experiment", "smoke", *COMPOSED[1:]]}
+
+
+def _says(*words: str) -> Callable[[psutil.Process], bool]:
+    return lambda process: all(any(word in part for part in process.cmdline()) for word in words)
+
+
+PARTS: dict[str, Callable[[psutil.Process], bool]] = {
+    "everything": lambda process: True,
+    "stage": lambda process: "stage" in process.cmdline() and "RANK" not in process.environ(),
+    "rank": lambda process: process.environ().get("RANK") == "1" and "stage" in process.cmdline(),
+    "vllm": _says("reforge.rollouts.vllm_main"),
+    "grader": _says("reforge.sandbox.server"),
+    "conductor": lambda process: (
+        any(part.endswith(("dvc", "dvc/__main__.py")) for part in process.cmdline()[:3])
+        or any("ProcessWorker" in part for part in process.cmdline())
+    ),
+    "mlflow": lambda process: False,  # a server of the campaign's own, not of the run
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=4)
+    runs, draw, kills = parser.parse_args().runs, random.Random(0), list[dict[str, Any]]()
+    differing, doors = list[str](), list(DOORS)
+    with tempfile.TemporaryDirectory(prefix="reforge-kills-") as folder:
+        calm = prepare(Path(folder, "calm"))
+        with mlflow_server(calm) as server:
+            disturbed(calm, "dvc", server, {}, [], draw)
+        seconds = durations(calm)
+        turns = turns_of(draw)
+        for number in range(runs):
+            project, door = prepare(Path(folder, f"run-{number}")), doors[number % len(doors)]
+            with mlflow_server(project) as server:
+                done = disturbed(project, door, server, seconds, turns, draw)
+            other = compare(calm, project)
+            kills += [{"run": number, "door": door, **kill} for kill in done]
+            differing += [f"run {number}: {what}" for what in other]
+            print(f"run {number} ({door}): {len(done)} kills, {other or 'equal'}", flush=True)
+    claims = claims_of(kills, differing)
+    show(claims)
+    write("reproducible_kills", claims, [{"seconds": seconds, "differing": differing}, *kills], head())
+
+
+def claims_of(kills: Sequence[dict[str, Any]], differing: Sequence[str]) -> list[Claim]:
+    of = Counter(kill["part"] for kill in kills)
+    stages = len({kill["stage"] for kill in kills})
+    return [
+        claim("kills at random moments", len(kills), "", f"≥ {GOAL}", len(kills) >= GOAL),
+        claim("stages that were hit", stages, "", "12", stages == 12),
+        *(claim(f"kills of {part}", of[part], "", "≥ 1", of[part] > 0) for part in PARTS),
+        claim("outputs or metrics in MLflow that differ", len(differing), "", "0", not differing),
+    ]
+
+
+def prepare(project: Path) -> Path:
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
+    return project
+
+
+def turns_of(draw: random.Random) -> list[str]:
+    """The parts in turn, each turn in another order; taken from the end."""
+    return [part for _ in range(40) for part in draw.sample(list(PARTS), len(PARTS))]
+
+
+def disturbed(
+    project: Path,
+    command: Sequence[str],
+    seconds: dict[str, float],
+    turns: list[str],
+    draw: random.Random,
+    server: Server,
+) -> list[dict[str, Any]]:
+    """Run `command` until it succeeds. Each stage of `seconds` (how long it takes undisturbed) is hit once."""
+    call(project, "reforge", "compose", *COMPOSED, f"tracking.mlflow_uri={server.uri}")
+    waiting, kills = dict(seconds), list[dict[str, Any]]()
+    running, deadline = start(project, command), time.monotonic() + PATIENCE
+    while running.poll() != 0:
+        assert time.monotonic() < deadline, f"no end, see {project / 'log'}"
+        if running.poll() is not None:
+            running = start(project, command)
+        stage = next((name for name in waiting if stage_runs(project, name)), None)
+        if stage is not None:
+            time.sleep(draw.uniform(0.0, waiting.pop(stage)))
+            part = hit(project, stage, turns, server)
+            if part:
+                kills.append({"stage": stage, "part": part})
+                deadline = time.monotonic() + PATIENCE
+        time.sleep(0.1)
+    return kills
+
+
+def hit(project: Path, stage: str, turns: list[str], server: Server) -> str:
+    """Kill the next part whose turn it is and that is there; the name of it, empty if the stage has just ended."""
+    for place in range(len(turns) - 1, -1, -1):
+        if not stage_runs(project, stage):
+            return ""
+        part = turns[place]
+        if part == "mlflow":
+            server.restart()
+        elif not kill(project, PARTS[part]):
+            continue
+        del turns[place]
+        return part
+    return ""
+
+
+def kill(project: Path, wanted: Callable[[psutil.Process], bool]) -> bool:
+    """`kill -9` of those of the run's processes; whether there were any. A process that ends meanwhile is none."""
+    found = []
+    for process in processes(project):
+        with suppress(psutil.Error):
+            if wanted(process):
+                found.append(process)
+    for process in found:
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGKILL)
+    return bool(found)
+
+
+def processes(project: Path) -> set[psutil.Process]:
+    """The marked ones and all below them: what the sandbox starts has an empty environment."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == str(project):
+                found |= {process, *process.children(recursive=True)}
+    return found
+
+
+def stage_runs(project: Path, name: str) -> bool:
+    return any(_is_stage(process, name) for process in processes(project))
+
+
+def _is_stage(process: psutil.Process, name: str) -> bool:
+    try:
+        return process.cmdline()[-2:] == ["stage", name]
+    except psutil.Error:
+        return False
+
+
+def start(project: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    with (project / "log").open("ab") as log:
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        return subprocess.Popen(command, cwd=project, env=environment(project), start_new_session=True, **options)
+
+
+def call(project: Path, *command: str) -> None:
+    subprocess.run(command, cwd=project, env=environment(project), check=True, stdout=subprocess.DEVNULL)
+
+
+def environment(project: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": f"{project / 'src'}:{project}", MARK: str(project)}
+
+
+class Server:
+    """MLflow's, which a kill may hit."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        command += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "mlartifacts"]
+        with (self._folder / "mlflow.log").open("ab") as log:
+            return subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True)
+
+    def restart(self) -> None:
+        self.stop()
+        self.process = self._start()
+
+    def stop(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def mlflow_server(project: Path) -> Iterator[Server]:
+    server = Server(project)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def durations(project: Path) -> dict[str, float]:
+    """Seconds of each stage, as the MLflow runs say."""
+    return {
+        stage: round((run.info.end_time - run.info.start_time) / 1000, 1) for stage, run in tracked(project).items()
+    }
+
+
+def compare(calm: Path, project: Path) -> list[str]:
+    """What of the outputs, or of the metrics that MLflow has of them, is another."""
+    ours, theirs = outs(project), outs(calm)
+    found = [f"{path}" for path in theirs if ours.get(path) != theirs[path]]
+    mine, other = tracked(project), tracked(calm)
+    for stage in other:
+        if stage not in mine or history(project, mine[stage]) != history(calm, other[stage]):
+            found.append(f"MLflow's metrics of {stage}")
+    return found
+
+
+def outs(project: Path) -> dict[str, str]:
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    return {entry["path"]: entry["md5"] for stage in stages.values() for entry in stage["outs"]}
+
+
+def tracked(project: Path) -> dict[str, Any]:
+    """Of each stage the last run that finished."""
+    client = _client(project)
+    found = client.search_runs(
+        [client.get_experiment_by_name("reforge").experiment_id],
+        "tags.`reforge.status` = 'ran' AND attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time ASC"],
+    )
+    return {run.data.tags["reforge.stage"]: run for run in found}
+
+
+def history(project: Path, run: Any) -> dict[str, list[tuple[int, float]]]:
+    client = _client(project)
+    return {
+        key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
+        for key in run.data.metrics
+    }
+
+
+def _client(project: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{project}/mlflow.db")
+
+
+if __name__ == "__main__":
+    main()
