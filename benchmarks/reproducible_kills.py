@@ -100,15 +100,12 @@ def turns_of(draw: random.Random) -> list[str]:
 
 
 def disturbed(
-    project: Path,
-    command: Sequence[str],
-    seconds: dict[str, float],
-    turns: list[str],
-    draw: random.Random,
-    server: Server,
+    project: Path, door: str, server: Server, seconds: dict[str, float], turns: list[str], draw: random.Random
 ) -> list[dict[str, Any]]:
-    """Run `command` until it succeeds. Each stage of `seconds` (how long it takes undisturbed) is hit once."""
-    call(project, "reforge", "compose", *COMPOSED, f"tracking.mlflow_uri={server.uri}")
+    """Run all of it until it succeeds. Each stage of `seconds` (how long it takes undisturbed) is hit once."""
+    tracking = f"tracking.mlflow_uri={server.uri}"
+    call(project, "reforge", "compose", *COMPOSED, tracking)
+    command = [sys.executable, *DOORS[door], *([tracking] if door == "prefect" else [])]
     waiting, kills = dict(seconds), list[dict[str, Any]]()
     running, deadline = start(project, command), time.monotonic() + PATIENCE
     while running.poll() != 0:
@@ -225,9 +222,8 @@ def mlflow_server(project: Path) -> Iterator[Server]:
 
 def durations(project: Path) -> dict[str, float]:
     """Seconds of each stage, as the MLflow runs say."""
-    return {
-        stage: round((run.info.end_time - run.info.start_time) / 1000, 1) for stage, run in tracked(project).items()
-    }
+    infos = {stage: run.info for stage, run in tracked(project).items()}
+    return {stage: round((info.end_time - info.start_time) / 1000, 1) for stage, info in infos.items()}
 
 
 def compare(calm: Path, project: Path) -> list[str]:
