@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import yaml
 
@@ -120,6 +121,9 @@ def disturbed(
                 kills.append({"stage": stage, "part": part})
                 deadline = time.monotonic() + PATIENCE
         time.sleep(0.1)
+    while not server.answers():
+        time.sleep(0.2)
+    call(project, "reforge", "sync")
     return kills
 
 
@@ -194,6 +198,13 @@ class Server:
         self._folder, self._port = folder, free_port()
         self.uri = f"http://127.0.0.1:{self._port}"
         self.process = self._start()
+        while not self.answers():
+            time.sleep(0.2)
+
+    def answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.uri}/health").status_code == 200
+        return False
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]

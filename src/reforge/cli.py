@@ -1,20 +1,18 @@
-"""reforge compose | stage | table | why | replay | verify | gc | problems | judge | ui | doctor. Heavy imports wait."""
+"""The command line: `reforge --help`. Heavy imports wait."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import os
 import socket
 import sys
-import tokenize
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from reforge.cli_judge import judging
 from reforge.environment import project_root, quiet
 from reforge.errors import InfrastructureError, UserError
 
@@ -123,6 +121,18 @@ def verify(
 
 
 @app.command()
+def sync() -> None:
+    """Tell MLflow what it has missed of finished stages, because it was away. Exit code 75: it still is."""
+    from reforge.params import load_config
+    from reforge.stages import runs
+
+    os.chdir(project_root())
+    if not runs.send_unsent(load_config(runs.PARAMS)):
+        raise InfrastructureError("MLflow has not heard all. What it lacks is kept: try again.")
+    print("MLflow has heard of everything that has finished here.")
+
+
+@app.command()
 def gc(yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would go.")] = False) -> None:
     """Free the disk of what no dvc.lock, no commit and no report that MLflow knows needs."""
     from reforge.stages.gc import collect
@@ -153,6 +163,8 @@ def _bounds(steps: str) -> tuple[int, int | None]:
     except ValueError as error:
         raise UserError(f"--steps {steps}: two numbers with a colon are meant, such as 3:5.") from error
 
+
+app.add_typer(judging, name="judge")
 
 problems = typer.Typer(no_args_is_help=True, help="What curation kept and what it left out.")
 app.add_typer(problems, name="problems")
@@ -197,86 +209,6 @@ def doctor() -> None:
     print("\n".join(lines))
     if problems:
         raise UserError(" ".join(problems))
-
-
-class _JudgeCommands(typer.core.TyperGroup):
-    """`reforge judge FILE` judges; only the other commands have names."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["program", *args])
-
-
-_JUDGE_HELP = "Judge a program (PROGRAM --tests FILE; all options: program --help), or serve a judge over HTTP."
-judging = typer.Typer(cls=_JudgeCommands, no_args_is_help=True, help=_JUDGE_HELP)
-app.add_typer(judging, name="judge")
-
-
-@judging.command("program")
-def judge_program(
-    program: Annotated[Path, typer.Argument(help="A Python file.", exists=True, dir_okay=False)],
-    tests: Annotated[Path, typer.Option(help="JSON: tests, entry_point, setup, files, checker (docs/sandbox.md).")],
-    checker: Annotated[
-        list[str] | None, typer.Option(help="Instead of the file's; several are shown together.")
-    ] = None,
-    package: Annotated[list[str] | None, typer.Option(help="What the program may import beside the library.")] = None,
-    minimum: Annotated[str, typer.Option(help="limits, syscalls, files or full: refuse to run below it.")] = "syscalls",
-    cpu_seconds: float = 6.0,
-    wall_seconds: float = 20.0,
-    memory_mb: int = 512,
-    output_kb: int = 64,
-) -> None:
-    """Print a verdict as JSON. Exit code 0 accepted, 1 not, 75 not judged."""
-    from reforge.sandbox.judge import Isolation, Judge, Limits
-    from reforge.sandbox.spec import read_spec
-
-    limits = Limits(cpu_seconds, wall_seconds, memory_mb, output_kb, 15 * cpu_seconds)
-    spec, source = read_spec(tests), _source_of(program)
-    if minimum.upper() not in Isolation.__members__:
-        raise UserError(f"--minimum {minimum}: it is one of {', '.join(level.label for level in Isolation)}.")
-    with Judge(limits, 1, minimum=Isolation[minimum.upper()], packages=package or []) as judge:
-        verdicts = [judge.judge(source, problem) for problem in spec.problems(program.name, checker)]
-    for verdict in verdicts:
-        print(json.dumps(dataclasses.asdict(verdict)))
-    if not all(verdict.conclusive for verdict in verdicts):
-        sys.exit(InfrastructureError.exit_code)
-    sys.exit(any(verdict.status != "AC" for verdict in verdicts))
-
-
-def _source_of(program: Path) -> str:
-    """As Python reads it: UTF-8, or what its first lines declare."""
-    try:
-        with tokenize.open(program) as file:
-            return file.read()
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise UserError(f"{program} is not text that Python reads: {error}. Save it as UTF-8.") from error
-
-
-@judging.command("serve")
-def judge_serve(
-    host: Annotated[
-        str, typer.Option(help="Beyond this machine only with a token in REFORGE_JUDGE_TOKEN.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8400,
-    queue: Annotated[int, typer.Option(min=1, help="Jobs at a time; those beyond are asked to come again.")] = 256,
-) -> None:
-    """Judge for other machines, by the limits of params.yaml."""
-    import uvicorn
-
-    from reforge.params import load_config
-    from reforge.sandbox.service import app_of
-    from reforge.stages.grading import limits_of, local_judge, token
-
-    if host not in ("127.0.0.1", "::1", "localhost") and not token():
-        raise UserError(f"--host {host} lets others in: set REFORGE_JUDGE_TOKEN, here and where sandbox.urls is used.")
-    config = load_config(project_root() / "params.yaml").sandbox
-    try:
-        door = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise UserError(f"--host {host} --port {port} cannot be used: {error.strerror or error}.") from error
-    with door, local_judge(config) as judge:
-        print(f"judging at http://{host}:{port}, {config.workers} at a time, isolation {judge.isolation.label}")
-        app = app_of(judge, limits_of(config), queue, token())
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[door])
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
 from reforge.stages import launch, runs
 from reforge.stages.determinism import make_deterministic, seed_of
-from reforge.tracking.tracker import RunStatus, Tracker
+from reforge.tracking.tracker import RunInfo, RunStatus, Tracker
 
 STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
 # What tools write and read inside the project for themselves. It is no input of any stage.
@@ -103,7 +103,8 @@ def run_stage(name: str, node: int = 0) -> None:
 def _run(spec: StageSpec, config: Config, records: Path) -> None:
     reads: set[str] = set()
     started, status, outs = time.time(), "FAILED", dict[str, str]()
-    ctx, fingerprint = _context(spec, config, records, reads)
+    runs.send_unsent(config)
+    ctx, info, fingerprint = _context(spec, config, records, reads)
     facts: dict[str, Any] = {
         "code": manifest.code_version(),
         "fingerprint": fingerprint,
@@ -124,7 +125,9 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
     finally:
         facts |= {"params_read": sorted(reads), "resumed": ctx.tracker.recomputed_steps(), **ctx.facts}
         tags = _tags(spec, outs, facts) if outs else {}
-        ctx.tracker.close(cast(RunStatus, status), ctx.metrics if outs else {}, tags)
+        told = ctx.tracker.close(cast(RunStatus, status), ctx.metrics if outs else {}, tags)
+        if outs and not told:
+            runs.keep_unsent(info, ctx.tracker, ctx.scratch, spec.out, records, ctx.metrics, tags)
     run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
     ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, started, time.time())
     manifest.write_json(records / "manifest.json", manifest.statement(ran))
@@ -137,7 +140,7 @@ def _tags(spec: StageSpec, outs: Mapping[str, str], facts: Mapping[str, Any]) ->
     return {"reforge.out": outs[spec.out], "reforge.out_path": spec.out, "reforge.level": level}
 
 
-def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) -> tuple[StageContext, str]:
+def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) -> tuple[StageContext, RunInfo, str]:
     digests = graph.digests(spec.deps)
     fingerprint = manifest.fingerprint(spec.name, slice_of(config, spec.params), digests)
     place = manifest.fingerprint(spec.name, _of_the_result(slice_of(config, spec.params)), digests)
@@ -157,7 +160,7 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
         seed=seed_of(config.seed, spec.name),
         tracker=Tracker(scratch, records, runs.mirrors(config, info, scratch)),
     )
-    return ctx, fingerprint
+    return ctx, info, fingerprint
 
 
 _SPREAD = {"ranks", "nodes", "rendezvous", "sequence_parallel", "zero_stage", "offload", "threads", "checkpoints"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,14 @@ from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
+from reforge.tracking import unsent
 from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline
-from reforge.tracking.tracker import Metrics, Mirror, RunInfo, RunStatus
+from reforge.tracking.tracker import Metrics, Mirror, RunInfo, RunStatus, Tracker
 from reforge.tracking.wandb_mirror import WandbMirror
 
+log = logging.getLogger(__name__)
+
+_UNSENT = "unsent"
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 
 
@@ -59,6 +64,26 @@ def mirrors(config: Config, info: RunInfo, scratch: Path) -> list[Callable[[], M
     return openers
 
 
+def keep_unsent(
+    info: RunInfo, tracker: Tracker, scratch: Path, out: str, records: Path, metrics: Metrics, tags: dict[str, str]
+) -> None:
+    """Of a finished stage that MLflow has not heard all of; its output lies at `out` by now."""
+    artifacts = [path.as_posix().replace(f"{scratch.as_posix()}/out", out) for path in tracker.artifacts]
+    unsent.keep(records / _UNSENT, info, tracker.path, scratch / "mlflow.json", artifacts, metrics, tags)
+    log.warning("MLflow has not heard all of %s. It will when the next stage begins, or with: reforge sync", info.stage)
+
+
+def send_unsent(config: Config) -> bool:
+    """To MLflow, what it has not heard of stages that have finished; whether it has heard all now."""
+    for folder in sorted(Path(".runs").glob(f"*/{_UNSENT}")):
+        try:
+            unsent.send(folder, config.tracking.mlflow_uri)
+        except Exception as error:  # it is still away, and the run matters more
+            log.warning("MLflow does not answer yet (%s).", " ".join(str(error).split())[:300])
+            return False
+    return True
+
+
 def mlflow_run_id(scratch: Path) -> str:
     state = scratch / "mlflow.json"
     return str(json.loads(state.read_text())["run_id"]) if state.is_file() else ""
@@ -84,6 +109,7 @@ def mirror_cached(names: Iterable[str] | None = None) -> None:
 def close_pipeline(status: RunStatus) -> None:
     """End the parent run with the hash of the final dvc.lock."""
     config = load_config(PARAMS)
+    send_unsent(config)
     tags = {"reforge.dvc_lock": graph.lock_hash(), "reforge.git_sha": str(manifest.code_version()["sha"])}
     info = RunInfo(config.tracking.mlflow_experiment, pipeline_id(), "pipeline", {}, tags, files=(PARAMS, LOCK))
     finish_pipeline(config.tracking.mlflow_uri, info, status)

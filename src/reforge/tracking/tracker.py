@@ -55,11 +55,11 @@ class Tracker:
         self._resumed = scratch / "resumed.jsonl"
         self._timings = runs / "timings.jsonl"
         self._sinks = [_Sink(opener) for opener in openers]
-        self._artifacts: list[Path] = []
+        self.artifacts: list[Path] = []
         self._before: dict[int, Metrics] = {}  # dropped by a rewind, to be compared
         scratch.mkdir(parents=True, exist_ok=True)
         runs.mkdir(parents=True, exist_ok=True)
-        self._lines = _read(self.path)
+        self._lines = read_lines(self.path)
         self._rewrite()  # without the torn last line that a kill may have left
         for sink in self._sinks:
             sink.attempt(lambda mirror: None)
@@ -100,17 +100,18 @@ class Tracker:
         return dict(self._lines[max(self._lines)]) if self._lines else {}
 
     def artifact(self, path: Path) -> None:
-        self._artifacts.append(path)
+        self.artifacts.append(path)
         for sink in self._sinks:
-            sink.catch_up(self._lines, self._artifacts)
+            sink.catch_up(self._lines, self.artifacts)
 
-    def close(self, status: RunStatus, metrics: Metrics | None = None, tags: dict[str, str] | None = None) -> None:
-        """`metrics` are the stage's headline numbers, `tags` what is known only at the end."""
+    def close(self, status: RunStatus, metrics: Metrics | None = None, tags: dict[str, str] | None = None) -> bool:
+        """`metrics` are the stage's headline numbers, `tags` what is known only at the end. Whether all mirrors have
+        heard all."""
         for sink in self._sinks:
             sink.rest = 0  # the last chance
-            sink.catch_up(self._lines, self._artifacts)
+            sink.catch_up(self._lines, self.artifacts)
             sink.attempt(lambda mirror: mirror.close(status, metrics or {}, tags or {}))
-        self._sinks = []
+        return not any(sink.failing for sink in self._sinks)
 
     def _rewrite(self) -> None:
         temporary = self.path.with_suffix(".tmp")
@@ -132,6 +133,10 @@ class _Sink:
         self._sent = -1  # the last step
         self._artifacts = 0
         self._failures = self.rest = 0
+
+    @property
+    def failing(self) -> bool:
+        return self._failures > 0
 
     def catch_up(self, lines: Mapping[int, Metrics], artifacts: Sequence[Path] = ()) -> None:
         """Send what the mirror lacks: the newest step, or also those before it after a crash or an absence."""
@@ -170,7 +175,7 @@ def _append(path: Path, line: dict[str, object]) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> dict[int, Metrics]:
+def read_lines(path: Path) -> dict[int, Metrics]:
     lines: dict[int, Metrics] = {}
     for text in path.read_text().splitlines() if path.is_file() else []:
         try:

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from reforge.lineage import graph, manifest
+from reforge.params import load_config
 from reforge.stages import runs
 
 Runner = Callable[..., None]
@@ -70,3 +71,31 @@ def test_a_changed_file_under_version_control_is_said(project: Path) -> None:
 def test_outside_of_git_the_code_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert manifest.code_version() == {"sha": "", "dirty": True, "diff": ""}
+
+
+def test_what_mlflow_missed_of_a_whole_stage_is_made_up_for(
+    project: Path, run_stages: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its database cannot be opened while `base` runs, from the first step to the last."""
+    run_stages("curate")
+    Path("mlflow.db").rename("away.db")
+    Path("mlflow.db").mkdir()
+    run_stages("base")
+    assert "MLflow has not heard all of base" in caplog.text
+    assert not runs.send_unsent(load_config(runs.PARAMS))
+    Path("mlflow.db").rmdir()
+    Path("away.db").rename("mlflow.db")
+    assert {run.data.tags["reforge.stage"] for run in all_runs(project)} == {"pipeline", "curate"}
+    run_stages("sft")  # whatever stage begins next
+    found = {run.data.tags["reforge.stage"]: run for run in all_runs(project)}
+    base, sft = (found[name] for name in ("base", "sft"))
+    assert base.info.status == "FINISHED"
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    steps = {
+        run.info.run_id: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")]
+        for run in (base, sft)
+    }
+    assert steps[base.info.run_id] == steps[sft.info.run_id] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    assert base.data.tags["reforge.out"] == graph.digests(["outputs/base"])["outputs/base"]
+    assert not list(Path(".runs").glob("*/unsent"))
+    assert runs.send_unsent(load_config(runs.PARAMS))
