@@ -60,7 +60,7 @@ class Bench:
     waits: bool = False
     runs: int = 0
 
-    def run(self, staleness: int) -> dict[str, float]:
+    def run(self, staleness: int, recorder: type[Recorder] = Recorder) -> dict[str, float]:
         """Medians over the steps after the pipeline has filled."""
         self.runs += 1
         where = self.folder / f"run-{self.runs}"
@@ -86,7 +86,7 @@ class Bench:
             rung=rung,
             seed=0,
             graders=BATCH * GROUP if self.waits else 2,
-            recorder=Recorder(where / "rollouts", lambda step, differing: None),
+            recorder=recorder(where / "rollouts", lambda step, differing: None),
             weights_folder=where / "weights",
             timeline=timeline,
             after_step=after_step,

@@ -1,0 +1,146 @@
+"""What it costs to be retraceable: recording every step, `determinism: strict`, and a large model's rollouts.
+
+    python -m benchmarks.reproducible_price
+
+The real loop as in benchmarks/pipelining, one batch ahead; with and without recording, strict and fast taking turns.
+Then 1,024 rollouts of 16,384 tokens, as a step of a 7B model leaves them, are recorded beside a thread that multiplies
+matrices, as training would.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from safetensors.torch import save_file
+
+from benchmarks.pipelining import Bench, bench
+from benchmarks.record import Claim, claim, head, show, write
+from reforge.training.recorder import Recorder
+from reforge.types import Group, Reward, Rollout, Status, Verdict
+
+ROUNDS, ROLLOUTS, GROUP, TOKENS = 5, 1024, 8, 16384
+STEP_SECONDS = 600.0  # of a 7B model at 16K: DeepCoder-14B's took about 1,000 s at 32K
+MEMORY_MIB = 512.0
+
+
+class Silent(Recorder):
+    """Records nothing."""
+
+    def begin(self, *of_step: Any) -> None:
+        pass
+
+
+def main() -> None:
+    with bench(split=True) as part:
+        part.run(1)  # warm
+        recording = taking_turns(part)
+    large = record_large()
+    claims = claims_of(recording, large)
+    show(claims)
+    write("reproducible_price", claims, [recording, large], head())
+
+
+def taking_turns(part: Bench) -> dict[str, list[float]]:
+    """Seconds of a step, by what was on."""
+    found: dict[str, list[float]] = {"strict": [], "silent": [], "fast": []}
+    for _ in range(ROUNDS):
+        for name, seconds in found.items():
+            torch.use_deterministic_algorithms(name != "fast")
+            recorder = Silent if name == "silent" else Recorder
+            seconds.append(part.run(1, recorder)["step"])
+    torch.use_deterministic_algorithms(False)
+    return found
+
+
+def record_large() -> dict[str, float]:
+    """`idle_rate`, `busy_rate`: products a second of the other thread, before and meanwhile."""
+    groups = list(large_groups())
+    advantages = [[0.5] * GROUP for _ in groups]
+    process = psutil.Process()
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "weights")
+        weights.mkdir()
+        save_file({"head": torch.zeros(8)}, weights / "model.safetensors")
+        idle = products(lambda seconds: seconds > 5)
+        before, peak, ended = process.memory_info().rss, [0], threading.Event()
+        watch = threading.Thread(target=watch_memory, args=(process, peak, ended))
+        watch.start()
+        mark = Path(folder, "r", "step-00001.json")
+        recorder, began = Recorder(mark.parent, lambda *what: None), time.perf_counter()
+        recorder.begin(1, groups, advantages, weights)
+        busy = products(lambda _: mark.is_file())
+        recorder.settle()
+        seconds = time.perf_counter() - began
+        ended.set()
+        watch.join()
+        size = mark.with_suffix(".parquet").stat().st_size
+    return {
+        "seconds": seconds,
+        "idle_rate": idle,
+        "busy_rate": busy,
+        "memory_mib": (peak[0] - before) / 2**20,
+        "file_mib": size / 2**20,
+    }
+
+
+def large_groups() -> Iterator[Group]:
+    draw = torch.Generator().manual_seed(0)
+    for number in range(ROLLOUTS // GROUP):
+        rollouts, rewards = [], []
+        for index in range(GROUP):
+            ids = tuple(torch.randint(0, 150_000, (TOKENS,), generator=draw).tolist())
+            logprobs = tuple((-torch.rand(TOKENS, generator=draw)).tolist())
+            text = "x" * (4 * TOKENS)
+            rollouts.append(Rollout(f"p{number}", index, index, (7,) * TOKENS, ids[:512], ids, logprobs, "stop", text))
+            rewards.append(Reward(1.0, {"accuracy": 1.0}, Verdict(Status.ACCEPTED)))
+        yield Group(f"p{number}", tuple(rollouts), tuple(rewards))
+
+
+def products(enough: Callable[[float], bool]) -> float:
+    """Matrix products a second of one thread of torch, until so many seconds are enough."""
+    torch.set_num_threads(1)
+    matrix, count, began = torch.rand(512, 512), 0, time.perf_counter()
+    while not enough(time.perf_counter() - began):
+        torch.mm(matrix, matrix)
+        count += 1
+    return count / (time.perf_counter() - began)
+
+
+def watch_memory(process: psutil.Process, peak: list[int], ended: threading.Event) -> None:
+    while not ended.wait(0.02):
+        peak[0] = max(peak[0], process.memory_info().rss)
+
+
+def claims_of(recording: dict[str, list[float]], large: dict[str, float]) -> list[Claim]:
+    strict, silent, fast = (statistics.median(recording[name]) for name in ("strict", "silent", "fast"))
+    price = 100 * (strict / silent - 1)
+    slower = 1 - large["busy_rate"] / large["idle_rate"]
+    delay = 100 * slower * large["seconds"] / STEP_SECONDS
+    what = f"{ROLLOUTS:,} rollouts of {TOKENS:,} tokens"
+    return [
+        claim(f"step with recording ({strict:.2f} s) beyond that without", price, "%", "< 3", price < 3),
+        claim(f"step with determinism: strict beyond that with fast ({fast:.2f} s)", 100 * (strict / fast - 1), "%"),
+        claim(f"{what}: recorded in", large["seconds"], "s"),
+        claim(f"{what}: size on disk", large["file_mib"], "MiB"),
+        claim(
+            f"{what}: memory taken while recording",
+            large["memory_mib"],
+            "MiB",
+            f"≤ {MEMORY_MIB:g}",
+            large["memory_mib"] <= MEMORY_MIB,
+        ),
+        claim(f"{what}: slowdown of another thread's work meanwhile", 100 * slower, "%"),
+        claim(f"{what}: delay of a step of {STEP_SECONDS:g} s", delay, "%", "< 3", delay < 3),
+    ]
+
+
+if __name__ == "__main__":
+    main()
