@@ -63,13 +63,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reforge-kills-") as folder:
         calm = prepare(Path(folder, "calm"))
         with mlflow_server(calm) as server:
-            disturbed(calm, "dvc", server, {}, [], draw)
+            road(calm, "dvc", server, [], [])
         seconds = durations(calm)
         turns = turns_of(draw)
         for number in range(runs):
             project, door = prepare(Path(folder, f"run-{number}")), doors[number % len(doors)]
             with mlflow_server(project) as server:
-                done = disturbed(project, door, server, seconds, turns, draw)
+                done = road(project, door, server, moments(seconds, draw), turns)
             other = compare(calm, project)
             kills += [{"run": number, "door": door, **kill} for kill in done]
             differing += [f"run {number}: {what}" for what in other]
@@ -100,40 +100,55 @@ def turns_of(draw: random.Random) -> list[str]:
     return [part for _ in range(40) for part in draw.sample(list(PARTS), len(PARTS))]
 
 
-def disturbed(
-    project: Path, door: str, server: Server, seconds: dict[str, float], turns: list[str], draw: random.Random
+def moments(seconds: dict[str, float], draw: random.Random) -> list[tuple[str, float]]:
+    """One for each stage, somewhere in what it takes undisturbed."""
+    return [(stage, draw.uniform(0.0, taken)) for stage, taken in seconds.items()]
+
+
+def road(
+    project: Path, door: str, server: Server, hits: Sequence[tuple[str, float]], turns: list[str]
 ) -> list[dict[str, Any]]:
-    """Run all of it until it succeeds. Each stage of `seconds` (how long it takes undisturbed) is hit once."""
+    """All of it through `door`, disturbed at these moments. Returns the kills."""
     tracking = f"tracking.mlflow_uri={server.uri}"
     call(project, "reforge", "compose", *COMPOSED, tracking)
     command = [sys.executable, *DOORS[door], *([tracking] if door == "prefect" else [])]
-    waiting, kills = dict(seconds), list[dict[str, Any]]()
-    running, deadline = start(project, command), time.monotonic() + PATIENCE
-    while running.poll() != 0:
-        assert time.monotonic() < deadline, f"no end, see {project / 'log'}"
-        if running.poll() is not None:
-            running = start(project, command)
-        stage = next((name for name in waiting if stage_runs(project, name)), None)
-        if stage is not None:
-            time.sleep(draw.uniform(0.0, waiting.pop(stage)))
-            part = hit(project, stage, turns, server)
-            if part:
-                kills.append({"stage": stage, "part": part})
-                deadline = time.monotonic() + PATIENCE
-        time.sleep(0.1)
+    kills = disturbed(project, command, hits, turns, server)
     while not server.answers():
         time.sleep(0.2)
     call(project, "reforge", "sync")
     return kills
 
 
-def hit(project: Path, stage: str, turns: list[str], server: Server) -> str:
+def disturbed(
+    project: Path, command: Sequence[str], hits: Sequence[tuple[str, float]], turns: list[str], server: Server | None
+) -> list[dict[str, Any]]:
+    """Run `command` until it succeeds, and kill part after part: one for each of `hits`, so long after its stage was
+    seen to run."""
+    waiting, kills = list(hits), list[dict[str, Any]]()
+    running, deadline = start(project, command), time.monotonic() + PATIENCE
+    while running.poll() != 0:
+        assert time.monotonic() < deadline, f"no end, see {project / 'log'}"
+        if running.poll() is not None:
+            running = start(project, command)
+        due = next((one for one in waiting if stage_runs(project, one[0])), None)
+        if due is not None:
+            waiting.remove(due)
+            time.sleep(due[1])
+            part = hit(project, due[0], turns, server)
+            if part:
+                kills.append({"stage": due[0], "part": part})
+                deadline = time.monotonic() + PATIENCE
+        time.sleep(0.1)
+    return kills
+
+
+def hit(project: Path, stage: str, turns: list[str], server: Server | None) -> str:
     """Kill the next part whose turn it is and that is there; the name of it, empty if the stage has just ended."""
     for place in range(len(turns) - 1, -1, -1):
         if not stage_runs(project, stage):
             return ""
         part = turns[place]
-        if part == "mlflow":
+        if part == "mlflow" and server is not None:
             server.restart()
         elif not kill(project, PARTS[part]):
             continue
