@@ -1,5 +1,6 @@
-"""What each of vLLM's settings on a CPU does to a wave of rollouts of `tiny`: one server for each, all alive, taking
-turns.   python -m benchmarks.pipelining_vllm
+"""What each of vLLM's settings on a CPU does to a wave of rollouts of `tiny`: a server with it and one as set take turns.
+
+python -m benchmarks.pipelining_vllm
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from reforge.types import Prompt
 
 ROUNDS = 5
 PROMPTS, GROUP, TOKENS = 32, 8, 96
-SETTINGS: dict[str, tuple[list[str], dict[str, str]]] = {  # what is changed in conf, and in the environment
-    "as in conf/sampler/cpu.yaml": ([], {}),
+AS_SET: tuple[list[str], dict[str, str]] = ([], {})
+SETTINGS = {  # what is changed in conf, and in the environment
     "threads: 2": (["sampler.threads=2"], {}),
     "bound to one core (VLLM_CPU_OMP_THREADS_BIND=0)": ([], {"VLLM_CPU_OMP_THREADS_BIND": "0"}),
     "dtype: bfloat16": (["sampler.dtype=bfloat16"], {}),
@@ -40,16 +41,20 @@ SETTINGS: dict[str, tuple[list[str], dict[str, str]]] = {  # what is changed in 
 
 
 @contextmanager
-def server(folder: Path, tokenizer: Any, number: int) -> Iterator[tuple[Sampler, float]]:
-    """And the seconds it took to come up."""
-    changes, environment = list(SETTINGS.values())[number]
+def server(folder: Path, tokenizer: Any, setting: tuple[list[str], dict[str, str]]) -> Iterator[tuple[Sampler, float]]:
+    """And the seconds it took to come up. Its first wave, which is slower, is over."""
+    changes, environment = setting
     config = build_config(compose(["experiment=tiny", "sampler.startup_seconds=400", *changes]), "benchmark")
     began = time.perf_counter()
     with (
         patch.dict(os.environ, environment),
-        open_sampler(folder, config.sampler, decoder(tokenizer), folder.parent / f"vllm-{number}.log") as sampler,
+        open_sampler(
+            folder, config.sampler, decoder(tokenizer), Path(tempfile.mkdtemp(dir=folder.parent), "vllm.log")
+        ) as sampler,
     ):
-        yield sampler, time.perf_counter() - began
+        startup = time.perf_counter() - began
+        seconds(sampler, -1)
+        yield sampler, startup
 
 
 def seconds(sampler: Sampler, round_: int) -> float:
@@ -67,19 +72,18 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reforge-vllm-", dir="/dev/shm")))
         save_model(new_model(config.model.architecture, tokenizer, 0), tokenizer, folder / "model")
-        opened = [stack.enter_context(server(folder / "model", tokenizer, number)) for number in range(len(SETTINGS))]
-        for sampler, _ in opened:
-            seconds(sampler, -1)  # the first wave of a server is slower
-        each = [[seconds(sampler, number) for sampler, _ in opened] for number in range(ROUNDS)]
-    medians = [statistics.median(of) for of in zip(*each, strict=True)]
-    claims, runs = [], []
-    for number, (name, median, (_, startup)) in enumerate(zip(SETTINGS, medians, opened, strict=True)):
-        claims += [
-            claim(f"{name}: tokens sampled", 1 / median, "per second"),
-            claim(f"{name}: of the speed as set", medians[0] / median, "times"),
-            claim(f"{name}: until it answers", startup, "s"),
-        ]
-        runs.append({"setting": name, "startup": startup, "seconds per token": [of[number] for of in each]})
+        plain, startup = stack.enter_context(server(folder / "model", tokenizer, AS_SET))
+        claims = [claim("as in conf/sampler/cpu.yaml: until it answers", startup, "s")]
+        runs = []
+        for name, setting in SETTINGS.items():
+            with server(folder / "model", tokenizer, setting) as (changed, startup):
+                pairs = [(seconds(plain, number), seconds(changed, number)) for number in range(ROUNDS)]
+            speed = statistics.median(before / after for before, after in pairs)
+            claims += [
+                claim(f"{name}: tokens per second, of those as set", speed, "times"),
+                claim(f"{name}: until it answers", startup, "s"),
+            ]
+            runs.append({"setting": name, "startup": startup, "seconds per token, as set and with it": pairs})
     show(claims)
     write("pipelining_vllm", claims, runs, commit)
 
