@@ -1,4 +1,4 @@
-"""What each of vLLM's settings on a CPU does to a wave of rollouts of `tiny`: a server with it and one as set take turns.
+"""What each of vLLM's settings on a CPU does to a wave of rollouts of `tiny`: servers with and without it take turns.
 
 python -m benchmarks.pipelining_vllm
 """

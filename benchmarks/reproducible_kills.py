@@ -59,27 +59,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=4)
     runs, draw, kills = parser.parse_args().runs, random.Random(0), list[dict[str, Any]]()
-    differing, doors = list[str](), list(DOORS)
+    differing, doors, opened = list[str](), list(DOORS), 0
     with tempfile.TemporaryDirectory(prefix="reforge-kills-") as folder:
         calm = prepare(Path(folder, "calm"))
         with mlflow_server(calm) as server:
-            road(calm, "dvc", server, [], [])
-        seconds = durations(calm)
+            seconds: dict[str, float] = {}
+            road(calm, "dvc", server, [], [], seconds)
         turns = turns_of(draw)
         for number in range(runs):
             project, door = prepare(Path(folder, f"run-{number}")), doors[number % len(doors)]
             with mlflow_server(project) as server:
-                done = road(project, door, server, moments(seconds, draw), turns)
+                done = road(project, door, server, moments(seconds, draw), turns, {})
             other = compare(calm, project)
             kills += [{"run": number, "door": door, **kill} for kill in done]
             differing += [f"run {number}: {what}" for what in other]
+            opened += left_open(project)
             print(f"run {number} ({door}): {len(done)} kills, {other or 'equal'}", flush=True)
-    claims = claims_of(kills, differing)
+    claims = claims_of(kills, differing, opened)
     show(claims)
     write("reproducible_kills", claims, [{"seconds": seconds, "differing": differing}, *kills], head())
 
 
-def claims_of(kills: Sequence[dict[str, Any]], differing: Sequence[str]) -> list[Claim]:
+def claims_of(kills: Sequence[dict[str, Any]], differing: Sequence[str], opened: int) -> list[Claim]:
     of = Counter(kill["part"] for kill in kills)
     stages = len({kill["stage"] for kill in kills})
     return [
@@ -87,6 +88,7 @@ def claims_of(kills: Sequence[dict[str, Any]], differing: Sequence[str]) -> list
         claim("stages that were hit", stages, "", "12", stages == 12),
         *(claim(f"kills of {part}", of[part], "", "≥ 1", of[part] > 0) for part in PARTS),
         claim("outputs or metrics in MLflow that differ", len(differing), "", "0", not differing),
+        claim("further MLflow runs that a kill left open", opened, ""),
     ]
 
 
@@ -106,13 +108,18 @@ def moments(seconds: dict[str, float], draw: random.Random) -> list[tuple[str, f
 
 
 def road(
-    project: Path, door: str, server: Server, hits: Sequence[tuple[str, float]], turns: list[str]
+    project: Path,
+    door: str,
+    server: Server,
+    hits: Sequence[tuple[str, float]],
+    turns: list[str],
+    seen: dict[str, float],
 ) -> list[dict[str, Any]]:
-    """All of it through `door`, disturbed at these moments. Returns the kills."""
+    """All of it through `door`, disturbed at these moments. Returns the kills; `seen` gets how long each stage ran."""
     tracking = f"tracking.mlflow_uri={server.uri}"
     call(project, "reforge", "compose", *COMPOSED, tracking)
     command = [sys.executable, *DOORS[door], *([tracking] if door == "prefect" else [])]
-    kills = disturbed(project, command, hits, turns, server)
+    kills = disturbed(project, command, hits, turns, server, seen)
     while not server.answers():
         time.sleep(0.2)
     call(project, "reforge", "sync")
@@ -120,32 +127,43 @@ def road(
 
 
 def disturbed(
-    project: Path, command: Sequence[str], hits: Sequence[tuple[str, float]], turns: list[str], server: Server | None
+    project: Path,
+    command: Sequence[str],
+    hits: Sequence[tuple[str, float]],
+    turns: list[str],
+    server: Server | None,
+    seen: dict[str, float],
 ) -> list[dict[str, Any]]:
     """Run `command` until it succeeds, and kill part after part: one for each of `hits`, so long after its stage was
-    seen to run."""
-    waiting, kills = list(hits), list[dict[str, Any]]()
+    seen to run. `seen` gets the seconds from a stage's first process to its last."""
+    waiting, kills, first = list(hits), list[dict[str, Any]](), dict[str, float]()
     running, deadline = start(project, command), time.monotonic() + PATIENCE
-    while running.poll() != 0:
-        assert time.monotonic() < deadline, f"no end, see {project / 'log'}"
-        if running.poll() is not None:
-            running = start(project, command)
-        due = next((one for one in waiting if stage_runs(project, one[0])), None)
-        if due is not None:
-            waiting.remove(due)
-            time.sleep(due[1])
-            part = hit(project, due[0], turns, server)
-            if part:
-                kills.append({"stage": due[0], "part": part})
-                deadline = time.monotonic() + PATIENCE
-        time.sleep(0.1)
+    try:
+        while running.poll() != 0:
+            assert time.monotonic() < deadline, f"no end, see {project / 'log'}"
+            if running.poll() is not None:
+                running = start(project, command)
+            stage = running_stage(project)
+            if stage:
+                seen[stage] = round(time.monotonic() - first.setdefault(stage, time.monotonic()), 1)
+            due = next((one for one in waiting if one[0] == stage), None)
+            if due is not None:
+                waiting.remove(due)
+                time.sleep(due[1])
+                part = hit(project, due[0], turns, server)
+                if part:
+                    kills.append({"stage": due[0], "part": part})
+                    deadline = time.monotonic() + PATIENCE
+            time.sleep(0.1)
+    finally:
+        kill(project, PARTS["everything"])
     return kills
 
 
 def hit(project: Path, stage: str, turns: list[str], server: Server | None) -> str:
     """Kill the next part whose turn it is and that is there; the name of it, empty if the stage has just ended."""
     for place in range(len(turns) - 1, -1, -1):
-        if not stage_runs(project, stage):
+        if running_stage(project) != stage:
             return ""
         part = turns[place]
         if part == "mlflow" and server is not None:
@@ -180,15 +198,14 @@ def processes(project: Path) -> set[psutil.Process]:
     return found
 
 
-def stage_runs(project: Path, name: str) -> bool:
-    return any(_is_stage(process, name) for process in processes(project))
-
-
-def _is_stage(process: psutil.Process, name: str) -> bool:
-    try:
-        return process.cmdline()[-2:] == ["stage", name]
-    except psutil.Error:
-        return False
+def running_stage(project: Path) -> str:
+    """Its name; empty between two of them. Where Prefect runs several side by side, one of them."""
+    for process in sorted(processes(project), key=lambda process: process.pid):
+        with suppress(psutil.Error):
+            *_, word, name = ["", "", *process.cmdline()]
+            if word == "stage":
+                return name
+    return ""
 
 
 def start(project: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -246,12 +263,6 @@ def mlflow_server(project: Path) -> Iterator[Server]:
         server.stop()
 
 
-def durations(project: Path) -> dict[str, float]:
-    """Seconds of each stage, as the MLflow runs say."""
-    infos = {stage: run.info for stage, run in tracked(project).items()}
-    return {stage: round((info.end_time - info.start_time) / 1000, 1) for stage, info in infos.items()}
-
-
 def compare(calm: Path, project: Path) -> list[str]:
     """What of the outputs, or of the metrics that MLflow has of them, is another."""
     ours, theirs = outs(project), outs(calm)
@@ -263,6 +274,12 @@ def compare(calm: Path, project: Path) -> list[str]:
     return found
 
 
+def left_open(project: Path) -> int:
+    """MLflow runs of stages that a kill hit before they were known to the stage that went on."""
+    client = _client(project)
+    return len(client.search_runs([_experiment(client)], "attributes.status = 'RUNNING'"))
+
+
 def outs(project: Path) -> dict[str, str]:
     stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
     return {entry["path"]: entry["md5"] for stage in stages.values() for entry in stage["outs"]}
@@ -272,7 +289,7 @@ def tracked(project: Path) -> dict[str, Any]:
     """Of each stage the last run that finished."""
     client = _client(project)
     found = client.search_runs(
-        [client.get_experiment_by_name("reforge").experiment_id],
+        [_experiment(client)],
         "tags.`reforge.status` = 'ran' AND attributes.status = 'FINISHED'",
         order_by=["attributes.start_time ASC"],
     )
@@ -285,6 +302,10 @@ def history(project: Path, run: Any) -> dict[str, list[tuple[int, float]]]:
         key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
         for key in run.data.metrics
     }
+
+
+def _experiment(client: Any) -> str:
+    return str(client.get_experiment_by_name("reforge").experiment_id)
 
 
 def _client(project: Path) -> Any:

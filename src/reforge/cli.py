@@ -139,6 +139,8 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say wha
 
     found = collect(remove=yes)
     done, more = ("Removed", "") if yes else ("Would remove", " Do it with: reforge gc --yes")
+    for folder in found.folders:
+        print(f"{done}: {folder}")
     print(
         f"{done} {len(found.files)} files of DVC's cache and {len(found.folders)} states of interrupted stages, "
         f"{found.size / 2**20:.1f} MiB. Kept: what dvc.lock and the commits name, and what {found.reports} reports in "

@@ -23,7 +23,7 @@ def test_killed_six_times_the_outputs_and_the_metrics_are_those_of_the_undisturb
         shutil.rmtree(project / "outputs" / made)
     assert set(TURNS) <= set(PARTS)
     hits = [(stage, draw.uniform(0.5, longest)) for stage, longest in STAGES.items() for _ in range(3)]
-    kills = disturbed(project, [sys.executable, "-m", "dvc", "repro", "rl@16k"], hits, TURNS[::-1], None)
+    kills = disturbed(project, [sys.executable, "-m", "dvc", "repro", "rl@16k"], hits, TURNS[::-1], None, {})
     assert len(kills) >= 5, kills
     for made in ("sft", "rl/16k"):
         assert differences(smoke / "outputs" / made, project / "outputs" / made) == []

@@ -46,7 +46,8 @@ def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str
     run = (
         f"MLflow run {record.mlflow_run_id}"
         if made_here and record.mlflow_run_id
-        else (f"made elsewhere: find the MLflow run with tags.`reforge.out` = '{digests[spec.out]}'")
+        else f"{'made here' if made_here else 'made elsewhere'}: find the MLflow run with tags.`reforge.out` = "
+        f"'{digests[spec.out]}'"
     )
     lines = [f"{name}: {spec.out}  md5 {digests[spec.out]}  {run}"]
     facts = record.facts if made_here else {}

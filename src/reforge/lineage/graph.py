@@ -73,10 +73,11 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """No DVC command changes outputs, cache or dvc.lock meanwhile."""
+def alone() -> Iterator[Path]:
+    """The folder of the cache's objects; no DVC command changes outputs, cache or dvc.lock meanwhile. DVC waits a few
+    seconds at most, so be quick."""
     with _repo() as repo, repo.lock:
-        yield
+        yield Path(repo.cache.local.path)
 
 
 def locked(name: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def level(out: str, digest: str, facts: Mapping[str, Any], root: Path) -> str:
     if resumed:
         steps = len({step["step"] for step in resumed})
         return f"R2, resume-equal: {steps} step{'s' * (steps > 1)} came out the same after an interruption"
-    return "R1, re-runnable: never interrupted, and not verified yet"
+    return "R1, re-runnable: no step had to be computed again, and it is not verified yet"
 
 
 def verified(root: Path) -> dict[str, str]:

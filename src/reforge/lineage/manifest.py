@@ -23,6 +23,7 @@ import psutil
 from reforge.tensors import tensor_digests
 
 _NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
+_CODE = ("src", "conf", "flows")
 _DVC = "dvc_md5"  # of a file its md5, of a folder that of the list of its files' md5s
 _TENSORS = "tensors_sha256"
 
@@ -126,13 +127,15 @@ def fingerprint(stage: str, params: dict[str, Any], digests: dict[str, str]) -> 
 
 
 def code_version() -> dict[str, Any]:
-    """The git commit, whether the code here differs from it, and then a digest of how; empty outside of git or before a
-    first commit."""
+    """The git commit, whether the code here differs from it (files that were never added count), and then a digest of
+    how; empty outside of git or before a first commit."""
     sha = _git("rev-parse", "--verify", "--quiet", "HEAD")
     if not sha:
         return {"sha": "", "dirty": True, "diff": ""}
     diff = _git("diff", "--binary", "HEAD", "--", ":/", *(f":(top,exclude){name}" for name in _NO_CODE))
-    return {"sha": sha, "dirty": bool(diff), "diff": hashlib.sha256(diff.encode()).hexdigest() if diff else ""}
+    new = _git("ls-files", "--others", "--exclude-standard", "--", *(f":(top){folder}" for folder in _CODE))
+    other = f"{diff}\n{new}".strip()
+    return {"sha": sha, "dirty": bool(other), "diff": hashlib.sha256(other.encode()).hexdigest() if other else ""}
 
 
 def machine() -> dict[str, Any]:
@@ -164,8 +167,10 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"unknown: {error}" if "diff" in arguments else ""
+    if done.returncode and "diff" in arguments:
+        return f"unknown: {done.stderr}"  # and so not what was committed, for all that is known
     return done.stdout.strip()
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -14,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from reforge.errors import UserError
 from reforge.rollouts.store import SCHEMA
 
 _FIELD, _TENSOR = 8, 16  # hexadecimal digits kept
@@ -53,12 +55,22 @@ def record_of(step: int, rollouts: dict[str, list[str]], tensors: Mapping[str, s
 
 def write_record(path: Path, record: Record) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(record), separators=(",", ":")))
+    with partial.open("w") as file:
+        json.dump(asdict(record), file, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
 
 
 def read_record(path: Path) -> Record:
-    return Record(**json.loads(path.read_text()))
+    """Raises UserError where it is missing or broken."""
+    try:
+        return Record(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is missing or not what was written ({error}). Fetch it as it was recorded (dvc checkout), or run "
+            "the stage again."
+        ) from error
 
 
 def rollout_digests(table: pa.Table) -> dict[str, list[str]]:

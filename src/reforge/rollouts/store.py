@@ -7,6 +7,7 @@ where the rollout was not trained on.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -100,8 +101,8 @@ def to_groups(rows: Iterable[Mapping[str, Any]]) -> list[Group]:
 def write_rows(
     path: Path, rows: Iterable[dict[str, Any]], seen: Callable[[pa.Table], object] = lambda piece: None
 ) -> None:
-    """Written beside and moved into place, so that a reader never sees half a file; piece by piece (each shown to
-    `seen`), as a thousand long rollouts are more than memory has to spare."""
+    """Written beside, and moved into place once it is on the disk, so that a reader never sees half a file; piece by
+    piece (each shown to `seen`), as a thousand long rollouts are more than memory has to spare."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, left = path.with_suffix(".partial"), iter(rows)
     with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
@@ -109,6 +110,8 @@ def write_rows(
             table = pa.Table.from_pylist(piece, schema=SCHEMA)
             writer.write_table(table)
             seen(table)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
     partial.replace(path)
 
 

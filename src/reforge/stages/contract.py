@@ -126,13 +126,21 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
         facts |= {"params_read": sorted(reads), "resumed": ctx.tracker.recomputed_steps(), **ctx.facts}
         tags = _tags(spec, outs, facts) if outs else {}
         told = ctx.tracker.close(cast(RunStatus, status), ctx.metrics if outs else {}, tags)
-        if outs and not told:
-            runs.keep_unsent(info, ctx.tracker, ctx.scratch, spec.out, records, ctx.metrics, tags)
+        if outs and not told[0]:  # MLflow
+            runs.keep_unsent(info, ctx.tracker, ctx.scratch, spec.out, ctx.metrics, tags)
     run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
     ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, started, time.time())
     manifest.write_json(records / "manifest.json", manifest.statement(ran))
-    shutil.rmtree(ctx.scratch)
+    _remove(ctx.scratch)
     print(f"{spec.name}: {tags['reforge.level']}", flush=True)
+
+
+def _remove(scratch: Path) -> None:
+    """Under a name that no stage resumes from: killed in the middle of it, it must not look like a state."""
+    done = scratch.with_name(f"{scratch.name}.done")
+    shutil.rmtree(done, ignore_errors=True)
+    scratch.rename(done)
+    shutil.rmtree(done)
 
 
 def _tags(spec: StageSpec, outs: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:

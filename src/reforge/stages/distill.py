@@ -26,9 +26,11 @@ def run(ctx: StageContext) -> None:
     answers = ctx.scratch / "rollouts.parquet"
     if not answers.exists():  # a resumed stage keeps the teacher's answers
         _ask_teacher(ctx)
+    given = read_rows([answers], ["prompt_ids", "token_ids", "finish_reason", "reward"])
+    ctx.metrics["teacher/verified"] = sum(row["reward"] == 1.0 for row in given) / len(given)
     rows = [
         Row(tuple(row["prompt_ids"]), tuple(row["token_ids"]))
-        for row in read_rows([answers], ["prompt_ids", "token_ids", "finish_reason", "reward"])
+        for row in given
         if row["reward"] == 1.0 and row["finish_reason"] == "stop"
     ]
     if not rows:
@@ -67,5 +69,4 @@ def _ask_teacher(ctx: StageContext) -> None:
         for group in groups
         for rollout, reward in zip(group.rollouts, group.rewards, strict=True)
     ]
-    ctx.metrics["teacher/verified"] = sum(row["reward"] == 1.0 for row in rows) / len(rows)
     write_rows(ctx.scratch / "rollouts.parquet", rows)

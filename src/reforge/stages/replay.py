@@ -8,9 +8,10 @@ the same, so that a difference stays in its batch.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +83,12 @@ def replay(name: str, first: int, last: int | None) -> Outcomes:
 
 def resample(name: str, first: int, last: int | None) -> Outcomes:
     """Of each batch from that of step `first` to that of `last`."""
-    with _opened(name, first, last, "--resample") as (rung, end), tempfile.TemporaryDirectory() as scratch:
+    with _opened(name, first, last, "--resample") as (rung, end), ExitStack() as stack:
         if rung is None:
             return
+        place = ".scratch" if rung.config.sampler.handover == "files" else "/dev/shm"
+        Path(place).mkdir(exist_ok=True)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reforge-replay-", dir=place)))
         log, rl = Path(".runs") / name / "vllm.log", rung.config.rl
         with open_sampler(rung.model, rung.config.sampler, decoder(rung.learner.tokenizer), log) as sampler:
             for version in range(version_for(end, rl.staleness) + 1):
@@ -93,7 +97,8 @@ def resample(name: str, first: int, last: int | None) -> Outcomes:
                 steps = [step for step in range(first, end + 1) if version_for(step, rl.staleness) == version]
                 if steps:
                     canaries = [prompt.token_ids for prompt in _prompts(rung.groups(steps[0]))[:CANARIES]]
-                    sampler.load(publish(rung.learner, Path(scratch), version, canaries))
+                    sampler.load(publish(rung.learner, scratch, version, canaries))
+                    shutil.rmtree(scratch / f"{version:06d}")
                 for step in steps:
                     yield f"step {step}", _resampled(rung, sampler, step)
 

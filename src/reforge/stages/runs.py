@@ -23,7 +23,7 @@ from reforge.tracking.wandb_mirror import WandbMirror
 
 log = logging.getLogger(__name__)
 
-_UNSENT = "unsent"
+UNSENT = Path(".runs/unsent")
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 
 
@@ -65,23 +65,22 @@ def mirrors(config: Config, info: RunInfo, scratch: Path) -> list[Callable[[], M
 
 
 def keep_unsent(
-    info: RunInfo, tracker: Tracker, scratch: Path, out: str, records: Path, metrics: Metrics, tags: dict[str, str]
+    info: RunInfo, tracker: Tracker, scratch: Path, out: str, metrics: Metrics, tags: dict[str, str]
 ) -> None:
     """Of a finished stage that MLflow has not heard all of; its output lies at `out` by now."""
-    artifacts = [path.as_posix().replace(f"{scratch.as_posix()}/out", out) for path in tracker.artifacts]
-    unsent.keep(records / _UNSENT, info, tracker.path, scratch / "mlflow.json", artifacts, metrics, tags)
+    moved = [Path(path.as_posix().replace(f"{scratch.as_posix()}/out", out)) for path in tracker.artifacts]
+    artifacts = {path.name: path for path in moved}
+    unsent.keep(UNSENT, info, tracker.path, scratch / "mlflow.json", artifacts, metrics, tags)
     log.warning("MLflow has not heard all of %s. It will when the next stage begins, or with: reforge sync", info.stage)
 
 
 def send_unsent(config: Config) -> bool:
     """To MLflow, what it has not heard of stages that have finished; whether it has heard all now."""
-    for folder in sorted(Path(".runs").glob(f"*/{_UNSENT}")):
-        try:
-            unsent.send(folder, config.tracking.mlflow_uri)
-        except Exception as error:  # it is still away, and the run matters more
-            log.warning("MLflow does not answer yet (%s).", " ".join(str(error).split())[:300])
-            return False
-    return True
+    failures = unsent.send_all(UNSENT, config.tracking.mlflow_uri)
+    if failures:
+        reason = " ".join(f"{type(failures[0]).__name__}: {failures[0]}".split())[:300]
+        log.warning("MLflow has not heard of %d finished stages yet (%s).", len(failures), reason)
+    return not failures
 
 
 def mlflow_run_id(scratch: Path) -> str:
@@ -92,6 +91,7 @@ def mlflow_run_id(scratch: Path) -> str:
 def mirror_cached(names: Iterable[str] | None = None) -> None:
     """Give each of these stages (None: all) that DVC skipped a child run, pointing at the run that made its output."""
     config, specs = load_config(PARAMS), graph.stages()
+    send_unsent(config)  # what ran is no cached stage
     told = []
     for name in specs if names is None else names:
         lock = graph.locked(name)
@@ -103,16 +103,23 @@ def mirror_cached(names: Iterable[str] | None = None) -> None:
         info = run_info(config, spec, digests, manifest.fingerprint(name, slice_of(config, spec.params), digests))
         info.tags["reforge.out"] = outs[spec.out]
         told.append((info, _headline(Path(spec.metrics))))
-    add_cached(config.tracking.mlflow_uri, told)
+    _unless_away(partial(add_cached, config.tracking.mlflow_uri, told))
 
 
 def close_pipeline(status: RunStatus) -> None:
     """End the parent run with the hash of the final dvc.lock."""
     config = load_config(PARAMS)
-    send_unsent(config)
     tags = {"reforge.dvc_lock": graph.lock_hash(), "reforge.git_sha": str(manifest.code_version()["sha"])}
     info = RunInfo(config.tracking.mlflow_experiment, pipeline_id(), "pipeline", {}, tags, files=(PARAMS, LOCK))
-    finish_pipeline(config.tracking.mlflow_uri, info, status)
+    _unless_away(partial(finish_pipeline, config.tracking.mlflow_uri, info, status))
+
+
+def _unless_away(tell: Callable[[], None]) -> None:
+    """A pipeline has not failed for nobody having heard of it."""
+    try:
+        tell()
+    except Exception as error:  # whatever MLflow raises
+        log.warning("MLflow was not told of this pipeline's end (%s).", " ".join(str(error).split())[:300])
 
 
 def _is_code(path: str) -> bool:

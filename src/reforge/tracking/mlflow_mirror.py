@@ -81,16 +81,22 @@ def finish_pipeline(uri: str, info: RunInfo, status: RunStatus) -> None:
         _finish(client, _parent(client, experiment, info), status, {}, info.tags)
 
 
-def reports(uri: str, experiment: str) -> list[str]:
-    """Of each finished report that nobody has deleted: dvc.lock as it was before it, with the report's own digest."""
-    with connected(uri, experiment) as (client, known):
-        made = "tags.`reforge.stage` = 'report' AND tags.`reforge.status` = 'ran' AND attributes.status = 'FINISHED'"
-        part = client.search_runs([known], made)
-        found = list(part)
-        while part.token:
-            part = client.search_runs([known], made, page_token=part.token)
-            found += part
-        return [_lock_of(client, run) for run in found]
+def reports(uri: str) -> list[str]:
+    """Of each report in any experiment that nobody has deleted: dvc.lock as it was before it, with its own digest."""
+    from mlflow import MlflowClient
+
+    database = Path(_absolute(uri).removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:") and not database.is_file():
+        raise UserError(f"{database} is missing, so nobody knows which reports are to be kept. Bring it back first.")
+    client = MlflowClient(_absolute(uri))
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    made = "tags.`reforge.stage` = 'report' AND tags.`reforge.out` != ''"
+    part = client.search_runs(experiments, made)
+    found = list(part)
+    while part.token:
+        part = client.search_runs(experiments, made, page_token=part.token)
+        found += part
+    return [_lock_of(client, run) for run in found if run.data.tags["reforge.status"] == "ran"]
 
 
 def _lock_of(client: MlflowClient, run: Any) -> str:
@@ -169,8 +175,10 @@ def _resume(client: MlflowClient, state: Path) -> str:
     run_id = str(json.loads(state.read_text())["run_id"])
     try:
         client.update_run(run_id, status="RUNNING")
-    except MlflowException:  # the database was replaced since
-        return ""
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # it is there and cannot be written now
+            raise
+        return ""  # the database was replaced since
     return run_id
 
 

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -85,7 +85,7 @@ class Tracker:
 
     def recomputed_steps(self) -> list[dict[str, Any]]:
         """All that `recomputed` was told since the stage began, by this process and by those before it."""
-        return [json.loads(line) for line in self._resumed.read_text().splitlines()] if self._resumed.is_file() else []
+        return list(_whole(self._resumed))
 
     def rewind(self, step: int) -> None:
         """Forget the steps after `step`, the one of the checkpoint that a run resumes from."""
@@ -104,14 +104,16 @@ class Tracker:
         for sink in self._sinks:
             sink.catch_up(self._lines, self.artifacts)
 
-    def close(self, status: RunStatus, metrics: Metrics | None = None, tags: dict[str, str] | None = None) -> bool:
-        """`metrics` are the stage's headline numbers, `tags` what is known only at the end. Whether all mirrors have
-        heard all."""
+    def close(
+        self, status: RunStatus, metrics: Metrics | None = None, tags: dict[str, str] | None = None
+    ) -> list[bool]:
+        """`metrics` are the stage's headline numbers, `tags` what is known only at the end. Of each mirror, in the
+        openers' order, whether it has heard all."""
         for sink in self._sinks:
             sink.rest = 0  # the last chance
             sink.catch_up(self._lines, self.artifacts)
             sink.attempt(lambda mirror: mirror.close(status, metrics or {}, tags or {}))
-        return not any(sink.failing for sink in self._sinks)
+        return [not sink.failing for sink in self._sinks]
 
     def _rewrite(self) -> None:
         temporary = self.path.with_suffix(".tmp")
@@ -176,14 +178,19 @@ def _append(path: Path, line: dict[str, object]) -> None:
 
 
 def read_lines(path: Path) -> dict[int, Metrics]:
-    lines: dict[int, Metrics] = {}
+    return {line.pop("step"): line for line in _whole(path)}
+
+
+def _whole(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines up to one that a kill, or a full disk, has torn."""
     for text in path.read_text().splitlines() if path.is_file() else []:
         try:
             line = json.loads(text)
-            lines[line.pop("step")] = line
-        except (ValueError, KeyError, AttributeError):
-            break
-    return lines
+        except ValueError:
+            return
+        if not isinstance(line, dict) or "step" not in line:
+            return
+        yield line
 
 
 def _warn(error: Exception) -> None:

@@ -1,43 +1,82 @@
-"""What MLflow has not heard of a finished stage, because it was away to the end: kept in a folder until it answers."""
+"""What MLflow has not heard of finished stages, because it was away to the end: kept in folders until it answers."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from reforge.tracking.mlflow_mirror import MlflowMirror
 from reforge.tracking.tracker import Metrics, RunInfo, read_lines
 
-_LAST = "closing.json"  # written last: a folder without it is the rest of an interrupted save
-
 
 def keep(
-    folder: Path, info: RunInfo, lines: Path, state: Path, artifacts: list[str], metrics: Metrics, tags: dict[str, str]
+    place: Path,
+    info: RunInfo,
+    lines: Path,
+    state: Path,
+    artifacts: dict[str, Path],
+    metrics: Metrics,
+    tags: dict[str, str],
 ) -> None:
-    """`lines` and `state` are those of the tracker and of the mirror; `artifacts` where they lie by now."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for path in (lines, state):
-        if path.is_file():
-            shutil.copy(path, folder)
-    known = {**asdict(info), "files": [str(path) for path in info.files]}
-    closing = {"info": known, "artifacts": artifacts, "metrics": metrics, "tags": tags}
-    (folder / _LAST).write_text(json.dumps(closing))
+    """A new folder in `place` with all that is to be said: the files themselves, as they will be others by then.
+    `lines` and `state` are those of the tracker and of the mirror; `artifacts` by name."""
+    with _alone(place):
+        number = 1 + max((int(folder.name) for folder in place.glob("[0-9]*")), default=0)
+        partial = place / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        for path in (lines, state):
+            if path.is_file():
+                _copy(path, partial / path.name)
+        for path in filter(Path.is_file, info.files):
+            _copy(path, partial / "files" / path.name)
+        for name, path in artifacts.items():
+            _copy(path, partial / "artifacts" / name)
+        closing = {"info": {**asdict(info), "files": []}, "metrics": metrics, "tags": tags}
+        (partial / "closing.json").write_text(json.dumps(closing))
+        partial.rename(place / f"{number:06d}")
 
 
-def send(folder: Path, uri: str) -> None:
-    """Make up for it, and remove `folder`. Raises whatever the mirror does."""
-    if (folder / _LAST).is_file():
-        closing: dict[str, Any] = json.loads((folder / _LAST).read_text())
-        info = RunInfo(**{**closing["info"], "files": tuple(map(Path, closing["info"]["files"]))})
-        mirror = MlflowMirror(uri, info, folder / "mlflow.json")
-        for step, metrics in read_lines(folder / "metrics.jsonl").items():
-            if step > mirror.mark:
-                mirror.log(step, metrics)
-        for path in filter(Path.exists, map(Path, closing["artifacts"])):
-            mirror.artifact(path)
-        mirror.close("FINISHED", closing["metrics"], closing["tags"])
-    shutil.rmtree(folder, ignore_errors=True)
+def send_all(place: Path, uri: str) -> list[Exception]:
+    """Make up for it, run after run; what went wrong with those that stay."""
+    failures: list[Exception] = []
+    if place.is_dir():
+        with _alone(place):
+            for folder in sorted(place.glob("[0-9]*")):
+                try:
+                    _send(folder, uri)
+                except Exception as error:  # whatever the mirror raises: the next one may do
+                    failures.append(error)
+                else:
+                    shutil.rmtree(folder)
+    return failures
+
+
+def _send(folder: Path, uri: str) -> None:
+    closing: dict[str, Any] = json.loads((folder / "closing.json").read_text())
+    info = replace(RunInfo(**closing["info"]), files=tuple(sorted((folder / "files").glob("*"))))
+    mirror = MlflowMirror(uri, info, folder / "mlflow.json")
+    for step, metrics in read_lines(folder / "metrics.jsonl").items():
+        if step > mirror.mark:
+            mirror.log(step, metrics)
+    for path in sorted((folder / "artifacts").glob("*")):
+        mirror.artifact(path)
+    mirror.close("FINISHED", closing["metrics"], closing["tags"])
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.copytree(path, target)
+    else:
+        shutil.copy(path, target)
+
+
+def _alone(place: Path) -> FileLock:
+    """Stages run side by side, and each sends what it finds."""
+    place.mkdir(parents=True, exist_ok=True)
+    return FileLock(place / "lock", timeout=300)

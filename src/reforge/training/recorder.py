@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from reforge.errors import UserError
 from reforge.rollouts.record import Record, read_record, record_of, rollout_digests, write_record
 from reforge.rollouts.store import to_row, write_rows
 from reforge.tensors import tensor_digests
@@ -44,7 +45,10 @@ class Recorder:
         write_rows(path, _rows(step, groups, advantages), lambda piece: rollouts.update(rollout_digests(piece)))
         record = record_of(step, rollouts, tensor_digests(weights))
         if mark.is_file():
-            self._compare(read_record(mark), record)
+            try:
+                self._compare(read_record(mark), record)
+            except UserError as error:
+                logging.warning("Step %d was computed again and cannot be compared: %s", step, error)
         write_record(mark, record)
 
     def _compare(self, before: Record, now: Record) -> None:

@@ -67,12 +67,14 @@ def test_the_synchronous_schedule_is_compared_by_hand():
     assert not claim_of(far, "as it is", "over problems")["met"]
 
 
-def test_other_threads_are_within_the_tolerance_or_not():
+def test_other_threads_are_within_the_tolerance_or_not(monkeypatch):
+    monkeypatch.setattr(road, "TOLERANCE", 12.0)
     one = [run("rungs", seed, sft=1, rl_32k=6) for seed in range(3)]
-    for solved, value, met in (((6, 7, 6), 3.333, True), ((7, 7, 6), 6.667, False), ((5, 5, 6), -6.667, False)):
+    # of 30 problems one differs: 3.33 points, s = 0.1826, t(0.975, 29) = 2.0452: ± 6.82; two: 6.67, s = 0.2537: ± 9.47
+    for solved, far, met in (((6, 7, 6), 10.15, True), ((6, 5, 6), 10.15, True), ((7, 7, 6), 16.14, False)):
         two = [run("threads", seed, sft=1, rl_32k=each) for seed, each in enumerate(solved)]
-        found = claim_of(road.claims([*one, *two]), "threads", "mean over seeds")
-        assert (found["value"], found["goal"], found["met"]) == (value, "within ±5", met)
+        found = claim_of(road.claims([*one, *two]), "threads", "farthest end")
+        assert (found["value"], found["goal"], found["met"]) == (pytest.approx(far, abs=0.01), "≤ 12", met)
 
 
 def test_a_goal_that_is_missed_says_so():

@@ -11,7 +11,7 @@ EQUAL = {"step": 4, "differing": []}
     [
         ({}, "R0, recorded: it was made elsewhere"),
         (CLEAN | {"code": {"dirty": True}}, "R0, recorded: the code that it ran on is not committed"),
-        (CLEAN, "R1, re-runnable: never interrupted, and not verified yet"),
+        (CLEAN, "R1, re-runnable: no step had to be computed again, and it is not verified yet"),
         (CLEAN | {"resumed": [EQUAL, EQUAL]}, "R2, resume-equal: 1 step came out the same after an interruption"),
         (CLEAN | {"resumed": [EQUAL, EQUAL | {"step": 5}]}, "R2, resume-equal: 2 steps came out the same after an "),
         (

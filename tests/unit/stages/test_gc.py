@@ -68,9 +68,20 @@ def test_what_a_kept_report_needs_stays_and_what_only_a_deleted_one_needs_goes(
 def test_what_a_commit_names_stays_whatever_becomes_of_its_report(project: Path, seeded: Callable[[int], None]) -> None:
     seeded(0)
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
-    subprocess.run([*git, "add", "dvc.lock"], check=True)
-    subprocess.run([*git, "commit", "-qm", "lock"], check=True)
-    Path("dvc.lock").unlink()
+    branch = subprocess.run(
+        [*git, "branch", "--show-current"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    for command in (
+        ["checkout", "-qb", "side"],
+        ["add", "dvc.lock"],
+        ["commit", "-qm", "lock"],
+        ["checkout", "-q", branch],
+        ["commit", "-q", "--allow-empty", "-m", "else"],
+        ["merge", "-q", "-s", "ours", "-m", "merged, and nothing of it taken", "side"],
+        ["branch", "-qD", "side"],
+    ):
+        subprocess.run([*git, *command], check=True)
+    assert not Path("dvc.lock").exists()
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     for run in client.search_runs([client.get_experiment_by_name("reforge").experiment_id]):
         client.delete_run(run.info.run_id)
@@ -86,16 +97,26 @@ def test_a_report_that_nobody_knows_the_inputs_of_stops_it(run_stages: Callable[
         collect(remove=True)
 
 
-def test_of_interrupted_stages_the_newest_state_stays(project: Path) -> None:
+def test_of_interrupted_stages_the_state_with_a_checkpoint_stays(project: Path) -> None:
     for number, name in enumerate(["sft-0123456789ab", "rl@16k-0123456789ab", "sft-ba9876543210"]):
         Path(".scratch", name).mkdir(parents=True)
         os.utime(Path(".scratch", name), (number, number))
+    Path(".scratch/sft-0123456789ab/checkpoint/000003").mkdir(parents=True)
+    Path(".scratch/sft-0123456789ab/checkpoint/000003/step.json").touch()
+    Path(".scratch/base-0123456789ab.done").mkdir()
     found = collect(remove=True)
-    assert found.folders == [Path(".scratch/sft-0123456789ab")]
-    assert sorted(path.name for path in Path(".scratch").iterdir()) == ["rl@16k-0123456789ab", "sft-ba9876543210"]
+    assert found.folders == [Path(".scratch/sft-ba9876543210"), Path(".scratch/base-0123456789ab.done")]
+    assert sorted(path.name for path in Path(".scratch").iterdir()) == ["rl@16k-0123456789ab", "sft-0123456789ab"]
 
 
 def test_without_the_database_nothing_goes(project: Path) -> None:
     Path("mlflow.db").unlink()
     with pytest.raises(UserError, match="which reports are to be kept"):
+        collect(remove=True)
+    assert not Path("mlflow.db").exists()
+
+
+def test_while_mlflow_has_not_heard_of_every_run_nothing_goes(project: Path) -> None:
+    Path(".runs/unsent/000001").mkdir(parents=True)
+    with pytest.raises(UserError, match="First: reforge sync"):
         collect(remove=True)

@@ -83,6 +83,8 @@ def test_what_mlflow_missed_of_a_whole_stage_is_made_up_for(
     run_stages("base")
     assert "MLflow has not heard all of base" in caplog.text
     assert not runs.send_unsent(load_config(runs.PARAMS))
+    runs.close_pipeline("FINISHED")  # does not fail, either
+    lock = Path("dvc.lock").read_text()
     Path("mlflow.db").rmdir()
     Path("away.db").rename("mlflow.db")
     assert {run.data.tags["reforge.stage"] for run in all_runs(project)} == {"pipeline", "curate"}
@@ -96,6 +98,8 @@ def test_what_mlflow_missed_of_a_whole_stage_is_made_up_for(
         for run in (base, sft)
     }
     assert steps[base.info.run_id] == steps[sft.info.run_id] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    kept = client.download_artifacts(base.info.run_id, "dvc.lock", str(project / ".runs"))
+    assert Path(kept).read_text() != lock, "it is that of before the stage"
     assert base.data.tags["reforge.out"] == graph.digests(["outputs/base"])["outputs/base"]
-    assert not list(Path(".runs").glob("*/unsent"))
+    assert not list(Path(".runs/unsent").glob("[0-9]*"))
     assert runs.send_unsent(load_config(runs.PARAMS))

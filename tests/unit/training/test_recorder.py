@@ -38,10 +38,10 @@ def test_a_step_that_is_computed_again_is_compared_and_what_differs_is_named(
     tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[tuple[int, list[str]]] = []
-    Recorder(tmp_path / "r", lambda *what: None).begin(7, GROUPS, ADVANTAGES, weights)
+    before = Recorder(tmp_path / "r", lambda *what: None)
+    before.begin(7, GROUPS, ADVANTAGES, weights)
+    before.settle()
     again = Recorder(tmp_path / "r", lambda *what: told.append(what))
-    while not (tmp_path / "r" / "step-00007.json").exists():
-        pass
     again.begin(7, GROUPS, ADVANTAGES, weights)
     save = {"head": torch.ones(3), "tail": torch.tensor([0.0, 1e-30])}
     again.settle()
@@ -51,6 +51,11 @@ def test_a_step_that_is_computed_again_is_compared_and_what_differs_is_named(
     again.settle()
     assert told[1] == (7, ["advantage of rollout p/3", "tensor tail"])
     assert "Step 7, computed again after the interruption, is not what it was" in caplog.text
+    (tmp_path / "r" / "step-00007.json").write_text("")  # a power cut
+    again.begin(7, GROUPS, ADVANTAGES, weights)
+    again.settle()
+    assert len(told) == 2
+    assert "cannot be compared" in caplog.text
 
 
 def test_training_goes_on_while_a_step_is_written_and_waits_when_it_must(
