@@ -28,12 +28,13 @@ from reforge.evaluation.statistics import Estimate, mean_interval, paired_differ
 
 SEEDS = (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
-TOLERANCE = 5.0  # points that the same seeds may differ by, stated before any run: as much as nobody would act upon
+TOLERANCE = 5.0  # points that the same seeds may differ by on other numbers of threads (R4), stated before any such run
 RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
 FINAL = {  # variant → its last model
     "rungs": "rl-32k", "rung1": "rl-16k", "rung2": "rl-32k", "no_filter": "rl-32k", "synchronous": "rl-32k",
-    "stale": "rl-32k", "threads": "rl-32k",
+    "stale": "rl-32k", "threads": "rl-32k", "steep_synchronous": "rl-32k", "steep": "rl-32k",
 }  # fmt: skip
+AGAINST = {"synchronous": "rungs", "stale": "rungs", "threads": "rungs", "steep": "steep_synchronous"}
 WORDS = {
     "rungs": "both rungs",
     "rung1": "rung 1 alone, equal sampled tokens",
@@ -42,6 +43,8 @@ WORDS = {
     "synchronous": "both rungs, no batch ahead (rl.staleness=0)",
     "stale": "both rungs, four batches ahead without correction",
     "threads": "both rungs, two threads each for learner and sampler",
+    "steep_synchronous": "both rungs, no batch ahead, learning rate 3e-4",
+    "steep": "both rungs, one batch ahead, learning rate 3e-4",
 }
 EVALUATED = {
     "rungs": ["base", "sft", "rl-16k", "rl-32k", "student"],
@@ -51,6 +54,8 @@ EVALUATED = {
     "synchronous": ["sft", "rl-32k"],
     "stale": ["sft", "rl-32k"],
     "threads": ["sft", "rl-32k"],
+    "steep_synchronous": ["sft", "rl-32k"],
+    "steep": ["sft", "rl-32k"],
 }
 
 Run = Mapping[str, Any]
@@ -86,6 +91,8 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
         return ["rl.staleness=4", "rl.loss.correction=null", "rl.guards.truncated=1.0"]
     if variant == "threads":
         return ["learner.threads=2", "sampler.threads=2"]
+    if variant.startswith("steep"):
+        return ["rl.learning_rate=3.0e-4", f"rl.staleness={int(variant == 'steep')}"]
     reference = latest(runs).get(("rungs", seed))
     if reference is None:
         sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")
@@ -141,8 +148,8 @@ def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
         of_variant = {seed: run for (name, seed), run in sorted(by_key.items()) if name == variant}
         if of_variant:
             found += _goals(of_variant) if variant == "rungs" else _shown(variant, of_variant, by_key)
-        if variant in ("synchronous", "stale", "threads"):
-            found += _against_rungs(variant, of_variant, by_key)
+        if variant in AGAINST:
+            found += _against(variant, AGAINST[variant], of_variant, by_key)
     return found
 
 
@@ -176,19 +183,20 @@ def _shown(variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int
     return found
 
 
-def _against_rungs(
-    variant: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]
+def _against(
+    variant: str, other: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]
 ) -> list[dict[str, Any]]:
     """The same seeds, problems and updates. Problems say how sure the scores are; seeds also what chance does to a
     training."""
-    pairs = {seed: (run, by_key["rungs", seed]) for seed, run in runs.items() if ("rungs", seed) in by_key}
+    pairs = {seed: (run, by_key[other, seed]) for seed, run in runs.items() if (other, seed) in by_key}
     if not pairs:
         return []
-    each = [paired_difference(_means([one]), _means([other]), CONFIDENCE).value for one, other in pairs.values()]
+    each = [paired_difference(_means([one]), _means([two]), CONFIDENCE).value for one, two in pairs.values()]
     by_problem = paired_difference(
-        _means([one for one, _ in pairs.values()]), _means([other for _, other in pairs.values()]), CONFIDENCE
+        _means([one for one, _ in pairs.values()]), _means([two for _, two in pairs.values()]), CONFIDENCE
     )
-    what = f"{WORDS[variant]}: rl-32k minus that of tiny as it is, pass@1 at {RUNG2}"
+    than = "tiny as it is" if other == "rungs" else WORDS[other]
+    what = f"{WORDS[variant]}: rl-32k minus that of {than}, pass@1 at {RUNG2}"
     found = [claim(f"{what}, seed {seed}", 100 * value, "points") for seed, value in zip(pairs, each, strict=True)]
     intervals = {"problems": by_problem}
     if len(each) > 1:
@@ -199,10 +207,10 @@ def _against_rungs(
         found.append(
             claim(f"{what}, mean; {CONFIDENCE:.0%} interval over {unit}", 100 * interval.value, "points", *goal)
         )
-    if variant in ("synchronous", "threads"):
-        far = 100 * max(abs(by_problem.low), abs(by_problem.high))
-        text = f"{what}: farthest end of the {CONFIDENCE:.0%} interval over problems"
-        found.append(claim(text, far, "points", f"≤ {TOLERANCE:g}", far <= TOLERANCE))
+    far = 100 * max(abs(by_problem.low), abs(by_problem.high))
+    text = f"{what}: farthest end of the {CONFIDENCE:.0%} interval over problems"
+    goal = (f"≤ {TOLERANCE:g}", far <= TOLERANCE) if variant == "threads" else ("", None)
+    found.append(claim(text, far, "points", *goal))
     return found
 
 

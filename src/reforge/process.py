@@ -49,6 +49,18 @@ def exclusive(lock: Path, what: str, patience: float = 20.0) -> Iterator[None]:
         yield
 
 
+def held(lock: Path) -> bool:
+    """Whether another process has `lock` now."""
+    if not lock.is_file():
+        return False
+    with lock.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def stop_cleanly_on_sigterm() -> None:
     """SIGTERM unwinds like an exception, so that servers are stopped and files closed on the way out."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -89,6 +89,8 @@ def read(stage: str, root: Path) -> Manifest:
     if not path.is_file():
         return Manifest({}, {}, {}, {}, {}, "")
     found = json.loads(path.read_text())
+    if "predicate" not in found:  # written before manifests were statements
+        return Manifest({}, {}, {}, {}, {}, "")
     definition, details = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
     return Manifest(
         outs=_digests(_DVC, found["subject"]),

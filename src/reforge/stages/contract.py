@@ -257,7 +257,7 @@ def _disk_trouble(name: str, error: BaseException) -> str:
         free = shutil.disk_usage(".").free / 2**20
         return (
             f"Stage {name!r} stopped: no space left on the disk of {Path.cwd()} ({free:.0f} MiB free): {text}. Its "
-            "output was not touched and its finished steps are kept: free some space (`dvc gc -w` drops old outputs) "
+            "output was not touched and its finished steps are kept: free some space (`reforge gc` lists what may go) "
             "and start it again."
         )
     if isinstance(error, OSError) and error.errno in _DISK:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reforge import process
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
 from reforge.lineage import graph
@@ -90,13 +91,12 @@ def _inside(cache: Path, digest: str) -> list[str]:
 
 
 def _abandoned() -> Iterator[Path]:
-    """Of each stage all states but one, which a restart may go on from: the newest with a checkpoint, if there is such;
-    and what a finished stage was killed over removing."""
+    """Of each stage that does not run now all states but one, which a restart may go on from: the newest with a
+    checkpoint, if there is such; and what a finished stage was killed over removing."""
     states: dict[str, list[Path]] = {}
     for folder in _SCRATCH.glob("*-????????????"):
         states.setdefault(folder.name.rpartition("-")[0], []).append(folder)
-    for of_stage in states.values():
-        yield from sorted(of_stage, key=lambda folder: (any(folder.glob("**/step.json")), folder.stat().st_mtime_ns))[
-            :-1
-        ]
+    for stage, of_stage in states.items():
+        if not process.held(Path(".runs") / stage / "lock"):
+            yield from sorted(of_stage, key=lambda at: (any(at.glob("**/step.json")), at.stat().st_mtime_ns))[:-1]
     yield from _SCRATCH.glob("*.done")

@@ -30,9 +30,14 @@ def why(what: str) -> list[str]:
         return found
     if re.fullmatch(r"[0-9a-f]{6,64}(\.dir)?", what) and (name := _of_digest(what, specs)):
         return [f"{what} is what {name} made", *explain(name)]
-    if numbers := list(_numbers(what, specs)):
-        stage = numbers[0][0]  # upstream first: who found it, before those who repeat it
-        return [*(f"{line}" for _, line in numbers[:_SHOWN]), *explain(stage)]
+    if numbers := list(_numbers(what.removeprefix("+").replace("\N{MINUS SIGN}", "-"), specs)):
+        lines, makers = [line for _, line in numbers], sorted({name for name, _ in numbers} - {"report"}) or ["report"]
+        if len(makers) > 1:
+            return [
+                *lines[:_SHOWN],
+                f"Several stages have found it. Of the first, for instance: reforge why {makers[0]}",
+            ]
+        return [*lines[:_SHOWN], *explain(makers[0])]
     raise UserError(
         f"{what!r} is no stage ({', '.join(specs)}), no file under an output of one, no digest in dvc.lock, no rollout "
         "(rl@16k/3/PROBLEM/0: of step 3; evaluate@sft/32k/PROBLEM/0: cut at 32k; distill/PROBLEM/0), and no metric or "

@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,15 @@ def test_of_interrupted_stages_the_state_with_a_checkpoint_stays(project: Path) 
     Path(".scratch/sft-0123456789ab/checkpoint/000003").mkdir(parents=True)
     Path(".scratch/sft-0123456789ab/checkpoint/000003/step.json").touch()
     Path(".scratch/base-0123456789ab.done").mkdir()
+    holder = (
+        "import fcntl, sys, time; f = open('.runs/sft/lock', 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
+    )
+    Path(".runs/sft").mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", f"{holder}; time.sleep(60)"], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        assert collect(remove=False).folders == [Path(".scratch/base-0123456789ab.done")], "sft runs"
+        running.kill()
     found = collect(remove=True)
     assert found.folders == [Path(".scratch/sft-ba9876543210"), Path(".scratch/base-0123456789ab.done")]
     assert sorted(path.name for path in Path(".scratch").iterdir()) == ["rl@16k-0123456789ab", "sft-0123456789ab"]

@@ -52,13 +52,20 @@ def test_a_rollout_leads_to_its_policy_its_verdict_and_the_row_of_its_problem(fi
 
 def test_a_number_leads_to_the_stage_that_found_it(finished: Path) -> None:
     Path("metrics/sft.json").write_text(json.dumps({"pass@1/32k": 0.6749, "loss": 67.5}))
-    Path("metrics/rl/16k.json").write_text(json.dumps({"pass@1/sft/32k": 0.6749, "other": 0.6751}))
-    for asked in ("pass@1/32k", "67.49", "0.6749", "0.675", "67.5", "67%"):
+    Path("metrics/rl/16k.json").write_text(json.dumps({"other": 0.6751, "gain": -0.335}))
+    for asked in ("pass@1/32k", "+67.49", "0.6749", "67.49%"):
         lines = why(asked)
         assert lines[0] == "pass@1/32k = 0.6749 in metrics/sft.json", asked
         assert "sft" in heads(lines), asked
-    assert "pass@1/sft/32k = 0.6749 in metrics/rl/16k.json" in why("67.49")
     assert "other = 0.6751 in metrics/rl/16k.json" not in why("67.49")
+    assert why("\N{MINUS SIGN}33.5")[0] == "gain = -0.335 in metrics/rl/16k.json"
+    both = why("67.5")
+    assert both[-1] == "Several stages have found it. Ask of one, as in: reforge why rl@16k"
+    assert set(both[:-1]) == {
+        "pass@1/32k = 0.6749 in metrics/sft.json",
+        "loss = 67.5 in metrics/sft.json",
+        "other = 0.6751 in metrics/rl/16k.json",
+    }
 
 
 def test_a_digest_leads_to_its_stage(finished: Path) -> None:
