@@ -35,7 +35,7 @@ def why(what: str) -> list[str]:
         if len(makers) > 1:
             return [
                 *lines[:_SHOWN],
-                f"Several stages have found it. Of the first, for instance: reforge why {makers[0]}",
+                f"Several stages have found it. Ask of one, as in: reforge why {makers[0]}",
             ]
         return [*lines[:_SHOWN], *explain(makers[0])]
     raise UserError(
