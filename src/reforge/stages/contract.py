@@ -9,7 +9,6 @@ import errno
 import importlib
 import os
 import shutil
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
 from reforge.stages import launch, runs
 from reforge.stages.determinism import make_deterministic, seed_of
+from reforge.tracking.timeline import steady_clock
 from reforge.tracking.tracker import RunInfo, RunStatus, Tracker
 
 STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
@@ -102,7 +102,8 @@ def run_stage(name: str, node: int = 0) -> None:
 
 def _run(spec: StageSpec, config: Config, records: Path) -> None:
     reads: set[str] = set()
-    started, status, outs = time.time(), "FAILED", dict[str, str]()
+    clock, status, outs = steady_clock(), "FAILED", dict[str, str]()
+    began = clock()
     runs.send_unsent(config)
     ctx, info, fingerprint = _context(spec, config, records, reads)
     facts: dict[str, Any] = {
@@ -129,7 +130,7 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
         if outs and not told[0]:  # MLflow
             runs.keep_unsent(info, ctx.tracker, ctx.scratch, spec.out, ctx.metrics, tags)
     run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
-    ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, started, time.time())
+    ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, began, clock())
     manifest.write_json(records / "manifest.json", manifest.statement(ran))
     _remove(ctx.scratch)
     print(f"{spec.name}: {tags['reforge.level']}", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +22,7 @@ from reforge.sandbox.selection import longest_inputs
 from reforge.stages.contract import StageContext
 from reforge.stages.grading import judge_of
 from reforge.stages.sampling import sampler_of
-from reforge.tracking.timeline import Timeline
+from reforge.tracking.timeline import Timeline, steady_clock
 from reforge.tracking.timeline_page import bottleneck, render_timeline, shares
 from reforge.training import checkpoint, grpo
 from reforge.training.handover import folder_of
@@ -48,7 +47,7 @@ def run(ctx: StageContext) -> None:
         )
     ctx.metrics["prompts/too_long"] = float(len(prompts) - len(fitting))
     states, weights = ctx.scratch / "checkpoint", _handover(ctx)
-    timeline = Timeline(ctx.log_folder / "timeline.json", time.time)
+    timeline = Timeline(ctx.log_folder / "timeline.json", steady_clock())
     with judge_of(ctx) as judge, sampler_of(ctx, tokenizer) as sampler, _removed(weights):
         sampler.working = lambda number: timeline.span(f"vllm {number}", "sample")
         events = {"sampler": sampler.events, "judge": judge.events}

@@ -7,6 +7,7 @@ bracket to be missing, and a resumed stage goes on in the same file.
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,12 @@ class Span:
     @property
     def is_moment(self) -> bool:
         return self.start == self.end
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds since 1970 by the machine's clock of now, which counts on steadily whatever that is set to."""
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()
 
 
 class Timeline:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reforge.errors import UserError
 from reforge.rollouts.record import Record, read_record, record_of, rollout_digests, write_record
-from reforge.rollouts.store import SCHEMA, to_row
+from reforge.rollouts.store import SCHEMA, read_table, to_row, write_rows
 from reforge.types import Reward, Rollout, Status, Verdict
 
 TENSORS = {"embed": "ab" * 32, "head": "cd" * 32}
@@ -87,3 +88,15 @@ def test_another_tensor_is_named() -> None:
     record = recorded(rows())
     assert record.other_tensors(recorded([], TENSORS | {"head": "ce" * 32})) == ["head"]
     assert record.other_tensors(recorded([], {"embed": "ab" * 32, "tail": "00" * 32})) == ["head", "tail"]
+
+
+def test_files_that_are_cut_short_are_named_and_never_read_as_less(tmp_path) -> None:
+    path, mark = tmp_path / "step.parquet", tmp_path / "step.json"
+    write_rows(path, rows())
+    write_record(mark, recorded(rows()))
+    for file, read in ((path, read_table), (mark, read_record)):
+        whole = file.read_bytes()
+        for length in (0, 1, len(whole) // 2, len(whole) - 1):
+            file.write_bytes(whole[:length])
+            with pytest.raises(UserError, match=rf"{file.name} is missing or not"):
+                read(file)

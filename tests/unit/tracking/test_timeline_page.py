@@ -1,6 +1,6 @@
 import pytest
 
-from reforge.tracking.timeline import Span
+from reforge.tracking.timeline import Span, Timeline, steady_clock
 from reforge.tracking.timeline_page import bottleneck, render_timeline, shares
 
 SPANS = [
@@ -42,3 +42,13 @@ def test_what_was_got_over_is_told_and_takes_no_share() -> None:
     page = render_timeline("rl@16k", [*SPANS, *moments, moments[0]])
     assert "Got over: judge lost (2 times), sampler &lt;restarted&gt;" in page
     assert shares([*SPANS, *moments]) == shares(SPANS)
+
+
+def test_a_clock_that_is_set_back_turns_no_span_around(tmp_path, monkeypatch) -> None:
+    timeline = Timeline(tmp_path / "timeline.json", steady_clock())
+    with timeline.span("learner", "train", 1):
+        monkeypatch.setattr("time.time", lambda: 0.0)
+    with timeline.span("learner", "train", 2):
+        pass
+    first, second = timeline.spans
+    assert 1.6e9 < first.start <= first.end <= second.start <= second.end
