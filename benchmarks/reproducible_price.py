@@ -2,9 +2,8 @@
 
     python -m benchmarks.reproducible_price
 
-The real loop as in benchmarks/pipelining, one batch ahead and with a checkpoint each step, so that it waits for all that
-is recorded; strict and fast taking turns.
-Then 1,024 rollouts of 16,384 tokens, as a step of a 7B model leaves them, are recorded beside a thread that multiplies
+The real loop as in benchmarks/pipelining, one batch ahead and with a checkpoint each step, so that it waits for all
+that is recorded; strict and fast taking turns. Then 1,024 rollouts of 16,384 tokens, as a step of a 7B model leaves them, are recorded beside a thread that multiplies
 matrices, as training would; and weights of 2 GiB are digested, from which follows how long those of such a model take.
 """
 
