@@ -3,8 +3,9 @@
     python -m benchmarks.reproducible_price
 
 The real loop as in benchmarks/pipelining, one batch ahead and with a checkpoint each step, so that it waits for all
-that is recorded; strict and fast taking turns. Then 1,024 rollouts of 16,384 tokens, as a step of a 7B model leaves them, are recorded beside a thread that multiplies
-matrices, as training would; and weights of 2 GiB are digested, from which follows how long those of such a model take.
+that is recorded; strict and fast taking turns. Then 1,024 rollouts of 16,384 tokens, as a step of a 7B model leaves
+them, are recorded beside a thread that multiplies matrices, as training would; and weights of 2 GiB are digested, from
+which follows how long those of such a model take.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def claims_of(recording: dict[str, list[float]], large: dict[str, float]) -> lis
     what = f"{ROLLOUTS:,} rollouts of {TOKENS:,} tokens"
     return [
         claim(
-            f"recording: share of a step ({step:.2f} s) in which the loop waits for it", price, "%", "< 3", price < 3
+            f"recording: share of a step ({step:.2f} s) that the loop waits for it", price, "%", "< 3", price < 3
         ),
         claim("step with determinism: strict beyond that with fast, median over rounds", strictness, "%"),
         claim(f"{what}: recorded in", large["seconds"], "s"),
