@@ -141,9 +141,7 @@ def claims_of(recording: dict[str, list[float]], large: dict[str, float]) -> lis
     delay = 100 * slower * (large["seconds"] + SEVEN_B_GIB * large["hashing_per_gib"]) / STEP_SECONDS
     what = f"{ROLLOUTS:,} rollouts of {TOKENS:,} tokens"
     return [
-        claim(
-            f"recording: share of a step ({step:.2f} s) that the loop waits for it", price, "%", "< 3", price < 3
-        ),
+        claim(f"recording: share of a step ({step:.2f} s) that the loop waits for it", price, "%", "< 3", price < 3),
         claim("step with determinism: strict beyond that with fast, median over rounds", strictness, "%"),
         claim(f"{what}: recorded in", large["seconds"], "s"),
         claim(f"{what}: size on disk", large["file_mib"], "MiB"),
