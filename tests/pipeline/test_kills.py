@@ -7,7 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks.reproducible_kills import PARTS, disturbed, history, tracked
+from benchmarks.kills import PARTS, disturbed
+from benchmarks.reproducible_kills import history, tracked
 from reforge.lineage.compare import differences
 
 TURNS = ["everything", "stage", "grader", "conductor", "everything", "stage"]  # the vLLM server is that of all tests

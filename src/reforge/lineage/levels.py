@@ -1,5 +1,5 @@
 """How surely a result comes about again, by what has happened and not by what was promised: R0 to R3. (R4, the same
-within a tolerance whatever the seed and the machine, is no property of one run: `benchmarks/road` measures it.)
+within a tolerance on other numbers of threads, is no property of one run: `benchmarks/road` is to measure it.)
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from reforge.stages import launch, runs
 from reforge.stages.determinism import make_deterministic, seed_of
 from reforge.tensors import tensor_digests
 from reforge.training.grpo import CANARIES
-from reforge.training.handover import publish
+from reforge.training.handover import folder_of, publish
 from reforge.training.learn import advantages_of, learn
 from reforge.training.schedule import version_for
 from reforge.types import Group, Prompt, Rollout
@@ -98,7 +98,7 @@ def resample(name: str, first: int, last: int | None) -> Outcomes:
                 if steps:
                     canaries = [prompt.token_ids for prompt in _prompts(rung.groups(steps[0]))[:CANARIES]]
                     sampler.load(publish(rung.learner, scratch, version, canaries))
-                    shutil.rmtree(scratch / f"{version:06d}")
+                    shutil.rmtree(folder_of(scratch, version))
                 for step in steps:
                     yield f"step {step}", _resampled(rung, sampler, step)
 

@@ -110,9 +110,7 @@ class Tracker:
         """`metrics` are the stage's headline numbers, `tags` what is known only at the end. Of each mirror, in the
         openers' order, whether it has heard all."""
         for sink in self._sinks:
-            sink.rest = 0  # the last chance
-            sink.catch_up(self._lines, self.artifacts)
-            sink.attempt(lambda mirror: mirror.close(status, metrics or {}, tags or {}))
+            sink.close(self._lines, self.artifacts, lambda mirror: mirror.close(status, metrics or {}, tags or {}))
         return [not sink.failing for sink in self._sinks]
 
     def _rewrite(self) -> None:
@@ -134,7 +132,7 @@ class _Sink:
         self._mirror: Mirror | None = None
         self._sent = -1  # the last step
         self._artifacts = 0
-        self._failures = self.rest = 0
+        self._failures = self._rest = 0
 
     @property
     def failing(self) -> bool:
@@ -142,21 +140,30 @@ class _Sink:
 
     def catch_up(self, lines: Mapping[int, Metrics], artifacts: Sequence[Path] = ()) -> None:
         """Send what the mirror lacks: the newest step, or also those before it after a crash or an absence."""
+        self.attempt(lambda mirror: self._send(mirror, lines, artifacts))
+
+    def close(self, lines: Mapping[int, Metrics], artifacts: Sequence[Path], last: Callable[[Mirror], None]) -> None:
+        """The last chance, and one attempt: a run that lacks a step is not closed."""
 
         def send(mirror: Mirror) -> None:
-            for step, metrics in lines.items():
-                if step > max(self._sent, mirror.mark):
-                    mirror.log(step, metrics)
-                    self._sent = step
-            for path in artifacts[self._artifacts :]:
-                mirror.artifact(path)
-                self._artifacts += 1
+            self._send(mirror, lines, artifacts)
+            last(mirror)
 
+        self._rest = 0
         self.attempt(send)
 
+    def _send(self, mirror: Mirror, lines: Mapping[int, Metrics], artifacts: Sequence[Path]) -> None:
+        for step, metrics in lines.items():
+            if step > max(self._sent, mirror.mark):
+                mirror.log(step, metrics)
+                self._sent = step
+        for path in artifacts[self._artifacts :]:
+            mirror.artifact(path)
+            self._artifacts += 1
+
     def attempt(self, call: Callable[[Mirror], None]) -> None:
-        if self.rest > 0:
-            self.rest -= 1
+        if self._rest > 0:
+            self._rest -= 1
             return
         try:
             if self._mirror is None:
@@ -167,7 +174,7 @@ class _Sink:
             if not self._failures:
                 _warn(error)
             self._mirror, self._failures = None, self._failures + 1
-            self.rest = 2 ** (self._failures - 1) - 1
+            self._rest = 2 ** (self._failures - 1) - 1
 
 
 def _append(path: Path, line: dict[str, object]) -> None:

@@ -29,6 +29,7 @@ def keep(
         number = 1 + max((int(folder.name) for folder in place.glob("[0-9]*")), default=0)
         partial = place / "partial"
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
         for path in (lines, state):
             if path.is_file():
                 _copy(path, partial / path.name)
