@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from reforge.errors import UserError
 from reforge.tensors import tensor_digests
 
 _SHOWN = 3
@@ -38,7 +39,7 @@ def _where(expected: Path, found: Path) -> str:
     how = _KINDS.get(expected.suffix, _bytes)
     try:
         return how(expected, found)
-    except (ValueError, KeyError, OSError) as error:  # one of them is broken: no file of its kind any more
+    except (ValueError, KeyError, OSError, UserError) as error:  # one of them is broken: no file of its kind any more
         return f"{_bytes(expected, found)} ({type(error).__name__}: {error})"
 
 
@@ -74,9 +75,9 @@ def _changed(before: Any, after: Any, key: str = "") -> Iterator[tuple[str, Any,
 
 def _rows(expected: Path, found: Path) -> str:
     """Of Parquet. The row is named by its problem and index where it has them."""
-    import pyarrow.parquet as pq
+    from reforge.parquet import read_table
 
-    one, other = pq.read_table(expected), pq.read_table(found)
+    one, other = read_table(expected), read_table(found)
     if one.column_names != other.column_names:
         return f"has the columns {', '.join(other.column_names)}, not {', '.join(one.column_names)}"
     if one.num_rows != other.num_rows:

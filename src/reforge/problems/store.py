@@ -1,17 +1,16 @@
-"""Problems on disk: Parquet whose bytes depend on the problems and the pyarrow version alone."""
+"""Problems on disk, as Parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reforge.errors import UserError
+from reforge.parquet import read_table, write_rows
 from reforge.problems.funnel import Entry, Quarantined
 from reforge.types import Checker, Problem, TestCase
 
@@ -38,11 +37,11 @@ PROBLEMS = pa.schema(
 )
 QUARANTINED = pa.schema([("id", pa.string()), ("reason", pa.string()), ("source", pa.string()), ("line", pa.int64())])
 ORIGINS = pa.schema([("id", pa.string()), ("source", pa.string()), ("line", pa.int64())])
-_GROUP = 256  # rows that are turned into a table at a time
+_PIECE = 256  # rows that are turned into a table at a time
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    _write(path, map(_row, problems), PROBLEMS)
+    write_rows(path, map(_row, problems), PROBLEMS, _PIECE)
 
 
 def read_problems(path: Path) -> list[Problem]:
@@ -64,7 +63,7 @@ def _problem(row: dict[str, Any]) -> Problem:
 
 
 def write_quarantined(path: Path, quarantined: Sequence[Quarantined]) -> None:
-    _write(path, map(asdict, quarantined), QUARANTINED)
+    write_rows(path, map(asdict, quarantined), QUARANTINED, _PIECE)
 
 
 def read_quarantined(path: Path) -> list[Quarantined]:
@@ -72,7 +71,8 @@ def read_quarantined(path: Path) -> list[Quarantined]:
 
 
 def write_origins(path: Path, kept: Iterable[Entry]) -> None:
-    _write(path, ({"id": entry.problem.id, "source": entry.source, "line": entry.line} for entry in kept), ORIGINS)
+    rows = ({"id": entry.problem.id, "source": entry.source, "line": entry.line} for entry in kept)
+    write_rows(path, rows, ORIGINS, _PIECE)
 
 
 def fate_of(folder: Path, id: str) -> list[str]:
@@ -98,24 +98,8 @@ def fate_of(folder: Path, id: str) -> list[str]:
     return said
 
 
-def _write(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
-    """Written beside and moved into place, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    left = iter(rows)
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-        while group := list(islice(left, _GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-    partial.replace(path)
-
-
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"{path} is missing or not a whole Parquet file ({error}). Make it again with: reforge stage curate"
-        ) from error
+    table = read_table(path)
     if not table.schema.equals(schema):
         raise UserError(
             f"{path} was written by another version of Reforge: its columns are {', '.join(table.column_names)}. "

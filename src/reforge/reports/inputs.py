@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from reforge.errors import UserError
+from reforge.parquet import read_table
 from reforge.reports.report import Example, RungCurve
 from reforge.types import Problem, Status
 
@@ -55,7 +54,7 @@ def pick_examples(
     rollouts: Path, length: str, problems: Mapping[str, Problem], each: int = 2
 ) -> tuple[tuple[str, tuple[Example, ...]], ...]:
     """The hardest solved, the easiest failed and the easiest truncated problems: fixed rules, so nobody picks."""
-    table = pq.read_table(rollouts, columns=COLUMNS, filters=[("length", "==", length)])
+    table = read_table(rollouts, COLUMNS, [("length", "==", length)])
     rows = sorted(table.to_pylist(), key=lambda row: (row["problem_id"], row["index"]))
     examples = [_example(row, problems[row["problem_id"]]) for row in rows]
     examples.sort(key=lambda example: example.difficulty)  # stable: ids and indices keep their order within a level

@@ -80,7 +80,7 @@ class Report:
     gain: Gain | None
     curves: tuple[RungCurve, ...]
     funnel: tuple[tuple[str, str], ...]
-    examples_of: str
+    model: str  # what it is about: whose examples are shown
     examples: tuple[tuple[str, tuple[Example, ...]], ...]  # heading, its rollouts
     problems: Link
     lineage: tuple[Chain, ...]

@@ -7,16 +7,13 @@ where the rollout was not trained on.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from reforge.errors import UserError
+from reforge import parquet
 from reforge.types import Group, Reward, Rollout, Status, Verdict
 
 SCHEMA = pa.schema(
@@ -101,30 +98,8 @@ def to_groups(rows: Iterable[Mapping[str, Any]]) -> list[Group]:
 def write_rows(
     path: Path, rows: Iterable[dict[str, Any]], seen: Callable[[pa.Table], object] = lambda piece: None
 ) -> None:
-    """Written beside, and moved into place once it is on the disk, so that a reader never sees half a file; piece by
-    piece (each shown to `seen`), as a thousand long rollouts are more than memory has to spare."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, left = path.with_suffix(".partial"), iter(rows)
-    with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
-        while piece := list(islice(left, _PIECE)):
-            table = pa.Table.from_pylist(piece, schema=SCHEMA)
-            writer.write_table(table)
-            seen(table)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Raises UserError where the file is missing or broken."""
-    try:
-        return pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"{path} is missing or not a whole Parquet file ({error}). Fetch it as it was recorded (dvc checkout), or "
-            "run the stage again."
-        ) from error
+    parquet.write_rows(path, rows, SCHEMA, _PIECE, seen)
 
 
 def read_rows(paths: Iterable[Path], columns: list[str] | None = None) -> list[dict[str, Any]]:
-    return [row for path in sorted(paths) for row in read_table(path, columns).to_pylist()]
+    return [row for path in sorted(paths) for row in parquet.read_table(path, columns).to_pylist()]

@@ -82,8 +82,9 @@ def run_stage(name: str, node: int = 0) -> None:
     """
     quiet()
     os.chdir(project_root())
-    spec = graph.stage_spec(name)
-    config = load_config(runs.PARAMS)
+    records = Path(".runs") / name
+    with _explained(name, records):
+        spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
     process.die_with_conductor()
     if "learner" in spec.params and launch.needed(config.learner):
         launch.launch(config.learner, ["stage", name], node)
@@ -94,7 +95,6 @@ def run_stage(name: str, node: int = 0) -> None:
         make_deterministic(seed_of(config.seed, name), config.determinism)
         ranks.follow()
         return
-    records = Path(".runs") / name
     with _explained(name, records), process.exclusive(records / "lock", f"Stage {name!r}"):
         process.stop_cleanly_on_sigterm()
         _run(spec, config, records)
@@ -157,6 +157,7 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
     out = scratch / "out"
     shutil.rmtree(out, ignore_errors=True)  # what an interrupted run had begun to write
     out.mkdir(parents=True)
+    _require_places(spec, scratch)
     info = runs.run_info(config, spec, digests, fingerprint)
     ctx = StageContext(
         name=spec.name,
@@ -170,6 +171,23 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
         tracker=Tracker(scratch, records, runs.mirrors(config, info, scratch)),
     )
     return ctx, info, fingerprint
+
+
+def _require_places(spec: StageSpec, scratch: Path) -> None:
+    """Found out before the first step and not after the last: can what the stage makes be moved to its place?"""
+    for place in (Path(spec.out), Path(spec.metrics)):
+        probe, there = scratch / "probe", place.parent / f".{scratch.name}.probe"
+        try:
+            probe.mkdir(exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            probe.rename(there)
+            there.rmdir()
+        except OSError as error:
+            raise UserError(
+                f"Stage {spec.name!r} was not started, it could not put {place} in its place: {error.strerror}. "
+                f"{place.parent} must be a folder to write into, on the file system of {scratch.parent.absolute()}: "
+                "what is finished is moved, whole, from there."
+            ) from error
 
 
 _SPREAD = {"ranks", "nodes", "rendezvous", "sequence_parallel", "zero_stage", "offload", "threads", "checkpoints"}

@@ -26,13 +26,14 @@ from reforge.lineage import graph
 from reforge.lineage.compare import few
 from reforge.lineage.recorded import require_inputs
 from reforge.params import load_config
+from reforge.parquet import read_table
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.ranks import dismiss, everyone, follow
 from reforge.prompts import decoder
 from reforge.rollouts.record import read_record, record_of, rollout_digests
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.server import open_sampler
-from reforge.rollouts.store import read_table, to_groups
+from reforge.rollouts.store import to_groups
 from reforge.stages import launch, runs
 from reforge.stages.determinism import make_deterministic, seed_of
 from reforge.tensors import tensor_digests

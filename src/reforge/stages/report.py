@@ -1,4 +1,4 @@
-"""report: scores, curves, examples and lineage of all stages → report.html and table.md."""
+"""report: scores, curves, examples and lineage of all stages → report.html, table.md and model-card.md."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
 from reforge.problems.store import read_problems
 from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve, read_json
+from reforge.reports.model_card import render_model_card
 from reforge.reports.report import Chain, Gain, Link, Report, Scores, render_html, render_text
 from reforge.stages.contract import StageContext
 
 
 def run(ctx: StageContext) -> None:
     report = build_report(ctx)
-    (ctx.out / "report.html").write_text(render_html(report), encoding="utf-8")
-    (ctx.out / "table.md").write_text(render_text(report), encoding="utf-8")
-    for name in ("report.html", "table.md"):
+    files = {"report.html": render_html, "table.md": render_text, "model-card.md": render_model_card}
+    for name, render in files.items():
+        (ctx.out / name).write_text(render(report), encoding="utf-8")
         ctx.tracker.artifact(ctx.out / name)
     for model, score in report.scores.items():
         for length in report.lengths:
@@ -47,7 +48,7 @@ def build_report(ctx: StageContext) -> Report:
         gain=gain,
         curves=tuple(read_curve(ctx.dep("rl") / name, name, rung.max_tokens) for name, rung in rungs),
         funnel=tuple(funnel_rows(read_json(curate / "funnel.json"))),
-        examples_of=shown,
+        model=shown,
         examples=pick_examples(evaluate / shown / "rollouts.parquet", length, answered),
         problems=_link(ctx, curate / "problems"),
         lineage=tuple(_chain(ctx, model, source) for model, source in cfg.evaluate.models.items()),

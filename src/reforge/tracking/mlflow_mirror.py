@@ -117,6 +117,7 @@ def connected(uri: str, experiment: str) -> Iterator[tuple[MlflowClient, str]]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs it raises, too: ours to tell
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(LOCK, timeout=120):
         from mlflow import MlflowClient

@@ -38,7 +38,7 @@ def test_quarantined_come_back(tmp_path: Path, quarantined: list[Quarantined]) -
 
 def test_a_file_that_is_missing_broken_or_of_other_columns(tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
-    with pytest.raises(UserError, match=r"train\.parquet is missing .*reforge stage curate"):
+    with pytest.raises(UserError, match=r"train\.parquet is missing .*dvc checkout"):
         read_problems(path)
     path.write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match="not a whole Parquet file"):
