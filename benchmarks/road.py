@@ -25,6 +25,7 @@ from benchmarks import record
 from benchmarks.record import ROOT, claim
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import Estimate, mean_interval, paired_difference
+from reforge.lineage import levels
 
 SEEDS = (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
@@ -75,6 +76,7 @@ def main() -> None:
                 print(f"road: {variant}, seed {seed}", flush=True)
                 runs.append(run_road(variant, seed, asked.experiment, overrides(variant, seed, runs)))
                 write_results(runs)
+    levels.note_repeated(ROOT, asked.experiment, repeated(runs))
 
 
 def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
@@ -243,6 +245,20 @@ def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
 
 def write_results(runs: Sequence[Run]) -> None:
     record.write("road", claims(runs), runs, runs[-1]["commit"])
+
+
+def repeated(runs: Sequence[Run]) -> str | None:
+    """R4 in a sentence for the report; None where seeds are missing or the tolerance was not kept."""
+    threads = {seed: run for (variant, seed), run in latest(runs).items() if variant == "threads"}
+    of = [each for each in claims(runs) if each["claim"].startswith(WORDS["threads"]) and each["met"] is not None]
+    if threads.keys() < set(SEEDS) or not all(each["met"] for each in of):
+        return None
+    (far,) = (each["value"] for each in of)
+    commits = ", ".join(sorted({run["commit"][:10] for run in threads.values()}))
+    return (
+        f"{len(threads)} seeds with two threads each for learner and sampler ended at most {far:.1f} points from where "
+        f"they ended with one (farthest end of the {CONFIDENCE:.0%} interval; tolerance {TOLERANCE:g}, at {commits})."
+    )
 
 
 def read_runs() -> list[Run]:

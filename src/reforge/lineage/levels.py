@@ -1,5 +1,5 @@
-"""How surely a result comes about again, by what has happened and not by what was promised: R0 to R3. (R4, the same
-within a tolerance on other numbers of threads, is no property of one run: `benchmarks/road` is to measure it.)
+"""How surely a result comes about again, by what has happened and not by what was promised: R0 to R3 of an output, and
+R4, the same within a tolerance on other numbers of threads, of an experiment (`benchmarks/road` measures it).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from reforge.lineage.manifest import write_json
 
-VERIFIED = "verified.json"  # output → the digest that `reforge verify` has made again; the report reads it
+VERIFIED = "verified.json"  # the report reads it; "outputs": the digests that `reforge verify` has made again
 R0 = "R0, recorded"
 
 
@@ -33,12 +33,27 @@ def level(out: str, digest: str, facts: Mapping[str, Any], root: Path) -> str:
 
 
 def verified(root: Path) -> dict[str, str]:
-    path = root / VERIFIED
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    """Output → digest."""
+    return _read(root, "outputs")
 
 
 def note(root: Path, outs: Mapping[str, str | None]) -> None:
     """What `verify` found of these outputs: the digest that came about again; None where it did not."""
-    known = {out: digest for out, digest in {**verified(root), **outs}.items() if digest is not None}
-    if known != verified(root):
-        write_json(root / VERIFIED, known)
+    _note(root, "outputs", outs)
+
+
+def note_repeated(root: Path, experiment: str, said: str | None) -> None:
+    """R4 of an experiment, in a sentence; None where it did not reach it."""
+    _note(root, "experiments", {experiment: said})
+
+
+def _read(root: Path, part: str) -> dict[str, str]:
+    path = root / VERIFIED
+    return dict(json.loads(path.read_text()).get(part, {})) if path.is_file() else {}
+
+
+def _note(root: Path, part: str, found: Mapping[str, str | None]) -> None:
+    parts = {name: _read(root, name) for name in ("outputs", "experiments")}
+    known = {name: value for name, value in {**parts[part], **found}.items() if value is not None}
+    if known != parts[part]:
+        write_json(root / VERIFIED, {**parts, part: known})

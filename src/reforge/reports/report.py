@@ -83,6 +83,7 @@ class Report:
     model: str  # what it is about: whose examples are shown
     examples: tuple[tuple[str, tuple[Example, ...]], ...]  # heading, its rollouts
     problems: Link
+    repeated: str  # R4 in a sentence, empty where nobody has measured it
     lineage: tuple[Chain, ...]
 
 

@@ -51,6 +51,7 @@ def build_report(ctx: StageContext) -> Report:
         model=shown,
         examples=pick_examples(evaluate / shown / "rollouts.parquet", length, answered),
         problems=_link(ctx, curate / "problems"),
+        repeated=_verified(ctx, "experiments").get(cfg.experiment, ""),
         lineage=tuple(_chain(ctx, model, source) for model, source in cfg.evaluate.models.items()),
     )
 
@@ -79,4 +80,8 @@ def _chain(ctx: StageContext, model: str, source: str) -> Chain:
 
 def _link(ctx: StageContext, path: Path) -> Link:
     now = digest(path)
-    return Link(path.as_posix(), now, read_json(ctx.dep("verified.json")).get(path.as_posix()) == now)
+    return Link(path.as_posix(), now, _verified(ctx, "outputs").get(path.as_posix()) == now)
+
+
+def _verified(ctx: StageContext, part: str) -> dict[str, str]:
+    return dict(read_json(ctx.dep("verified.json")).get(part, {}))

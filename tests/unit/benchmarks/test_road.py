@@ -103,3 +103,13 @@ def test_results_are_written_and_read_back(tmp_path, monkeypatch):
     written = json.loads(text)
     assert set(written) == {"name", "command", "commit", "hardware", "runs", "claims"}
     assert sum(line.startswith('{"variant"') for line in text.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("solved", "said"), [(6, True), (3, False)])
+def test_r4_is_said_when_three_seeds_stayed_within_the_tolerance(solved, said, monkeypatch):
+    monkeypatch.setattr(road, "TOLERANCE", 15.0)  # ten problems for each seed leave the interval wide
+    runs = [run("rungs", seed, sft=1, rl_32k=6) for seed in range(3)]
+    runs += [run("threads", seed, sft=1, rl_32k=solved) for seed in range(2)]
+    assert road.repeated(runs) is None  # a seed is missing
+    runs.append(run("threads", 2, sft=1, rl_32k=6))
+    assert (road.repeated(runs) is not None) is said

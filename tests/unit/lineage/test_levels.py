@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from reforge.lineage.levels import level, note
+from reforge.lineage.levels import level, note, note_repeated, verified
 
 CLEAN = {"code": {"dirty": False}, "resumed": []}
 EQUAL = {"step": 4, "differing": []}
@@ -28,3 +30,14 @@ def test_the_level_follows_from_what_has_happened(tmp_path, facts, said) -> None
     assert level("outputs/sft", "abc", facts, tmp_path).startswith("R3")
     note(tmp_path, {"outputs/sft": None})
     assert level("outputs/sft", "abc", facts, tmp_path).startswith(said)
+
+
+def test_outputs_and_experiments_are_noted_apart(tmp_path) -> None:
+    note(tmp_path, {"outputs/sft": "abc", "outputs/rl/16k": None})
+    note_repeated(tmp_path, "tiny", "within 3 of 5 points.")
+    note(tmp_path, {"outputs/base": "def"})
+    known = {"outputs": {"outputs/sft": "abc", "outputs/base": "def"}, "experiments": {"tiny": "within 3 of 5 points."}}
+    assert json.loads((tmp_path / "verified.json").read_text()) == known
+    note_repeated(tmp_path, "tiny", None)
+    assert json.loads((tmp_path / "verified.json").read_text())["experiments"] == {}
+    assert verified(tmp_path) == known["outputs"]

@@ -114,7 +114,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
     for model in SKILL:
         _evaluation(outputs / "evaluate" / model, model, problems)
     (outputs / "verified.json").write_text(
-        json.dumps({"outputs/sft": digest(outputs / "sft"), "outputs/base": "other"})
+        json.dumps({"outputs": {"outputs/sft": digest(outputs / "sft"), "outputs/base": "other"}})
     )
     Path("report").mkdir()
     rungs = {

@@ -24,6 +24,6 @@ def test_what_was_verified_is_said_and_what_is_another_since_is_not(finished):
     weights = finished.dep("rl") / "32k"
     known = finished.dep("verified.json")
     for value, told in ((digest(weights), "R3, bit-exact"), ("another", "not verified yet")):
-        known.write_text(json.dumps({str(weights): value}))
+        known.write_text(json.dumps({"outputs": {str(weights): value}}))
         report.run(finished)
         assert f"`{digest(weights)}` | {told}" in (finished.out / "model-card.md").read_text(encoding="utf-8")

@@ -48,6 +48,13 @@ def test_what_was_verified_is_said_and_nothing_else(finished):
     assert "outputs/sft · R3, bit-exact" in Page(render(finished)).text
 
 
+def test_what_holds_of_the_experiment_is_said_of_it_and_of_no_other(finished):
+    for experiment, told in ((finished.cfg.experiment, True), ("another", False)):
+        finished.dep("verified.json").write_text(json.dumps({"experiments": {experiment: "within 3 of 5 points."}}))
+        assert ("R4, statistically reproducible: within 3 of 5 points." in Page(render(finished)).text) is told
+        assert ("R4" in (finished.out / "model-card.md").read_text(encoding="utf-8")) is told
+
+
 def test_report_is_one_file_and_needs_nothing(finished):
     html = render(finished)
     page = Page(html)
