@@ -20,6 +20,8 @@ from reforge.policy.lora import add_lora, merged
 from reforge.policy.model import Inputs, TokenLogprobs, load_model, load_tokenizer, save_model
 from reforge.policy.state import read_state, write_state
 
+_BUCKET = 500_000_000  # parameters whose gradients are summed at once, as DeepSpeed's own
+
 T = TypeVar("T")
 
 
@@ -156,7 +158,7 @@ def _build(folder: Path, config: LearnerConfig, seed: int, reference: bool) -> L
     engine, *_ = deepspeed.initialize(
         model=TokenLogprobs(model, _sequence_group(config)),
         model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
-        config=_deepspeed_config(config),
+        config=_deepspeed_config(config, model),
     )
     engine.train()
     frozen = _frozen(deepspeed, folder, config, engine.device) if reference else None
@@ -169,7 +171,7 @@ def _frozen(deepspeed: Any, folder: Path, config: LearnerConfig, device: torch.d
     model = TokenLogprobs(network, _sequence_group(config)).requires_grad_(False)
     if config.zero_stage < 3:
         return model.to(device).eval()
-    settings = {name: value for name, value in _deepspeed_config(config).items() if name != "optimizer"}
+    settings = {name: value for name, value in _deepspeed_config(config, network).items() if name != "optimizer"}
     engine, *_ = deepspeed.initialize(model=model, config=settings)
     engine.eval()
     return engine
@@ -203,8 +205,10 @@ def _quiet() -> None:
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
 
 
-def _deepspeed_config(config: LearnerConfig) -> dict[str, Any]:
-    zero: dict[str, Any] = {"stage": config.zero_stage}
+def _deepspeed_config(config: LearnerConfig, model: torch.nn.Module) -> dict[str, Any]:
+    # A bucket that is larger than the model is memory for nothing, and `strict` writes all over it each step.
+    bucket = min(_BUCKET, sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters()))
+    zero: dict[str, Any] = {"stage": config.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
     if config.offload:
         zero["offload_optimizer"] = {"device": "cpu"}
         if config.zero_stage == 3:
