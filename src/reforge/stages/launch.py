@@ -22,6 +22,7 @@ def launch(config: Learner, command: Sequence[str], node: int = 0) -> None:
     """Run `reforge COMMAND` on this machine's ranks until all have ended. Exits with the code of the first that
     failed, if it gave one; raises InfrastructureError with the cause if it was killed.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -42,6 +43,8 @@ def launch(config: Learner, command: Sequence[str], node: int = 0) -> None:
     run: Any = elastic_launch(settings, sys.executable)
     try:
         run("-m", "reforge.cli", *command)
+    except SignalException as error:
+        sys.exit(128 + error.sigval)  # as a process that a signal has ended
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0:
