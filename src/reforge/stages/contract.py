@@ -149,11 +149,17 @@ def _tags(spec: StageSpec, outs: Mapping[str, str], facts: Mapping[str, Any]) ->
     return {"reforge.out": outs[spec.out], "reforge.out_path": spec.out, "reforge.level": level}
 
 
+_OF_A_RUN = ("timings.jsonl", "timeline.json", "timeline.html")
+
+
 def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) -> tuple[StageContext, RunInfo, str]:
     digests = graph.digests(spec.deps)
     fingerprint = manifest.fingerprint(spec.name, slice_of(config, spec.params), digests)
     place = manifest.fingerprint(spec.name, _of_the_result(slice_of(config, spec.params)), digests)
     scratch = Path(".scratch") / f"{spec.name}-{place[:12]}"
+    if not scratch.exists():
+        for name in _OF_A_RUN:  # which a run that is resumed goes on with
+            (records / name).unlink(missing_ok=True)
     out = scratch / "out"
     shutil.rmtree(out, ignore_errors=True)  # what an interrupted run had begun to write
     out.mkdir(parents=True)

@@ -194,9 +194,11 @@ def test_metrics_of_the_steps_come_with_the_output(implement) -> None:
         ctx.tracker.log(1, {"loss": 0.5}, {"time/step": 1.0})
 
     implement("curate", run)
-    run_stage("curate")
-    assert Path("outputs/curate/metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
-    assert "time/step" in Path(".runs/curate/timings.jsonl").read_text()
+    for _ in range(2):
+        run_stage("curate")
+        assert Path("outputs/curate/metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
+        (timings,) = Path(".runs/curate/timings.jsonl").read_text().splitlines()  # of the last run
+        assert "time/step" in timings
 
 
 def test_a_run_goes_on_with_the_learner_spread_otherwise_but_not_with_another_learner() -> None:
