@@ -51,17 +51,17 @@ def main() -> None:
             differing += [f"run {number}: {what}" for what in other]
             opened += left_open(project)
             print(f"run {number} ({door}): {len(done)} kills, {other or 'equal'}", flush=True)
-    claims = claims_of(kills, differing, opened)
+    claims = claims_of(kills, differing, opened, len(seconds))
     show(claims)
     write("reproducible_kills", claims, [{"seconds": seconds, "differing": differing}, *kills], head())
 
 
-def claims_of(kills: Sequence[dict[str, Any]], differing: Sequence[str], opened: int) -> list[Claim]:
+def claims_of(kills: Sequence[dict[str, Any]], differing: Sequence[str], opened: int, stages: int) -> list[Claim]:
     of = Counter(kill["part"] for kill in kills)
-    stages = len({kill["stage"] for kill in kills})
+    hit = len({kill["stage"] for kill in kills})
     return [
         claim("kills at random moments", len(kills), "", f"≥ {GOAL}", len(kills) >= GOAL),
-        claim("stages that were hit", stages, "", "12", stages == 12),
+        claim("stages that were hit", hit, f"of {stages}", "all", hit == stages),
         *(claim(f"kills of {part}", of[part], "", "≥ 1", of[part] > 0) for part in PARTS),
         claim("outputs or metrics in MLflow that differ", len(differing), "", "0", not differing),
         claim("further MLflow runs that a kill left open", opened, ""),
