@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from reforge.errors import InfrastructureError, UserError
-from reforge.sandbox.forkserver import Server
+from reforge.sandbox.forkserver import Refused, Server
 from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation
 from reforge.sandbox.packages import paths_of
 
@@ -53,6 +53,8 @@ class Fleet:
                 server = None
             if server is None:
                 server = self._start(self.layers)
+            if server.layers != self.layers:  # the next attempt gets another one
+                raise InfrastructureError(f"a fork-server has {server.layers} of {self.layers}: {server.refused}")
             yield server
             if server.spent:
                 self._discard(server)
@@ -71,15 +73,26 @@ class Fleet:
             self._discard(server)
 
     def _first(self, layers: tuple[str, ...]) -> Server:
-        try:
-            server = self._start(layers)
-        except InfrastructureError as error:
-            if NAMESPACES not in layers:
-                raise
-            self.refused[NAMESPACES] = str(error)
-            server = self._start(tuple(layer for layer in layers if layer != NAMESPACES))
-        self.refused |= server.refused
-        return server
+        """A layer is missing here if the system refuses it, or ends whoever asks for it, time after time: who is ended
+        once may have been so by chance, and programs would be fenced in less from then on."""
+        for last in (False, False, True):
+            try:
+                server = self._start(layers)
+            except Refused as error:
+                return self._without_namespaces(layers, error)
+            except InfrastructureError as error:
+                if last:
+                    return self._without_namespaces(layers, error)
+            else:
+                self.refused |= server.refused
+                return server
+        raise AssertionError
+
+    def _without_namespaces(self, layers: tuple[str, ...], error: InfrastructureError) -> Server:
+        if NAMESPACES not in layers:
+            raise error
+        self.refused[NAMESPACES] = str(error)
+        return self._first(tuple(layer for layer in layers if layer != NAMESPACES))
 
     def _start(self, layers: tuple[str, ...]) -> Server:
         folder = tempfile.mkdtemp(prefix="reforge-")

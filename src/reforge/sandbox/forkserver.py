@@ -31,6 +31,10 @@ PATIENCE = 60.0  # seconds for a server to start, and for any answer of it beyon
 _MESSAGE = 1 << 16
 
 
+class Refused(InfrastructureError):
+    """The system does not let a server be as it was asked to."""
+
+
 class Server:
     """One fork-server. Raises InfrastructureError whenever it cannot be had or does not answer; it is then dead.
 
@@ -59,7 +63,7 @@ class Server:
         report, _ = self._hear(PATIENCE)
         if "failed" in report:
             self.close()
-            raise InfrastructureError(f"a fork-server did not start: {report['failed']}")
+            raise Refused(f"a fork-server did not start: {report['failed']}")
         self.layers: tuple[str, ...] = tuple(report["layers"])
         self.refused: dict[str, str] = report["refused"]
         self.interpreter: str = report["interpreter"]

@@ -212,7 +212,19 @@ class ForkServer:
             os.close(ruleset)
 
     def _works(self, what: str, attempt: Callable[[], None]) -> bool:
-        """Whether a process like those to come can do it; if not, why not is kept."""
+        """Whether a process like those to come can do it; if not, why not is kept. One that is ended from outside has
+        said nothing, unless that happens time after time."""
+        for last in (False, False, True):
+            reason, status = self._tried(attempt)
+            if not reason and not status:
+                return True
+            if reason or last:
+                self._refused[what] = reason or f"a trial process ended with status {status}"
+                break
+        return False
+
+    def _tried(self, attempt: Callable[[], None]) -> tuple[str, int]:
+        """What a trial process said of its failure, and how it ended."""
         reader, writer = os.pipe()
 
         def trial() -> None:
@@ -228,9 +240,7 @@ class ForkServer:
         with open(reader, errors="replace") as file:
             reason = file.read()
         _, status = os.waitpid(pid, 0)
-        if reason or status:
-            self._refused[what] = reason or f"a trial process ended with status {status}"
-        return not (reason or status)
+        return reason, status
 
     def _try_user(self) -> None:
         self._user = self._spare_user
