@@ -127,8 +127,10 @@ def sync() -> None:
     from reforge.stages import runs
 
     os.chdir(project_root())
-    if not runs.send_unsent(load_config(runs.PARAMS)):
+    config = load_config(runs.PARAMS)
+    if not runs.send_unsent(config):
         raise InfrastructureError("MLflow has not heard all. What it lacks is kept: try again.")
+    runs.require_known(config)
     print("MLflow has heard of everything that has finished here.")
 
 

@@ -375,9 +375,12 @@ def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: 
     write_rows(path, rows)
     done = run(["reforge", "replay", "rl@16k", "--regrade"], smoke, check=False)
     path.unlink()
+    gone = run(["reforge", "replay", "rl@16k", "--regrade"], smoke, check=False)
     path.write_bytes(before)
     assert done.returncode == 1
     assert f"rollout {rows[3]['problem_id']}/3 was MLE (as planned) and is " in done.stdout.splitlines()[-1]
+    assert gone.returncode != 0
+    assert "step-00002.parquet is missing" in gone.stderr
 
 
 def test_a_rung_in_a_clean_copy_gives_the_digest_of_the_lock(smoke: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
 from reforge.environment import project_root
 from reforge.errors import UserError
 from reforge.lineage import graph, levels, manifest
@@ -24,15 +28,27 @@ def explain(target: str) -> list[str]:
     return lines
 
 
-def maker(what: str, specs: dict[str, graph.StageSpec]) -> str:
+def maker(what: str, specs: Mapping[str, graph.StageSpec]) -> str:
     """The stage with this name, or the one whose output holds this file; empty if there is none."""
     if what in specs:
         return what
-    path = what.removeprefix(f"{project_root()}/").rstrip("/")
+    path = os.path.normpath(what.removeprefix(f"{project_root()}/"))
     for name, spec in specs.items():
         if path in (spec.out, spec.metrics) or path.startswith(f"{spec.out}/"):
+            if Path(spec.out).exists() and not Path(path).exists():
+                raise UserError(f"{path} is not there, and {name} made nothing of that name that is here now.")
             return name
     return ""
+
+
+def _changed(paths: list[str], digests: dict[str, str]) -> list[str]:
+    """What lies here now is what is read, so say where it is not what dvc.lock names."""
+    here = graph.digests(path for path in paths if Path(path).exists())
+    return [
+        f"    CHANGED since dvc.lock: {path} is {digest} now (dvc checkout brings back the other, dvc commit keeps this)"
+        for path, digest in here.items()
+        if digest != digests[path]
+    ]
 
 
 def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str]:
@@ -51,6 +67,7 @@ def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str
     )
     lines = [f"{name}: {spec.out}  md5 {digests[spec.out]}  {run}"]
     facts = record.facts if made_here else {}
+    lines += _changed([path for path in (spec.out, spec.metrics) if path in digests], digests)
     lines.append(f"    {levels.level(spec.out, digests[spec.out], facts, project_root())}")
     for entry in lock.get("deps", []):
         if any(

@@ -6,6 +6,7 @@ Everybody else asks here which stages there are, what each declares, and what it
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,14 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
             _, _, tree = build(repo.cache.local, str(absolute), repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)
             found[path] = str(tree.hash_info.value)
     return found
+
+
+def contents(digest: str) -> dict[str, str]:
+    """Of a folder with this digest its files' digests, by path; empty where the cache does not know of it."""
+    with _repo() as repo:
+        path = Path(repo.cache.local.path) / digest[:2] / digest[2:]
+        listed = json.loads(path.read_text()) if digest.endswith(".dir") and path.is_file() else []
+    return {entry["relpath"]: entry["md5"] for entry in listed}
 
 
 @contextmanager

@@ -4,12 +4,11 @@ R4, the same within a tolerance on other numbers of threads, of an experiment (`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reforge.lineage.manifest import write_json
+from reforge.lineage.manifest import read_json, write_json
 
 VERIFIED = "verified.json"  # the report reads it; "outputs": the digests that `reforge verify` has made again
 R0 = "R0, recorded"
@@ -49,7 +48,8 @@ def note_repeated(root: Path, experiment: str, said: str | None) -> None:
 
 def _read(root: Path, part: str) -> dict[str, str]:
     path = root / VERIFIED
-    return dict(json.loads(path.read_text()).get(part, {})) if path.is_file() else {}
+    remedy = f"Bring it back (git checkout {VERIFIED}), or write {{}} into it: then nothing counts as verified"
+    return dict(read_json(path, remedy).get(part, {})) if path.is_file() else {}
 
 
 def _note(root: Path, part: str, found: Mapping[str, str | None]) -> None:

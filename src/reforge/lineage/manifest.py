@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from reforge.errors import UserError
 from reforge.tensors import tensor_digests
 
 _NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
@@ -88,18 +89,33 @@ def read(stage: str, root: Path) -> Manifest:
     path = root / ".runs" / stage / "manifest.json"
     if not path.is_file():
         return Manifest({}, {}, {}, {}, {}, "")
-    found = json.loads(path.read_text())
+    remedy = f"Delete it, and {stage} counts as made elsewhere until it runs again"
+    found = read_json(path, remedy)
     if "predicate" not in found:  # written before manifests were statements
         return Manifest({}, {}, {}, {}, {}, "")
-    definition, details = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
-    return Manifest(
-        outs=_digests(_DVC, found["subject"]),
-        weights=_digests(_TENSORS, found["subject"]),
-        deps=_digests(_DVC, definition["resolvedDependencies"]),
-        facts=definition["internalParameters"],
-        machine=details["byproducts"][0]["annotations"],
-        mlflow_run_id=details["metadata"]["invocationId"],
-    )
+    try:
+        definition, details = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
+        return Manifest(
+            outs=_digests(_DVC, found["subject"]),
+            weights=_digests(_TENSORS, found["subject"]),
+            deps=_digests(_DVC, definition["resolvedDependencies"]),
+            facts=definition["internalParameters"],
+            machine=details["byproducts"][0]["annotations"],
+            mlflow_run_id=details["metadata"]["invocationId"],
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise UserError(f"{path} is no manifest any more: it lacks {error}. {remedy}.") from error
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """An object. Raises UserError with what to do where the file holds none."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}). {remedy}.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no JSON object. {remedy}.")
+    return found
 
 
 def _described(kind: str, digests: dict[str, str]) -> list[dict[str, Any]]:

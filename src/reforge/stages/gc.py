@@ -45,7 +45,9 @@ def collect(remove: bool) -> Garbage:
     os.chdir(project_root())
     if runs.UNSENT.is_dir() and list(runs.UNSENT.glob("[0-9]*")):
         raise UserError("MLflow has not heard of every run yet, so nobody knows all reports. First: reforge sync")
-    kept = reports(load_config(runs.PARAMS).tracking.mlflow_uri)
+    config = load_config(runs.PARAMS)
+    runs.require_known(config)
+    kept = reports(config.tracking.mlflow_uri)
     texts = [*kept, *_committed()]
     with graph.alone() as cache:  # DVC puts an output into its cache before dvc.lock names it
         needed = {digest for text in [*texts, *_here()] for digest in _DIGEST.findall(text)}

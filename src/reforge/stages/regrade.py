@@ -30,11 +30,13 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
     spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
     require_inputs(spec)
     problems = _problems(name, config)
-    files = sorted(Path(spec.out).rglob("*.parquet"))
+    files = _files(name, Path(spec.out), config)
     with local_judge(config.sandbox) as judge:
 
         def changed(row: Mapping[str, Any]) -> str:
             rollout, before = from_row(row)
+            if rollout.problem_id not in problems:
+                return f"rollout {rollout.problem_id}/{rollout.index} is of no problem that {name} had"
             now = score(rollout, problems[rollout.problem_id], judge)
             if (now.value, now.verdict.status) == (before.value, before.verdict.status):
                 return ""
@@ -49,6 +51,14 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
                 f"{path}, {len(rows)} verdicts",
                 [line for line in in_parallel(changed, rows, config.sandbox.workers) if line],
             )
+
+
+def _files(name: str, out: Path, config: Config) -> list[Path]:
+    """All that there must be: a missing one is no verdict that stands."""
+    base, _, key = name.partition("@")
+    if base == "rl":
+        return [out / "rollouts" / f"step-{step:05d}.parquet" for step in range(1, config.rl.rungs[key].steps + 1)]
+    return [out / "rollouts.parquet"]
 
 
 def _problems(name: str, config: Config) -> dict[str, Problem]:

@@ -12,12 +12,13 @@ from typing import Any
 
 from reforge.config import Config
 from reforge.digests import sha256
+from reforge.errors import UserError
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
 from reforge.tracking import unsent
-from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline
+from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline, unknown
 from reforge.tracking.tracker import Metrics, Mirror, RunInfo, RunStatus, Tracker
 from reforge.tracking.wandb_mirror import WandbMirror
 
@@ -81,6 +82,27 @@ def send_unsent(config: Config) -> bool:
         reason = " ".join(f"{type(failures[0]).__name__}: {failures[0]}".split())[:300]
         log.warning("MLflow has not heard of %d finished stages yet (%s).", len(failures), reason)
     return not failures
+
+
+def require_known(config: Config) -> None:
+    """Raises UserError unless MLflow knows the last run of each stage, as far as it was told; it may be another one."""
+    known = {
+        path.parent.name: manifest.read(path.parent.name, Path()) for path in Path(".runs").glob("*/manifest.json")
+    }
+    told = {record.mlflow_run_id: stage for stage, record in known.items() if record.mlflow_run_id}
+    uri = config.tracking.mlflow_uri
+    try:
+        missing = unknown(uri, told) if told else []
+    except UserError:
+        raise
+    except Exception as error:  # of MLflow, of its database, of the network
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(f"MLflow at {uri} cannot be asked ({reason}). Bring it back first.") from error
+    if missing:
+        raise UserError(
+            f"MLflow at {uri} does not know run {missing[0]} of {told[missing[0]]}: it is another database, or that "
+            "run was deleted for good. Bring the database back, or run the stage again."
+        )
 
 
 def mlflow_run_id(scratch: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -46,11 +45,15 @@ def why(what: str) -> list[str]:
 
 
 def _of_digest(what: str, specs: Mapping[str, StageSpec]) -> str:
-    for name in specs:
-        made = [entry["md5"] for entry in graph.locked(name).get("outs", [])]
-        if any(digest.startswith(what) for digest in [*made, *manifest.read(name, Path()).weights.values()]):
+    """Of an output, a part of one that another stage reads, weights by value, or a single file."""
+    locks = {name: graph.locked(name) for name in specs}
+    for name, lock in locks.items():
+        made = [entry["md5"] for entry in lock.get("outs", [])]
+        within = [digest for folder in made for digest in graph.contents(folder).values()]
+        if any(digest.startswith(what) for digest in [*made, *within, *manifest.read(name, Path()).weights.values()]):
             return name
-    return ""
+    read = [entry["path"] for lock in locks.values() for entry in lock.get("deps", []) if entry["md5"].startswith(what)]
+    return next((name for path in read if (name := maker(path, specs))), "")
 
 
 def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, str]]:
@@ -58,7 +61,8 @@ def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, s
     asked = re.fullmatch(r"-?\d+(?:\.(\d+))?%?", what)
     for name, spec in specs.items():
         path = Path(spec.metrics)
-        for key, value in json.loads(path.read_text()).items() if path.is_file() else ():
+        remedy = f"Bring it back with: dvc repro {name}"
+        for key, value in manifest.read_json(path, remedy).items() if path.is_file() else ():
             if key == what or (asked and _shows(value, float(what.rstrip("%")), len(asked[1] or ""))):
                 yield name, f"{key} = {value} in {path}"
 
@@ -84,8 +88,9 @@ def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
     rows = read_rows([path])
     found = [row for row in rows if wanted.items() <= row.items()]
     if not found:
-        some = next(f"{row['problem_id']}/{row['index']}" for row in rows)
-        raise UserError(f"{path} has no rollout {place}/{index}; it has, for instance, {some}.")
+        cut = f"{first['length']}/" if first else ""
+        some = next(f"{row['length'] and row['length'] + '/'}{row['problem_id']}/{row['index']}" for row in rows)
+        raise UserError(f"{path} has no rollout {cut}{place}/{index}; it has, for instance, {some}.")
     problem = fate_of(Path("outputs/curate/problems"), place)
     return [f"{what}: in {path}", *_described(found[0]), *(f"    problem {line}" for line in problem), *explain(stage)]
 

@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,12 +83,7 @@ def finish_pipeline(uri: str, info: RunInfo, status: RunStatus) -> None:
 
 def reports(uri: str) -> list[str]:
     """Of each report in any experiment that nobody has deleted: dvc.lock as it was before it, with its own digest."""
-    from mlflow import MlflowClient
-
-    database = Path(_absolute(uri).removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:") and not database.is_file():
-        raise UserError(f"{database} is missing, so nobody knows which reports are to be kept. Bring it back first.")
-    client = MlflowClient(_absolute(uri))
+    client = _there(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     made = "tags.`reforge.stage` = 'report' AND tags.`reforge.out` != ''"
     part = client.search_runs(experiments, made)
@@ -97,6 +92,33 @@ def reports(uri: str) -> list[str]:
         part = client.search_runs(experiments, made, page_token=part.token)
         found += part
     return [_lock_of(client, run) for run in found if run.data.tags["reforge.status"] == "ran"]
+
+
+def unknown(uri: str, run_ids: Iterable[str]) -> list[str]:
+    """Those that this MLflow has never heard of, or has forgotten: it may be another database."""
+    from mlflow.exceptions import MlflowException
+
+    client, missing = _there(uri), []
+    for run_id in run_ids:
+        try:
+            client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            missing.append(run_id)
+    return missing
+
+
+def _there(uri: str) -> MlflowClient:
+    """Of a database that is not made by asking for it."""
+    from mlflow import MlflowClient
+
+    database = Path(_absolute(uri).removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:") and not database.is_file():
+        raise UserError(
+            f"{database} is missing, so nobody knows which runs and reports there are. Bring it back first."
+        )
+    return MlflowClient(_absolute(uri))
 
 
 def _lock_of(client: MlflowClient, run: Any) -> str:

@@ -121,9 +121,22 @@ def test_of_interrupted_stages_the_state_with_a_checkpoint_stays(project: Path) 
 
 def test_without_the_database_nothing_goes(project: Path) -> None:
     Path("mlflow.db").unlink()
-    with pytest.raises(UserError, match="which reports are to be kept"):
+    with pytest.raises(UserError, match="nobody knows which runs and reports there are"):
         collect(remove=True)
     assert not Path("mlflow.db").exists()
+
+
+def test_another_database_is_no_reason_to_remove_what_the_lost_one_knew(
+    project: Path, seeded: Callable[[int], None]
+) -> None:
+    database = project / "mlflow.db"
+    fresh = database.read_bytes()
+    seeded(0)
+    collect(remove=False)
+    for other, told in ((fresh, "does not know run .* another database"), (b"nonsense", "cannot be asked")):
+        database.write_bytes(other)
+        with pytest.raises(UserError, match=told):
+            collect(remove=True)
 
 
 def test_while_mlflow_has_not_heard_of_every_run_nothing_goes(project: Path) -> None:

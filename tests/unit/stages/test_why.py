@@ -77,3 +77,34 @@ def test_what_is_nothing_is_answered_with_what_could_be_asked(finished: Path) ->
     for nothing in ("12345.5", "README.md", "pass@9/x", "abcdef12", "nothing@16k/3/p/0"):
         with pytest.raises(UserError, match="is no stage"):
             why(nothing)
+
+
+def test_a_digest_of_a_part_leads_to_the_stage_that_made_the_whole(finished: Path) -> None:
+    """Weights, which the next stage reads by themselves, and a single file."""
+    (read,) = (entry["md5"] for entry in graph.locked("sft")["deps"])
+    assert heads(why(read[:10]))[:2] == [f"{read[:10]} is what base made", "base"]
+    inside = graph.contents(graph.digests(["outputs/sft"])["outputs/sft"])["model/weights"]
+    assert heads(why(inside))[:2] == [f"{inside} is what sft made", "sft"]
+
+
+def test_what_was_changed_since_it_was_made_is_said(finished: Path) -> None:
+    assert not any("CHANGED" in line and "base" in line for line in why("base"))
+    Path("outputs/base/model/weights").write_text("edited")
+    Path("metrics/base.json").write_text("{}")
+    said = [line for line in why("base") if "CHANGED" in line and "base" in line]
+    assert [line.split()[3] for line in said] == ["outputs/base", "metrics/base.json"]
+
+
+def test_a_file_that_nobody_made_is_no_file(finished: Path) -> None:
+    with pytest.raises(UserError, match=r"outputs/rl/16k/rollouts/step-99999\.parquet is not there"):
+        why("outputs/rl/16k/rollouts/step-99999.parquet")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"), [("verified.json", "base"), (".runs/base/manifest.json", "base"), ("metrics/base.json", "9.5")]
+)
+@pytest.mark.parametrize("text", ["nonsense", "[1]"])
+def test_a_broken_record_is_named_with_what_to_do(finished: Path, path: str, asked: str, text: str) -> None:
+    Path(path).write_text(text)
+    with pytest.raises(UserError, match=rf"{path} (cannot be read as JSON|holds no JSON object).*\. \w+ it"):
+        why(asked)
