@@ -45,7 +45,7 @@ def _changed(paths: list[str], digests: dict[str, str]) -> list[str]:
     """What lies here now is what is read, so say where it is not what dvc.lock names."""
     here = graph.digests(path for path in paths if Path(path).exists())
     return [
-        f"    CHANGED since dvc.lock: {path} is {digest} now (dvc checkout brings back the other, dvc commit keeps this)"
+        f"    CHANGED since dvc.lock: {path} is {digest} now (dvc checkout restores the other, dvc commit keeps this)"
         for path, digest in here.items()
         if digest != digests[path]
     ]

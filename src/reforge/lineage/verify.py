@@ -52,7 +52,8 @@ def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, al
     if alone:
         _bring(spec, root, copy)
     with chdir(copy):
-        wrong = other_inputs(spec, lock) + [f"{line}: commit or undo the change" for line in other_code(lock)]
+        remedy = f"commit or undo the change, or make it again with the code of now (dvc repro {spec.name})"
+        wrong = other_inputs(spec, lock) + [f"{line}: {remedy}" for line in other_code(lock)]
         if wrong:
             return wrong, ""
         done = subprocess.run(spec.cmd, shell=True, env=_environment(copy), capture_output=True, text=True)

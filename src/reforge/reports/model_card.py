@@ -18,7 +18,11 @@ _SOME = 5  # steps whose mean is shown: the first and the last of a rung
 
 def render_model_card(report: Report) -> str:
     environment = Environment(
-        loader=PackageLoader("reforge", "reports"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("reforge", "reports"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     chains = {chain.model: chain for chain in report.lineage}
     return environment.get_template("model_card.md.j2").render(
@@ -38,7 +42,7 @@ def _head(report: Report) -> ModelCardData:
             dataset_name=f"held-out problems, at most {tokens} tokens",
             dataset_revision=report.problems.digest,
             metric_type="pass@1",
-            metric_name="pass@1",
+            metric_name=f"pass@1 within {tokens} tokens",
             metric_value=round(report.scores[report.model]["lengths"][name]["pass@1"]["value"], 4),
         )
         for name, tokens in report.lengths.items()
