@@ -1,7 +1,7 @@
 """`kill -9` at random moments of the whole road, of all its processes or of one part: what comes out in the end is what
 comes out undisturbed, in all outputs and in MLflow.
 
-    python -m benchmarks.reproducible_kills [--runs 6]
+    python -m benchmarks.reproducible_kills [--runs 5]
 
 Every run is `smoke` with two ranks, one batch ahead, `strict`, with an MLflow server of its own; every second one goes
 through Prefect (server, worker, deployment), the others through `dvc repro`. In each, every stage is hit once, at a
@@ -33,7 +33,7 @@ DOORS = {"dvc": ["-m", "dvc", "repro"], "prefect": ["-m", "flows.local", "--expe
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=6)
+    parser.add_argument("--runs", type=int, default=5)
     runs, draw, kills = parser.parse_args().runs, random.Random(0), list[dict[str, Any]]()
     differing, doors, opened = list[str](), list(DOORS), 0
     with tempfile.TemporaryDirectory(prefix="reforge-kills-") as folder:
