@@ -213,7 +213,7 @@ def test_rl_killed_after_a_step_resumes_to_the_same_bytes(smoke: Path, tmp_path:
         finally:
             os.killpg(killed.pid, signal.SIGKILL)
             killed.wait()
-    assert not (project / "outputs/rl").exists(), "half an output was put in place"
+    assert not (project / "outputs/rl/16k").exists(), "half an output was put in place"
 
     run(["reforge", "stage", "rl@16k"], project)
     assert not states.exists(), "the scratch folder is left behind"
@@ -380,7 +380,7 @@ def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: 
     assert done.returncode == 1
     assert f"rollout {rows[3]['problem_id']}/3 was MLE (as planned) and is " in done.stdout.splitlines()[-1]
     assert gone.returncode != 0
-    assert "step-00002.parquet is missing" in gone.stderr
+    assert "step-00002.parquet is missing" in gone.stdout
 
 
 def test_a_rung_in_a_clean_copy_gives_the_digest_of_the_lock(smoke: Path) -> None:
