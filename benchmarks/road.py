@@ -268,7 +268,7 @@ def read_runs() -> list[Run]:
 
 def _call(clone: Path, *command: str) -> None:
     """With the code of the clone and the tools of this environment. Threads that wait sleep: two processes with two of
-    them each on two cores are three times slower where they spin instead (GNU OpenMP's default), with equal results."""
+    them each on two cores are three times slower where they spin instead (GNU OpenMP's default)."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
     environment = {**os.environ, **waiting, "PATH": path, "PYTHONPATH": str(clone / "src")}
