@@ -76,7 +76,8 @@ def main() -> None:
                 print(f"road: {variant}, seed {seed}", flush=True)
                 runs.append(run_road(variant, seed, asked.experiment, overrides(variant, seed, runs)))
                 write_results(runs)
-    levels.note_repeated(ROOT, asked.experiment, repeated(runs))
+    of_it = [run for run in runs if f"experiment={asked.experiment}" in run["overrides"]]
+    levels.note_repeated(ROOT, asked.experiment, repeated(of_it))
 
 
 def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:

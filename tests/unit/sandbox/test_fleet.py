@@ -27,8 +27,8 @@ def starting(monkeypatch: pytest.MonkeyPatch, *errors: InfrastructureError) -> N
     monkeypatch.setattr(fleet, "Server", server)
 
 
-def layers_of(minimum: Isolation = Isolation.LIMITS) -> tuple[str, ...]:
-    made = fleet.Fleet(1, minimum)
+def layers_of() -> tuple[str, ...]:
+    made = fleet.Fleet(1, Isolation.LIMITS)
     made.close()
     return made.layers
 
