@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from reforge.errors import UserError
+from reforge.jsonfile import read_json
 from reforge.tensors import tensor_digests
 
 _NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
@@ -107,17 +108,6 @@ def read(stage: str, root: Path) -> Manifest:
         raise UserError(f"{path} is no manifest any more: it lacks {error}. {remedy}.") from error
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """An object. Raises UserError with what to do where the file holds none."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}). {remedy}.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no JSON object. {remedy}.")
-    return found
-
-
 def _described(kind: str, digests: dict[str, str]) -> list[dict[str, Any]]:
     return [{"name": path, "digest": {kind: digest}} for path, digest in digests.items()]
 
@@ -168,18 +158,6 @@ def machine() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "interpreter": sys.executable,
     }
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Whole or not at all, on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        json.dump(values, file, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _git(*arguments: str) -> str:

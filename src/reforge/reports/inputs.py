@@ -16,15 +16,6 @@ from reforge.types import Problem, Status
 COLUMNS = ["problem_id", "index", "token_ids", "finish_reason", "text", "status", "reason", "length"]
 
 
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing, so the report cannot be made. Make it with: dvc repro") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON ({error}). Delete it and make it again with: dvc repro") from error
-
-
 def read_curve(folder: Path, name: str, max_tokens: int) -> RungCurve:
     path = folder / "metrics.jsonl"
     try:

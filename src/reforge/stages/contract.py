@@ -21,6 +21,7 @@ from reforge.config import Config, Determinism
 from reforge.digests import sha256
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
+from reforge.jsonfile import write_json
 from reforge.lineage import graph, levels, manifest
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
@@ -131,7 +132,7 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
             runs.keep_unsent(info, ctx.tracker, ctx.scratch, spec.out, ctx.metrics, tags)
     run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
     ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, began, clock())
-    manifest.write_json(records / "manifest.json", manifest.statement(ran))
+    write_json(records / "manifest.json", manifest.statement(ran))
     _remove(ctx.scratch)
     print(f"{spec.name}: {tags['reforge.level']}", flush=True)
 
@@ -234,7 +235,7 @@ def _put_in_place(ctx: StageContext, spec: StageSpec) -> None:
     if ctx.tracker.path.stat().st_size:
         shutil.copyfile(ctx.tracker.path, ctx.out / "metrics.jsonl")
     metrics, old = ctx.scratch / "headline.json", ctx.scratch / "old"
-    manifest.write_json(metrics, dict(ctx.metrics))
+    write_json(metrics, dict(ctx.metrics))
     for folder, _, names in os.walk(ctx.out, topdown=False):
         for path in [*(os.path.join(folder, name) for name in names), folder]:
             _sync(path)

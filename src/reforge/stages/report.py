@@ -8,11 +8,14 @@ from pathlib import Path
 from reforge.config import Config
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
+from reforge.jsonfile import read_json
 from reforge.problems.store import read_problems
-from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve, read_json
+from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve
 from reforge.reports.model_card import render_model_card
 from reforge.reports.report import Chain, Gain, Link, Report, Scores, render_html, render_text
 from reforge.stages.contract import StageContext
+
+_REMEDY = "Delete it and make it again with: dvc repro"
 
 
 def run(ctx: StageContext) -> None:
@@ -32,7 +35,7 @@ def build_report(ctx: StageContext) -> Report:
     cfg, curate, evaluate = ctx.cfg, ctx.dep("curate"), ctx.dep("evaluate")
     last_rung = list(cfg.rl.rungs)[-1]
     length = last_rung if last_rung in cfg.evaluate.lengths else list(cfg.evaluate.lengths)[-1]
-    scores = {model: read_json(evaluate / model / "scores.json") for model in cfg.evaluate.models}
+    scores = {model: read_json(evaluate / model / "scores.json", _REMEDY) for model in cfg.evaluate.models}
     gain = _gain(cfg, scores, length)
     shown = gain.model if gain else list(scores)[-1]
     side = curate / "problems" / f"{cfg.evaluate.side}.parquet"
@@ -47,7 +50,7 @@ def build_report(ctx: StageContext) -> Report:
         scores=scores,
         gain=gain,
         curves=tuple(read_curve(ctx.dep("rl") / name, name, rung.max_tokens) for name, rung in rungs),
-        funnel=tuple(funnel_rows(read_json(curate / "funnel.json"))),
+        funnel=tuple(funnel_rows(read_json(curate / "funnel.json", _REMEDY))),
         model=shown,
         examples=pick_examples(evaluate / shown / "rollouts.parquet", length, answered),
         problems=_link(ctx, curate / "problems"),
@@ -84,4 +87,4 @@ def _link(ctx: StageContext, path: Path) -> Link:
 
 
 def _verified(ctx: StageContext, part: str) -> dict[str, str]:
-    return dict(read_json(ctx.dep("verified.json")).get(part, {}))
+    return dict(read_json(ctx.dep("verified.json"), "Bring it back with: git checkout verified.json").get(part, {}))

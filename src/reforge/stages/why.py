@@ -10,6 +10,7 @@ from typing import Any
 
 from reforge.environment import project_root
 from reforge.errors import UserError
+from reforge.jsonfile import read_json
 from reforge.lineage import graph, manifest
 from reforge.lineage.chain import explain, maker
 from reforge.lineage.graph import StageSpec
@@ -62,7 +63,7 @@ def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, s
     for name, spec in specs.items():
         path = Path(spec.metrics)
         remedy = f"Bring it back with: dvc repro {name}"
-        for key, value in manifest.read_json(path, remedy).items() if path.is_file() else ():
+        for key, value in read_json(path, remedy).items() if path.is_file() else ():
             if key == what or (asked and _shows(value, float(what.rstrip("%")), len(asked[1] or ""))):
                 yield name, f"{key} = {value} in {path}"
 

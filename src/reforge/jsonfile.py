@@ -1,0 +1,33 @@
+"""JSON objects in files: read with words for who finds a broken one, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from reforge.errors import UserError
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """An object. Raises UserError with what to do where the file holds none."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}). {remedy}.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no JSON object. {remedy}.")
+    return found
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Whole or not at all, on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        json.dump(values, file, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
