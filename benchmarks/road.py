@@ -28,14 +28,28 @@ from reforge.evaluation.statistics import Estimate, mean_interval, paired_differ
 from reforge.lineage import levels
 
 SEEDS = (0, 1, 2)
+MORE_SEEDS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+)  # of R4. The first three missed its tolerance by a point: is it chance? Set before more ran
 GOAL, CONFIDENCE = 15.0, 0.95
 TOLERANCE = 5.0  # points that the same seeds may differ by on other numbers of threads (R4), stated before any such run
 RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
 FINAL = {  # variant → its last model
     "rungs": "rl-32k", "rung1": "rl-16k", "rung2": "rl-32k", "no_filter": "rl-32k", "synchronous": "rl-32k",
-    "stale": "rl-32k", "threads": "rl-32k", "steep_synchronous": "rl-32k", "steep": "rl-32k",
+    "stale": "rl-32k", "threads": "rl-32k", "annealed": "rl-32k", "steep_synchronous": "rl-32k", "steep": "rl-32k",
 }  # fmt: skip
-AGAINST = {"synchronous": "rungs", "stale": "rungs", "threads": "rungs", "steep": "steep_synchronous"}
+AGAINST = {
+    "synchronous": "rungs",
+    "stale": "rungs",
+    "threads": "rungs",
+    "annealed": "rungs",
+    "steep": "steep_synchronous",
+}
 WORDS = {
     "rungs": "both rungs",
     "rung1": "rung 1 alone, equal sampled tokens",
@@ -44,6 +58,7 @@ WORDS = {
     "synchronous": "both rungs, no batch ahead (rl.staleness=0)",
     "stale": "both rungs, four batches ahead without correction",
     "threads": "both rungs, two threads each for learner and sampler",
+    "annealed": "both rungs, learning rate of fine-tuning falling to 0 (cosine)",
     "steep_synchronous": "both rungs, no batch ahead, learning rate 3e-4",
     "steep": "both rungs, one batch ahead, learning rate 3e-4",
 }
@@ -55,6 +70,7 @@ EVALUATED = {
     "synchronous": ["sft", "rl-32k"],
     "stale": ["sft", "rl-32k"],
     "threads": ["sft", "rl-32k"],
+    "annealed": ["sft", "rl-32k"],
     "steep_synchronous": ["sft", "rl-32k"],
     "steep": ["sft", "rl-32k"],
 }
@@ -71,13 +87,19 @@ def main() -> None:
     runs = read_runs()
     done = {(run["variant"], run["seed"]) for run in runs}
     for variant in [asked.variant] if asked.variant else FINAL:  # `rungs` first: the others spend as many tokens
-        for seed in SEEDS if asked.seed is None else [asked.seed]:
+        for seed in seeds_of(variant) if asked.seed is None else [asked.seed]:
             if (variant, seed) not in done or None not in (asked.variant, asked.seed):
                 print(f"road: {variant}, seed {seed}", flush=True)
                 runs.append(run_road(variant, seed, asked.experiment, overrides(variant, seed, runs)))
                 write_results(runs)
     of_it = [run for run in runs if f"experiment={asked.experiment}" in run["overrides"]]
     levels.note_repeated(ROOT, asked.experiment, repeated(of_it))
+
+
+def seeds_of(variant: str) -> Sequence[int]:
+    if variant == "annealed":
+        return SEEDS[:1]
+    return MORE_SEEDS if variant in ("rungs", "threads") else SEEDS
 
 
 def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
@@ -94,6 +116,8 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
         return ["rl.staleness=4", "rl.loss.correction=null", "rl.guards.truncated=1.0"]
     if variant == "threads":
         return ["learner.threads=2", "sampler.threads=2"]
+    if variant == "annealed":
+        return ["sft.decay=cosine"]
     if variant.startswith("steep"):
         return ["rl.learning_rate=3.0e-4", f"rl.staleness={int(variant == 'steep')}"]
     reference = latest(runs).get(("rungs", seed))
