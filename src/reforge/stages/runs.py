@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from reforge.config import Config
 from reforge.digests import sha256
 from reforge.errors import UserError
+from reforge.jsonfile import flat
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
@@ -48,7 +48,7 @@ def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerpri
         experiment=config.tracking.mlflow_experiment,
         pipeline=pipeline_id(),
         stage=spec.name,
-        params=_flat(slice_of(config, spec.params)),
+        params={key: str(value) for key, value in flat(slice_of(config, spec.params)).items()},
         tags=tags,
         inputs=data,
         files=(PARAMS, LOCK),
@@ -150,10 +150,3 @@ def _is_code(path: str) -> bool:
 
 def _headline(path: Path) -> Metrics:
     return dict(json.loads(path.read_text())) if path.is_file() else {}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: str(value)}
-    return flat

@@ -10,7 +10,7 @@ from typing import Any
 
 from reforge.environment import project_root
 from reforge.errors import UserError
-from reforge.jsonfile import read_json
+from reforge.jsonfile import flat, read_json
 from reforge.lineage import graph, manifest
 from reforge.lineage.chain import explain, maker
 from reforge.lineage.graph import StageSpec
@@ -32,16 +32,14 @@ def why(what: str) -> list[str]:
         return [f"{what} is what {name} made", *explain(name)]
     if numbers := list(_numbers(what.removeprefix("+").replace("\N{MINUS SIGN}", "-"), specs)):
         lines, makers = [line for _, line in numbers], sorted({name for name, _ in numbers} - {"report"}) or ["report"]
+        lines[_SHOWN:] = [f"… and in {len(lines) - _SHOWN} more places"] if len(lines) > _SHOWN else []
         if len(makers) > 1:
-            return [
-                *lines[:_SHOWN],
-                f"Several stages have found it. Ask of one, as in: reforge why {makers[0]}",
-            ]
-        return [*lines[:_SHOWN], *explain(makers[0])]
+            return [*lines, f"Several stages have found it. Ask of one, as in: reforge why {makers[0]}"]
+        return [*lines, *explain(makers[0])]
     raise UserError(
         f"{what!r} is no stage ({', '.join(specs)}), no file under an output of one, no digest in dvc.lock, no rollout "
         "(rl@16k/3/PROBLEM/0: of step 3; evaluate@sft/32k/PROBLEM/0: cut at 32k; distill/PROBLEM/0), and no metric or "
-        "value in metrics/."
+        "value in metrics/ or in a table (*.json) of an output."
     )
 
 
@@ -58,19 +56,20 @@ def _of_digest(what: str, specs: Mapping[str, StageSpec]) -> str:
 
 
 def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, str]]:
-    """The stage, and where its metrics hold what was asked for: by name, or by value as far as it is written out."""
-    asked = re.fullmatch(r"-?\d+(?:\.(\d+))?%?", what)
+    """The stage, and where its headlines or tables hold what was asked for: by name, or by value as far as it is
+    written out."""
+    asked = re.fullmatch(r"(-?\d+(?:\.(\d+))?) ?%?", what.replace(",", ""))
     for name, spec in specs.items():
-        path = Path(spec.metrics)
         remedy = f"Bring it back with: dvc repro {name}"
-        for key, value in read_json(path, remedy).items() if path.is_file() else ():
-            if key == what or (asked and _shows(value, float(what.rstrip("%")), len(asked[1] or ""))):
-                yield name, f"{key} = {value} in {path}"
+        for path in (Path(spec.metrics), *sorted(Path(spec.out).glob("*.json"))):
+            for key, value in flat(read_json(path, remedy)).items() if path.is_file() else ():
+                if key == what or (asked and _shows(value, float(asked[1]), len(asked[2] or ""))):
+                    yield name, f"{key} = {value} in {path}"
 
 
-def _shows(value: float, number: float, places: int) -> bool:
+def _shows(value: Any, number: float, places: int) -> bool:
     """Whether `value`, or its percentage, would be written as `number` with so many places."""
-    return number in (round(value, places), round(100 * value, places))
+    return isinstance(value, int | float) and number in (round(value, places), round(100 * value, places))
 
 
 def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:

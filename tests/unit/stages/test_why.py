@@ -68,6 +68,28 @@ def test_a_number_leads_to_the_stage_that_found_it(finished: Path) -> None:
     }
 
 
+def test_a_number_of_a_table_leads_to_the_stage_that_made_the_table(finished: Path) -> None:
+    """Those that the report shows and no headline holds: pass@k, ends of intervals, rates by difficulty, counts."""
+    table = {"lengths": {"32k": {"pass@4": {"value": 0.4123, "low": None}, "per_problem": {"p": [1, 4]}, "of": "text"}}}
+    Path("outputs/sft/scores.json").write_text(json.dumps({**table, "counts": {"train": 12345}}))
+    for asked, found in (
+        ("41.2", "lengths.32k.pass@4.value = 0.4123"),
+        ("41.2 %", "lengths.32k.pass@4.value = 0.4123"),
+        ("lengths.32k.pass@4.value", "lengths.32k.pass@4.value = 0.4123"),
+        ("12,345", "counts.train = 12345"),
+    ):
+        lines = why(asked)
+        assert lines[0] == f"{found} in outputs/sft/scores.json", asked
+        assert heads(lines)[1:] == ["sft", "base", "curate"], asked
+
+
+def test_a_number_that_is_everywhere_is_not_shown_everywhere(finished: Path) -> None:
+    Path("metrics/sft.json").write_text(json.dumps({f"loss/{number}": 67.5 for number in range(11)}))
+    lines = why("67.5")
+    assert [line.partition(" ")[0] for line in lines[:9]] == [*(f"loss/{number}" for number in range(8)), "…"]
+    assert lines[8] == "… and in 3 more places"
+
+
 def test_a_digest_leads_to_its_stage(finished: Path) -> None:
     digest = graph.digests(["outputs/sft"])["outputs/sft"]
     assert heads(why(digest[:10])) == [f"{digest[:10]} is what sft made", "sft", "base", "curate"]
