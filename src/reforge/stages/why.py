@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -36,10 +37,12 @@ def why(what: str) -> list[str]:
         if len(makers) > 1:
             return [*lines, f"Several stages have found it. Ask of one, as in: reforge why {makers[0]}"]
         return [*lines, *explain(makers[0])]
+    near = difflib.get_close_matches(what, [*specs, *(key for _, _, key, _ in _found(specs))], 1)
     raise UserError(
         f"{what!r} is no stage ({', '.join(specs)}), no file under an output of one, no digest in dvc.lock, no rollout "
         "(rl@16k/3/PROBLEM/0: of step 3; evaluate@sft/32k/PROBLEM/0: cut at 32k; distill/PROBLEM/0), and no metric or "
         "value in metrics/ or in a table (*.json) of an output."
+        f"{f' Did you mean {near[0]}?' if near else ''}"
     )
 
 
@@ -59,12 +62,18 @@ def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, s
     """The stage, and where its headlines or tables hold what was asked for: by name, or by value as far as it is
     written out."""
     asked = re.fullmatch(r"(-?\d+(?:\.(\d+))?) ?%?", what.replace(",", ""))
+    for name, path, key, value in _found(specs):
+        if key == what or (asked and _shows(value, float(asked[1]), len(asked[2] or ""))):
+            yield name, f"{key} = {value} in {path}"
+
+
+def _found(specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, Path, str, Any]]:
+    """(stage, file, key, value) of all headlines and tables."""
     for name, spec in specs.items():
         remedy = f"Bring it back with: dvc repro {name}"
         for path in (Path(spec.metrics), *sorted(Path(spec.out).glob("*.json"))):
             for key, value in flat(read_json(path, remedy)).items() if path.is_file() else ():
-                if key == what or (asked and _shows(value, float(asked[1]), len(asked[2] or ""))):
-                    yield name, f"{key} = {value} in {path}"
+                yield name, path, key, value
 
 
 def _shows(value: Any, number: float, places: int) -> bool:

@@ -101,6 +101,13 @@ def test_what_is_nothing_is_answered_with_what_could_be_asked(finished: Path) ->
             why(nothing)
 
 
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(finished: Path) -> None:
+    Path("metrics/sft.json").write_text(json.dumps({"pass@1/rl-32k/32k": 0.67}))
+    for nearly, right in (("pass@1/rl-32/32k", "pass@1/rl-32k/32k"), ("rl@16", "rl@16k")):
+        with pytest.raises(UserError, match=rf"Did you mean {right}\?"):
+            why(nearly)
+
+
 def test_a_digest_of_a_part_leads_to_the_stage_that_made_the_whole(finished: Path) -> None:
     """Weights, which the next stage reads by themselves, and a single file."""
     (read,) = (entry["md5"] for entry in graph.locked("sft")["deps"])
