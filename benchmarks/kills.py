@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
+from flows.stage import mend_rwlock
 from reforge.process import free_port
 
 PATIENCE = 1200.0
@@ -55,6 +56,7 @@ def disturbed(
         while running.poll() != 0:
             assert time.monotonic() < deadline, f"no end, see {project / 'log'}"
             if running.poll() is not None:
+                mend_rwlock(project)  # as docs/retrace.md says
                 running = start(project, command)
             stage = running_stage(project)
             if stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -38,12 +39,28 @@ def reproduce(name: str, log: Callable[[str], None], force: bool = False) -> Out
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
     for _ in range(LOCK_ATTEMPTS):
         code, lines = _run(command, log)
+        if any("Unable to read RWLock-file" in line for line in lines) and mend_rwlock(Path()):
+            continue
         if code == 0 or not any("Unable to acquire lock" in line for line in lines):
             break
         time.sleep(LOCK_SECONDS)  # another DVC command holds the repository for a moment
     if code:
         raise _failure(name, code, lines)
     return Outcome(name, _status(lines), time.monotonic() - started)
+
+
+def mend_rwlock(root: Path) -> bool:
+    """DVC writes the list of who reads and writes what in place: killed meanwhile it leaves a broken file, and refuses
+    it from then on. Whether there was one. To call when DVC has said so: it looks while nobody writes."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(path.read_text())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        path.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def forget_progress(name: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from reforge.compose import experiments
 from reforge.errors import UserError
 from reforge.lineage.graph import graph
-from tests.pipeline.projects import calls
+from tests.pipeline.projects import calls, run
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -88,6 +88,19 @@ def test_a_killed_stage_is_tried_again(quick: Path, monkeypatch: pytest.MonkeyPa
     (quick / "moods" / "curate").write_text("killed")
     module.pipeline("smoke", targets=["curate"])
     assert calls(quick) == ["curate", "curate"]
+
+
+def test_a_list_of_locks_that_a_killed_dvc_left_half_written_stops_nothing(quick: Path) -> None:
+    """DVC alone refuses it for ever."""
+    from flows.pipeline import pipeline
+
+    (quick / ".dvc" / "tmp").mkdir(exist_ok=True)
+    (quick / ".dvc" / "tmp" / "rwlock").write_text('{"write": {"')
+    alone = run(["dvc", "repro", "curate"], quick, check=False)
+    assert alone.returncode != 0
+    assert "Unable to read RWLock-file" in alone.stdout
+    assert {o.stage: o.status for o in pipeline("smoke", targets=["curate"])} == {"curate": "ran"}
+    assert calls(quick) == ["curate"]
 
 
 def test_an_unknown_stage_is_named(quick: Path) -> None:

@@ -15,7 +15,7 @@ from reforge.reports.model_card import render_model_card
 from reforge.reports.report import Chain, Gain, Link, Report, Scores, render_html, render_text
 from reforge.stages.contract import StageContext
 
-_REMEDY = "Delete it and make it again with: dvc repro"
+_REMEDY = "Make it again with: dvc repro"
 
 
 def run(ctx: StageContext) -> None:

@@ -117,11 +117,11 @@ def test_models_scored_on_different_problems_are_not_compared(finished):
         report.run(finished)
 
 
-@pytest.mark.parametrize(("text", "cause"), [(None, "is missing"), ("{", "is not JSON")])
+@pytest.mark.parametrize(("text", "cause"), [(None, "No such file"), ("{", "Expecting")])
 def test_a_bad_score_file_is_named(finished, text, cause):
     path = finished.dep("evaluate") / "sft" / "scores.json"
     path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(UserError, match=rf"sft/scores.json {cause}.*dvc repro"):
+    with pytest.raises(UserError, match=rf"sft/scores.json cannot be read as JSON .*{cause}.*dvc repro"):
         report.run(finished)
 
 
