@@ -39,7 +39,8 @@ def reproduce(name: str, log: Callable[[str], None], force: bool = False) -> Out
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
     for _ in range(LOCK_ATTEMPTS):
         code, lines = _run(command, log)
-        if any("Unable to read RWLock-file" in line for line in lines) and mend_rwlock(Path()):
+        if code and any("Unable to read RWLock-file" in line for line in lines):
+            mend_rwlock(Path())  # unless a stage beside this one has just done so
             continue
         if code == 0 or not any("Unable to acquire lock" in line for line in lines):
             break
@@ -49,18 +50,16 @@ def reproduce(name: str, log: Callable[[str], None], force: bool = False) -> Out
     return Outcome(name, _status(lines), time.monotonic() - started)
 
 
-def mend_rwlock(root: Path) -> bool:
+def mend_rwlock(root: Path) -> None:
     """DVC writes the list of who reads and writes what in place: killed meanwhile it leaves a broken file, and refuses
-    it from then on. Whether there was one. To call when DVC has said so: it looks while nobody writes."""
+    it from then on. To call where DVC has said so or none runs, as one that runs may be writing it."""
     path = root / ".dvc" / "tmp" / "rwlock"
     try:
         json.loads(path.read_text())
     except FileNotFoundError:
-        return False
+        return
     except ValueError:
         path.unlink(missing_ok=True)
-        return True
-    return False
 
 
 def forget_progress(name: str) -> None:

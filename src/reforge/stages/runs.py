@@ -12,7 +12,7 @@ from pathlib import Path
 from reforge.config import Config
 from reforge.digests import sha256
 from reforge.errors import UserError
-from reforge.jsonfile import flat
+from reforge.jsonfile import flat, read_json
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
@@ -149,4 +149,4 @@ def _is_code(path: str) -> bool:
 
 
 def _headline(path: Path) -> Metrics:
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    return read_json(path, "Bring it back with: dvc repro") if path.is_file() else {}

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchmarks import record, road
+from benchmarks import record, road, road_claims
 from reforge.compose import compose
 
 
@@ -31,15 +31,15 @@ def test_one_rung_alone_gets_the_steps_that_spend_the_same_tokens():
         road.overrides("rung1", 2, runs)
 
 
-@pytest.mark.parametrize("variant", list(road.FINAL))
+@pytest.mark.parametrize("variant", list(road_claims.VARIANTS))
 def test_overrides_of_every_variant_compose(variant):
     values = compose(["experiment=tiny", "seed=1", *road.overrides(variant, 1, [run("rungs", 1)])])
-    assert set(road.EVALUATED[variant]) <= set(values["evaluate"]["models"])
+    assert set(road_claims.VARIANTS[variant].evaluated) <= set(values["evaluate"]["models"])
     assert list(values["rl"]["rungs"]) == {"rung1": ["16k"], "rung2": ["32k"]}.get(variant, ["16k", "32k"])
 
 
 def test_claims_by_hand():
-    claims = road.claims([run("rungs", 0, sft=3, rl_32k=6), run("rungs", 1, sft=4, rl_32k=5)])
+    claims = road_claims.claims([run("rungs", 0, sft=3, rl_32k=6), run("rungs", 1, sft=4, rl_32k=5)])
     pooled = claim_of(claims, "minus sft", "pooled")
     assert (pooled["value"], pooled["met"]) == (20.0, True)  # 4 of 20 problems
     # 16 differences of 0, 4 of 1: s = 0.4104, t(0.975, 19) = 2.093, 0.2 − 2.093 · 0.4104 / √20 = 0.0079
@@ -55,7 +55,7 @@ def test_claims_by_hand():
 def test_the_synchronous_schedule_is_compared_by_hand():
     ahead = [run("rungs", seed, sft=1, rl_32k=solved) for seed, solved in enumerate((6, 5, 7))]
     synchronous = [run("synchronous", seed, sft=1, rl_32k=solved) for seed, solved in enumerate((7, 5, 5))]
-    claims = road.claims([*ahead, *synchronous])
+    claims = road_claims.claims([*ahead, *synchronous])
     assert [claim_of(claims, "as it is", f"seed {seed}")["value"] for seed in range(3)] == [10.0, 0.0, -20.0]
     # over seeds: mean −1/30, s = 0.15275, t(0.975, 2) = 4.3027: ± 0.3795
     seeds = claim_of(claims, "as it is", "over seeds")
@@ -63,30 +63,30 @@ def test_the_synchronous_schedule_is_compared_by_hand():
     # over 30 problems: one +1, two −1: s = 0.3198, t(0.975, 29) = 2.0452: ± 0.1194
     problems = claim_of(claims, "as it is", "over problems")
     assert (problems["goal"], problems["met"]) == ("within ±11.9", True)
-    far = road.claims([*ahead, *(run("synchronous", seed, sft=1, rl_32k=1) for seed in range(3))])
+    far = road_claims.claims([*ahead, *(run("synchronous", seed, sft=1, rl_32k=1) for seed in range(3))])
     assert not claim_of(far, "as it is", "over problems")["met"]
 
 
 def test_other_threads_are_within_the_tolerance_or_not(monkeypatch):
-    monkeypatch.setattr(road, "TOLERANCE", 12.0)
+    monkeypatch.setattr(road_claims, "TOLERANCE", 12.0)
     one = [run("rungs", seed, sft=1, rl_32k=6) for seed in range(3)]
     # of 30 problems one differs: 3.33 points, s = 0.1826, t(0.975, 29) = 2.0452: ± 6.82; two: 6.67, s = 0.2537: ± 9.47
     for solved, far, met in (((6, 7, 6), 10.15, True), ((6, 5, 6), 10.15, True), ((7, 7, 6), 16.14, False)):
         two = [run("threads", seed, sft=1, rl_32k=each) for seed, each in enumerate(solved)]
-        found = claim_of(road.claims([*one, *two]), "threads", "farthest end", "3 seeds")
+        found = claim_of(road_claims.claims([*one, *two]), "threads", "farthest end", "3 seeds")
         assert (found["value"], found["goal"], found["met"]) == (pytest.approx(far, abs=0.01), "≤ 12", met)
 
 
 def test_a_goal_that_is_missed_says_so():
     assert not any(
-        claim["met"] for claim in road.claims([run("rungs", 0, sft=6, rl_32k=6)]) if "64k" not in claim["claim"]
+        claim["met"] for claim in road_claims.claims([run("rungs", 0, sft=6, rl_32k=6)]) if "64k" not in claim["claim"]
     )
 
 
 def test_the_last_run_of_a_seed_counts_and_variants_have_no_goal():
     runs = [run("rungs", 0, sft=3, rl_32k=3), run("rungs", 0, sft=3, rl_32k=8)]
     runs.append(run("rung1", 0, tokens=(4400.0, 0.0), sft=3, rl_16k=5))
-    claims = road.claims(runs)
+    claims = road_claims.claims(runs)
     assert claim_of(claims, "minus sft", "pooled")["value"] == 50.0
     alone = claim_of(claims, "rung 1 alone", "minus sft")
     assert (alone["value"], alone["goal"], alone["met"]) == (20.0, "", None)
@@ -107,11 +107,11 @@ def test_results_are_written_and_read_back(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("solved", "said"), [(6, True), (3, False)])
 def test_r4_is_said_when_all_seeds_stayed_within_the_tolerance(solved, said, monkeypatch):
-    monkeypatch.setattr(road, "TOLERANCE", 15.0)  # ten problems for each seed leave the interval wide
-    runs = [run("rungs", seed, sft=1, rl_32k=6) for seed in road.MORE_SEEDS]
-    runs += [run("threads", seed, sft=1, rl_32k=solved) for seed in road.MORE_SEEDS[:-1]]
-    assert road.repeated(runs) is None  # a seed is missing
-    runs.append(run("threads", road.MORE_SEEDS[-1], sft=1, rl_32k=6))
-    assert (road.repeated(runs) is not None) is said
-    both = [one for one in road.claims(runs) if "farthest" in one["claim"]]
+    monkeypatch.setattr(road_claims, "TOLERANCE", 15.0)  # ten problems for each seed leave the interval wide
+    runs = [run("rungs", seed, sft=1, rl_32k=6) for seed in road_claims.MORE_SEEDS]
+    runs += [run("threads", seed, sft=1, rl_32k=solved) for seed in road_claims.MORE_SEEDS[:-1]]
+    assert road_claims.repeated(runs) is None  # a seed is missing
+    runs.append(run("threads", road_claims.MORE_SEEDS[-1], sft=1, rl_32k=6))
+    assert (road_claims.repeated(runs) is not None) is said
+    both = [one for one in road_claims.claims(runs) if "farthest" in one["claim"]]
     assert [one["claim"][-7:] for one in both] == ["3 seeds", "6 seeds"]
