@@ -25,6 +25,7 @@ from benchmarks import record
 from benchmarks.record import ROOT
 from benchmarks.road_claims import RUNG1, RUNG2, VARIANTS, Run, claims, latest, repeated
 from reforge.lineage import levels
+from reforge.tensors import weight_digests
 
 
 def main() -> None:
@@ -100,7 +101,8 @@ def collect(clone: Path, variant: str) -> dict[str, Any]:
         model: slim(json.loads((outputs / "evaluate" / model / "scores.json").read_text()))
         for model in VARIANTS[variant].evaluated
     }
-    return {"rungs": rungs, "scores": scores}
+    weights = {Path(folder).relative_to(outputs).as_posix(): of for folder, of in weight_digests([outputs]).items()}
+    return {"rungs": rungs, "scores": scores, "weights": weights}
 
 
 def slim(scores: dict[str, Any]) -> dict[str, Any]:

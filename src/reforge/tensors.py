@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,11 @@ def tensor_digests(folder: Path) -> dict[str, str]:
                     left -= len(piece)
                 found[name] = digest.hexdigest()
     return dict(sorted(found.items()))
+
+
+def weight_digests(within: Iterable[Path]) -> dict[str, str]:
+    """Of each folder with weights one digest of their values: those of its files may differ where weights do not."""
+    folders = sorted({file.parent for path in within for file in path.rglob("*.safetensors")})
+    return {
+        folder.as_posix(): hashlib.sha256(json.dumps(tensor_digests(folder)).encode()).hexdigest() for folder in folders
+    }

@@ -22,7 +22,7 @@ import psutil
 
 from reforge.errors import UserError
 from reforge.jsonfile import read_json
-from reforge.tensors import tensor_digests
+from reforge.tensors import weight_digests
 
 _NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
 _CODE = ("src", "conf", "flows")
@@ -51,7 +51,7 @@ def statement(ran: Ran) -> dict[str, Any]:
     commit = [{"name": "code", "digest": {"gitCommit": sha}}] if sha else []
     return {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [*_described(_DVC, ran.outs), *_described(_TENSORS, _weights(ran.outs))],
+        "subject": [*_described(_DVC, ran.outs), *_described(_TENSORS, weight_digests(map(Path, ran.outs)))],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
@@ -114,14 +114,6 @@ def _described(kind: str, digests: dict[str, str]) -> list[dict[str, Any]]:
 
 def _digests(kind: str, described: list[dict[str, Any]]) -> dict[str, str]:
     return {item["name"]: item["digest"][kind] for item in described if kind in item["digest"]}
-
-
-def _weights(outs: dict[str, str]) -> dict[str, str]:
-    """Of each folder with weights one digest of their values: those of its files may differ where weights do not."""
-    folders = sorted({file.parent for path in outs for file in Path(path).rglob("*.safetensors")})
-    return {
-        folder.as_posix(): hashlib.sha256(json.dumps(tensor_digests(folder)).encode()).hexdigest() for folder in folders
-    }
 
 
 def _utc(seconds: float) -> str:
