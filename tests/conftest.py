@@ -182,3 +182,13 @@ def run_stages(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         subprocess.run(["dvc", "commit", "-q", "-f", *names], check=True)
 
     return run
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """torch's own, taken back after the test."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

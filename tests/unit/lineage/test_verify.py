@@ -60,14 +60,14 @@ def test_what_is_not_a_function_of_the_inputs_is_named(project, run_stages) -> N
     assert [line.startswith(f"outputs/curate: {words}") for line, words in zip(wrong, said, strict=False)] == [True] * 4
 
 
-def test_another_number_of_threads_is_named(project, run_stages, monkeypatch) -> None:
+def test_another_number_of_threads_is_named(project, run_stages, set_threads, monkeypatch) -> None:
     cores, before = len(os.sched_getaffinity(0)), torch.get_num_threads()
     stages = project / "fake.py"
     stages.write_text(stages.read_text().replace("import os, sys", "import torch, os, sys"))
     plant(project, '(ctx.out / "sum.txt").write_text(str(torch.get_num_threads()))')
-    torch.set_num_threads(cores)  # whatever other tests have set in this process
+    set_threads(cores)  # whatever other tests have set in this process
     run_stages("curate")
-    torch.set_num_threads(before)
+    set_threads(before)
     assert list(verify(["curate"])) == [("curate", [])]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     ((_, wrong),) = verify(["curate"]) if cores > 1 else pytest.skip("one core has one number of threads")
