@@ -1,7 +1,8 @@
 """What a stage does so that it comes out the same again; `determinism` in conf/ says how far it goes.
 
 `fast` seeds. `strict` also forbids operations whose sums depend on the order of threads, and has GPU libraries take
-kernels that give equal results for equal inputs, whatever else is in the batch. On a CPU both give the same bits.
+kernels that give equal results for equal inputs, whatever else is in the batch; on a CPU also whatever the number of
+threads is. With one thread on a CPU both give the same bits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import sys
 
 from reforge.config import Determinism
 
-_STRICT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "NCCL_ALGO": "Ring"}
+_STRICT = {
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "NCCL_ALGO": "Ring",
+    "VLLM_CPU_ATTN_SPLIT_KV": "0",  # else idle threads share the keys of a row
+}
 
 
 def make_deterministic(seed: int, profile: Determinism) -> None:
@@ -22,12 +27,13 @@ def make_deterministic(seed: int, profile: Determinism) -> None:
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
+    strict = profile == "strict"
+    if strict:
+        os.environ.update(_STRICT)
     if "torch" in sys.modules:
-        torch, strict = sys.modules["torch"], profile == "strict"
+        torch = sys.modules["torch"]
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(strict)
-        if strict:
-            os.environ.update(_STRICT)
         if strict and torch.cuda.is_available():
             os.environ["VLLM_BATCH_INVARIANT"] = "1"  # these kernels are for GPUs only; a CPU's need no others
 

@@ -14,6 +14,7 @@ def test_strict_allows_only_operations_that_come_out_the_same(profile, monkeypat
         make_deterministic(5, profile)
         assert torch.are_deterministic_algorithms_enabled() == (profile == "strict")
         assert (os.environ.get("CUBLAS_WORKSPACE_CONFIG") == ":4096:8") == (profile == "strict")
+        assert (os.environ.get("VLLM_CPU_ATTN_SPLIT_KV") == "0") == (profile == "strict")
         first = torch.rand(2)
         make_deterministic(5, profile)
         assert torch.equal(first, torch.rand(2))
