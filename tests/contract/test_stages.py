@@ -83,5 +83,8 @@ def test_the_check_of_declared_code_can_fail(repository: Path) -> None:
     assert any(file.startswith("src/reforge/problems/") for file in undeclared("curate", without))
 
 
-def test_every_stage_depends_on_the_locked_packages(repository: Path) -> None:
+def test_every_stage_depends_on_the_locked_packages_and_on_what_seeds_it(repository: Path) -> None:
+    """The frame seeds a stage and chooses its kernels: that decides what comes out. (The report draws nothing.)"""
     assert all("requirements/cpu.lock" in spec.deps for spec in graph.stages().values())
+    drawn = {name for name, spec in graph.stages().items() if "src/reforge/stages/determinism.py" in spec.deps}
+    assert drawn == set(graph.stages()) - {"report"}
