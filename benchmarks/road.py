@@ -1,5 +1,5 @@
 """Does reinforcement learning pay? The whole road for several seeds, three ways to spend the same tokens otherwise,
-whether sampling ahead of the learner costs anything, and whether other numbers of threads lead elsewhere.
+whether sampling ahead of the learner costs anything, and whether another number of threads leads elsewhere.
 
     python -m benchmarks.road                          every seed and variant that benchmarks/results/road.json lacks
     python -m benchmarks.road --seed 1 --variant rung2 this one, again if need be
@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import record
 from benchmarks.record import ROOT
-from benchmarks.road_claims import RUNG1, RUNG2, VARIANTS, Run, claims, latest, repeated
+from benchmarks.road_claims import EXPERIMENT, RUNG1, RUNG2, VARIANTS, Run, claims, latest, repeated
 from reforge.lineage import levels
 from reforge.tensors import weight_digests
 
@@ -32,7 +32,6 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seed", type=int)
     arguments.add_argument("--variant", choices=list(VARIANTS))
-    arguments.add_argument("--experiment", default="tiny")
     asked = arguments.parse_args()
     runs = read_runs()
     done = {(run["variant"], run["seed"]) for run in runs}
@@ -40,10 +39,9 @@ def main() -> None:
         for seed in VARIANTS[variant].seeds if asked.seed is None else [asked.seed]:
             if (variant, seed) not in done or None not in (asked.variant, asked.seed):
                 print(f"road: {variant}, seed {seed}", flush=True)
-                runs.append(run_road(variant, seed, asked.experiment, overrides(variant, seed, runs)))
+                runs.append(run_road(variant, seed, overrides(variant, seed, runs)))
                 write_results(runs)
-    of_it = [run for run in runs if f"experiment={asked.experiment}" in run["overrides"]]
-    levels.note_repeated(ROOT, asked.experiment, repeated(of_it))
+    levels.note_repeated(ROOT, EXPERIMENT, repeated(runs))
 
 
 def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
@@ -77,12 +75,12 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     return [f"rl.rungs.{RUNG2}.steps={steps}", f"rl.rungs.{RUNG2}.init=sft", *gone]
 
 
-def run_road(variant: str, seed: int, experiment: str, changes: Sequence[str]) -> dict[str, Any]:
+def run_road(variant: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
     commit = record.head(ROOT)
-    clone = ROOT / ".scratch" / "road" / f"{experiment}-{variant}-{seed}-{commit[:10]}"
+    clone = ROOT / ".scratch" / "road" / f"{variant}-{seed}-{commit[:10]}"
     if not clone.exists():
         subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
-    composed = [f"experiment={experiment}", f"seed={seed}", *changes]
+    composed = [f"experiment={EXPERIMENT}", f"seed={seed}", *changes]
     _call(clone, "dvc", "config", "--local", "cache.dir", str(ROOT / ".dvc" / "cache"))
     _call(clone, "reforge", "compose", *composed)
     _call(clone, "dvc", "repro", *(f"evaluate@{model}" for model in VARIANTS[variant].evaluated))

@@ -10,10 +10,13 @@ from benchmarks.record import claim
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import Estimate, mean_interval, paired_difference
 
-SEEDS = (0, 1, 2)
+EXPERIMENT, SEEDS = "tiny", (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
-TOLERANCE = 5.0  # points that the same seeds may differ by on other numbers of threads (R4), stated before any such run
+TOLERANCE = (
+    5.0  # points that the same seeds may differ by on another number of threads (R4), stated before any such run
+)
 UNTRAINED = "base/model"
+_FARTHEST = f"farthest end of the {CONFIDENCE:.0%} interval over problems"
 RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
 
 Run = Mapping[str, Any]
@@ -62,7 +65,7 @@ def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _goals(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
     found = []
-    groups = {"pooled": list(runs.values()), **{f"seed {seed}": [run] for seed, run in runs.items()}}
+    groups = {f"{len(runs)} seeds pooled": list(runs.values()), **{f"seed {seed}": [run] for seed, run in runs.items()}}
     for name, group in groups.items():
         gain, longer = _gain(group), _longer(group)
         what = f"rl-32k minus sft, pass@1 at {RUNG2}, {name}"
@@ -118,13 +121,12 @@ def _against(
 
 
 def _repeats(what: str, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
-    apart = _apart(by_key)
-    if apart is None:
+    pairs = _pairs(by_key)
+    if not pairs:
         return []
-    far, same = apart
-    text = f"{what}: farthest end of the {CONFIDENCE:.0%} interval over problems, {len(SEEDS)} seeds"
+    far, same = _apart(pairs), _same(pairs)
     return [
-        claim(text, far, "points", f"≤ {TOLERANCE:g}", far <= TOLERANCE),
+        claim(f"{what}, {len(pairs)} seeds: {_FARTHEST}", far, "points", f"≤ {TOLERANCE:g}", far <= TOLERANCE),
         claim(
             f"{VARIANTS['threads'].words}: trained models with the weights of tiny as it is, bit by bit",
             100 * same,
@@ -133,20 +135,29 @@ def _repeats(what: str, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str,
     ]
 
 
-def _apart(by_key: Mapping[tuple[str, int], Run]) -> tuple[float, float] | None:
-    """R4: the points that another number of threads may make, by the farthest end of the interval, and the share of
-    trained models that it left as they were; None where a seed is missing."""
-    if not by_key.keys() >= {(variant, seed) for variant in ("threads", "rungs") for seed in SEEDS}:
-        return None
-    two, one = ([by_key[variant, seed] for seed in SEEDS] for variant in ("threads", "rungs"))
+def _pairs(by_key: Mapping[tuple[str, int], Run]) -> list[tuple[Run, Run]]:
+    """Of R4: each seed on two threads and on one; none where one is missing."""
+    pairs = [(by_key.get(("threads", seed)), by_key.get(("rungs", seed))) for seed in SEEDS]
+    found = [(two, one) for two, one in pairs if two and one]
+    return found if len(found) == len(SEEDS) else []
+
+
+def _apart(pairs: Sequence[tuple[Run, Run]]) -> float:
+    """Points, by the farthest end of the interval."""
+    two, one = zip(*pairs, strict=True)
     apart = paired_difference(_means(two), _means(one), CONFIDENCE)
+    return 100 * max(abs(apart.low), abs(apart.high))
+
+
+def _same(pairs: Sequence[tuple[Run, Run]]) -> float:
+    """The share of trained models that have the same weights in both."""
     same = [
-        digest == there["weights"].get(model)
-        for here, there in zip(two, one, strict=True)
-        for model, digest in here["weights"].items()
+        digest == one["weights"].get(model)
+        for two, one in pairs
+        for model, digest in two["weights"].items()
         if model != UNTRAINED
     ]
-    return 100 * max(abs(apart.low), abs(apart.high)), sum(same) / len(same)
+    return float(sum(same) / len(same))
 
 
 def _gain(runs: Sequence[Run]) -> Estimate:
@@ -178,14 +189,11 @@ def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
 
 def repeated(runs: Sequence[Run]) -> str | None:
     """R4 in a sentence for the report; None where seeds are missing or the tolerance was not kept."""
-    by_key = latest(runs)
-    apart = _apart(by_key)
-    if apart is None or apart[0] > TOLERANCE:
+    pairs = _pairs(latest(runs))
+    if not pairs or (far := _apart(pairs)) > TOLERANCE:
         return None
-    far, same = apart
-    commits = ", ".join(sorted({by_key["threads", seed]["commit"][:10] for seed in SEEDS}))
-    return (
-        f"{len(SEEDS)} seeds with two threads each for learner and sampler ended at most {far:.1f} points "
-        f"from where they ended with one (farthest end of the {CONFIDENCE:.0%} interval; tolerance {TOLERANCE:g}), "
-        f"{same:.0%} of the models trained on the way with the same weights, bit by bit ({commits})."
-    )
+    commits = ", ".join(sorted({run["commit"][:10] for pair in pairs for run in pair}))
+    seeds = f"{len(pairs)} seeds with two threads each for learner and sampler ended"
+    if _same(pairs) == 1:
+        return f"{seeds} with the same weights as with one, bit by bit ({commits})."
+    return f"{seeds} at most {far:.1f} points from where they ended with one ({_FARTHEST}; {commits})."

@@ -151,13 +151,15 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say wha
 
 
 def _tell(outcomes: Iterable[tuple[str, list[str]]]) -> None:
-    """Each as it comes; what is wrong ends it."""
+    """Each as it comes. Exit code 1 in the end, where anything is wrong."""
+    any_wrong = False
     for what, wrong in outcomes:
         print(f"{what}: {'as recorded' if not wrong else 'differs'}", flush=True)
         for line in wrong:
             print(f"    {line}", flush=True)
-        if wrong:
-            sys.exit(1)
+        any_wrong = any_wrong or bool(wrong)
+    if any_wrong:
+        sys.exit(1)
 
 
 def _bounds(steps: str) -> tuple[int, int | None]:

@@ -378,7 +378,8 @@ def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: 
     gone = run(["reforge", "replay", "rl@16k", "--regrade"], smoke, check=False)
     path.write_bytes(before)
     assert done.returncode == 1
-    assert f"rollout {rows[3]['problem_id']}/3 was MLE (as planned) and is " in done.stdout.splitlines()[-1]
+    assert f"rollout {rows[3]['problem_id']}/3 was MLE (as planned) and is " in done.stdout.splitlines()[-2]
+    assert done.stdout.endswith("as recorded\n")  # the steps after it are judged, too
     assert gone.returncode != 0
     assert "step-00002.parquet is missing" in gone.stdout
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import vllm.envs
 
 from reforge.batches import Row, build_batch
 from reforge.compose import compose
@@ -78,6 +79,11 @@ def test_the_same_wave_gives_bitwise_the_same_rollouts(sampler):
     first = draw(sampler)
     assert first == draw(sampler)
     assert [r.token_ids for r in first] != [r.token_ids for r in draw(sampler, "run/2")]
+
+
+def test_vllm_knows_what_strict_asks_of_it():
+    """One that it has renamed it would ignore without a word (stages/determinism.py)."""
+    assert {"VLLM_CPU_ATTN_SPLIT_KV", "VLLM_BATCH_INVARIANT"} <= set(vllm.envs.environment_variables)
 
 
 def test_rollouts_of_a_group_differ_and_carry_what_the_sampler_knew(sampler):

@@ -37,17 +37,17 @@ def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     with _clean_copy(root) as copy:
         for name in wanted:
             spec, lock = specs[name], locks[name]
-            wrong, found = _verify(spec, lock, root, copy, alone=bool(names))
-            if found and levels.VERIFIED not in spec.deps:  # else its own success would make it stale
+            wrong, ended = _verify(spec, lock, root, copy, alone=bool(names))
+            if ended and levels.VERIFIED not in spec.deps:  # else its own success would make it stale
                 (digest,) = (entry["md5"] for entry in lock["outs"] if entry["path"] == spec.out)
-                levels.note(root, {spec.out: digest if found == digest else None})
+                levels.note(root, {spec.out: None if wrong else digest})
             yield name, wrong
             if wrong:
                 return
 
 
-def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, alone: bool) -> tuple[list[str], str]:
-    """What is wrong, and the digest that its output has now; empty where it did not run to its end."""
+def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, alone: bool) -> tuple[list[str], bool]:
+    """What is wrong, and whether it ran to its end."""
     expected = {entry["path"]: entry["md5"] for entry in lock["outs"]}
     if alone:
         _bring(spec, root, copy)
@@ -55,13 +55,13 @@ def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, al
         remedy = f"commit or undo the change, or make it again with the code of now (dvc repro {spec.name})"
         wrong = other_inputs(spec, lock) + [f"{line}: {remedy}" for line in other_code(lock)]
         if wrong:
-            return wrong, ""
+            return wrong, False
         done = subprocess.run(spec.cmd, shell=True, env=_environment(copy), capture_output=True, text=True)
         if done.returncode:
-            return [f"it fails: {line}" for line in done.stderr.strip().splitlines()[-_SHOWN:]], ""
+            return [f"it fails: {line}" for line in done.stderr.strip().splitlines()[-_SHOWN:]], False
         found = graph.digests(expected)
     wrong = [line for path in expected for line in _compared(path, expected[path], found[path], root, copy)]
-    return wrong + (_other_machine(spec.name, root, copy) if found != expected else []), found[spec.out]
+    return wrong + (_other_machine(spec.name, root, copy) if found != expected else []), True
 
 
 def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> list[str]:

@@ -84,9 +84,9 @@ class Learner:
 
     def gradient_norm(self) -> float:
         """Before clipping, over all ranks. DeepSpeed would know it only after its step, and skips silently where it is
-        not finite. A norm, unlike a sum of squares, comes out the same on any number of threads."""
-        norms = [torch.linalg.vector_norm(gradient.float()) for _, gradient in self.gradients()]
-        return float(torch.linalg.vector_norm(torch.stack(norms)))
+        not finite. Summed in double precision: what the order of threads does there is rounded away."""
+        squares = [gradient.float().square().sum(dtype=torch.float64) for _, gradient in self.gradients()]
+        return float(torch.stack(squares).sum().sqrt().float())
 
     def step(self, learning_rate: float) -> None:
         """One optimiser step over what was accumulated, clipped."""

@@ -110,7 +110,7 @@ def _resampled(rung: _Recorded, sampler: Sampler, step: int) -> list[str]:
     drawn = sampler.sample(_prompts(groups), rl.group_size, sampling, f"{rung.seed}/{step}")
     now = {(rollout.problem_id, rollout.index): rollout for rollout in drawn}
     compared = [_other(one, now[one.problem_id, one.index]) for group in groups for one in group.rollouts]
-    return few([words for words in compared if words])
+    return [words for words in compared if words]
 
 
 def _prompts(groups: Sequence[Group]) -> list[Prompt]:

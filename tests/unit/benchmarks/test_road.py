@@ -75,7 +75,7 @@ def test_other_threads_are_within_the_tolerance_or_not(monkeypatch):
     for solved, far, met in (((6, 7, 6), 10.15, True), ((6, 5, 6), 10.15, True), ((7, 7, 6), 16.14, False)):
         two = [run("threads", seed, sft=1, rl_32k=each) for seed, each in enumerate(solved)]
         claims = road_claims.claims([*one, *two])
-        found = claim_of(claims, "threads", "farthest end", "3 seeds")
+        found = claim_of(claims, "threads", "3 seeds: farthest end")
         assert (found["value"], found["goal"], found["met"]) == (pytest.approx(far, abs=0.01), "≤ 12", met)
         same = 3 + solved.count(6)  # each seed's sft, and its last model where as many problems were solved
         assert claim_of(claims, "threads", "bit by bit")["value"] == pytest.approx(100 * same / 6, abs=0.1)
@@ -117,3 +117,11 @@ def test_r4_is_said_when_all_seeds_stayed_within_the_tolerance(solved, said, mon
     assert road_claims.repeated(runs) is None  # a seed is missing
     runs.append(run("threads", road_claims.SEEDS[-1], sft=1, rl_32k=6))
     assert (road_claims.repeated(runs) is not None) is said
+    assert said is ("bit by bit" in str(road_claims.repeated(runs)))
+
+
+def test_r4_says_how_far_apart_where_weights_differ(monkeypatch):
+    monkeypatch.setattr(road_claims, "TOLERANCE", 15.0)
+    runs = [run("rungs", seed, sft=1, rl_32k=6) for seed in road_claims.SEEDS]
+    runs += [run("threads", seed, sft=1, rl_32k=6 + (seed == 1)) for seed in road_claims.SEEDS]
+    assert "ended at most 10.2 points from where they ended with one" in str(road_claims.repeated(runs))

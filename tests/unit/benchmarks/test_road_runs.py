@@ -45,6 +45,8 @@ out.mkdir(parents=True)
 with (Path(__file__).resolve().parents[1] / "ran.txt").open("a") as ran:
     ran.write(sys.argv[1] + "\\n")
 (out / "name").write_text(sys.argv[1])
+header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+(out / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + sys.argv[1][:1].encode())
 (out / "metrics.jsonl").write_text('{"tokens/sampled": 30.0}\\n{"tokens/sampled": 40.0}\\n')
 (out / "scores.json").write_text(json.dumps({"model": out.name, "lengths": {}}))
 """
@@ -76,11 +78,12 @@ def ran(road):
 
 
 def test_a_variant_repeats_only_what_it_changes(road):
-    both = road.run_road("rungs", 1, "tiny", [])
+    both = road.run_road("rungs", 1, [])
     assert both["rungs"] == {"16k": {"steps": 2, "tokens": 70.0}, "32k": {"steps": 2, "tokens": 70.0}}
     assert both["scores"]["rl-32k"] == {"model": "rl-32k", "lengths": {}}
+    assert both["weights"]["rl/16k"] == both["weights"]["rl/32k"] != both["weights"]["sft"]
     assert {"sft", "rl/16k", "rl/32k", "evaluate/student"} <= ran(road)
-    alone = road.run_road("rung1", 1, "tiny", road.overrides("rung1", 1, [both]))
+    alone = road.run_road("rung1", 1, road.overrides("rung1", 1, [both]))
     assert set(alone["rungs"]) == {"16k"}
     assert set(alone["scores"]) == {"sft", "rl-16k"}
     # sft came out of the shared cache; the rung, whose steps changed, did not
@@ -91,10 +94,10 @@ def test_a_variant_repeats_only_what_it_changes(road):
 def test_an_interrupted_run_goes_on_in_its_clone(road, monkeypatch):
     monkeypatch.setattr(road, "collect", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        road.run_road("rung2", 1, "tiny", road.overrides("rung2", 1, [{**FINISHED}]))
+        road.run_road("rung2", 1, road.overrides("rung2", 1, [{**FINISHED}]))
     assert "rl/32k" in ran(road)
     monkeypatch.setattr(road, "collect", lambda *_: {})
-    road.run_road("rung2", 1, "tiny", road.overrides("rung2", 1, [{**FINISHED}]))
+    road.run_road("rung2", 1, road.overrides("rung2", 1, [{**FINISHED}]))
     assert ran(road) == set()
 
 

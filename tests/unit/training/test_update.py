@@ -93,9 +93,29 @@ def test_any_number_of_threads_trains_the_same_weights(
         return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
     assert all(same(trained(1), trained(threads)) for threads in (2, 3, 4))
-    monkeypatch.setattr(head, "_STEADY", 0)
+    monkeypatch.setattr(head, "_UNSTEADY", range(0))
     if same(trained(1), trained(2)):
         pytest.skip("on this processor a product of few rows comes out the same anyway")
+
+
+def test_the_norm_of_a_large_gradient_is_the_same_on_any_number_of_threads(
+    learner: Learner, set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain sum is not: torch deals large ones to threads."""
+    gradients = torch.randn(20, 250_000, generator=torch.Generator().manual_seed(0))
+
+    def norm(gradient: torch.Tensor) -> float:
+        monkeypatch.setattr(learner, "gradients", lambda: [("weight", gradient)])
+        return learner.gradient_norm()
+
+    norms, sums = set[tuple[float, ...]](), set[tuple[float, ...]]()
+    for threads in (1, 2, 3, 4):
+        set_threads(threads)
+        norms.add(tuple(norm(gradient) for gradient in gradients))
+        sums.add(tuple(float(gradient.square().sum().sqrt()) for gradient in gradients))
+    assert len(norms) == 1
+    assert len(sums) > 1
+    assert norms.pop() == pytest.approx(gradients.double().norm(dim=1).tolist(), rel=1e-6)
 
 
 def test_trap_11_the_first_update_is_exactly_on_policy(folder: Path) -> None:
