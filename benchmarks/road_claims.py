@@ -38,10 +38,10 @@ class Variant:
 
 
 VARIANTS = {
-    "rungs": Variant("both rungs", evaluated=("base", "sft", "rl-16k", "rl-32k", "student")),
+    "rungs": Variant("both rungs"),
     "rung1": Variant("rung 1 alone, equal sampled tokens", evaluated=("sft", "rl-16k")),
     "rung2": Variant("rung 2 alone, equal sampled tokens"),
-    "no_filter": Variant("both rungs without overlong filtering", evaluated=("sft", "rl-16k", "rl-32k")),
+    "no_filter": Variant("both rungs without overlong filtering"),
     "synchronous": Variant("both rungs, no batch ahead (rl.staleness=0)", "rungs"),
     "stale": Variant("both rungs, four batches ahead without correction", "rungs", seeds=(0,)),
     "threads": Variant("both rungs, two threads each for learner and sampler", "rungs"),

@@ -82,7 +82,7 @@ def test_a_variant_repeats_only_what_it_changes(road):
     assert both["rungs"] == {"16k": {"steps": 2, "tokens": 70.0}, "32k": {"steps": 2, "tokens": 70.0}}
     assert both["scores"]["rl-32k"] == {"model": "rl-32k", "lengths": {}}
     assert both["weights"]["rl/16k"] == both["weights"]["rl/32k"] != both["weights"]["sft"]
-    assert {"sft", "rl/16k", "rl/32k", "evaluate/student"} <= ran(road)
+    assert {"sft", "rl/16k", "rl/32k", "evaluate/rl-32k"} <= ran(road)
     alone = road.run_road("rung1", 1, road.overrides("rung1", 1, [both]))
     assert set(alone["rungs"]) == {"16k"}
     assert set(alone["scores"]) == {"sft", "rl-16k"}
