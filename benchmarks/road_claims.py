@@ -12,9 +12,8 @@ from reforge.evaluation.statistics import Estimate, mean_interval, paired_differ
 
 EXPERIMENT, SEEDS = "tiny", (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
-TOLERANCE = (
-    5.0  # points that the same seeds may differ by on another number of threads (R4), stated before any such run
-)
+# points that the same seeds may differ by on another number of threads (R4), stated before any such run
+TOLERANCE = 5.0
 UNTRAINED = "base/model"
 _FARTHEST = f"farthest end of the {CONFIDENCE:.0%} interval over problems"
 RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
