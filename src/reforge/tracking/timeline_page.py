@@ -66,11 +66,15 @@ def render_timeline(title: str, spans: Sequence[Span]) -> str:
     rows = "".join(f"<tr><th>{escape(lane)}</th><td>{escape(said)}</td></tr>" for lane, said in done.items())
     legend = " ".join(f'<span style="color:{colour}">■</span> {name}' for name, colour in COLOURS.items())
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}: timeline</title>'
-        "<style>body{font:14px system-ui,sans-serif;margin:2rem auto;max-width:1000px;color:#1f2933}"
-        "th{text-align:left;padding-right:1em}svg{max-width:100%}</style>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}: timeline</title><style>"
+        "body{font:14px system-ui,sans-serif;margin:2rem auto;padding:0 1rem;max-width:1000px;color:#1f2933;"
+        "overflow-wrap:anywhere}th{text-align:left;padding-right:1em;white-space:nowrap}"
+        ".scroll{overflow-x:auto}svg{width:100%;min-width:640px}</style>"
         f"<h1>{escape(title)}</h1><p>{escape(words[:1].upper() + words[1:])}</p>"
-        f"<p>{legend}</p>{_svg(spans)}{_events(spans)}<h2>Share of the time</h2><table>{rows}</table>"
+        f"<p>{legend}</p>{_svg(spans)}{_events(spans)}<h2>Share of the time</h2>"
+        f'<div class="scroll"><table>{rows}</table></div>'
         "<p>The same in full: timeline.json beside this page, for https://ui.perfetto.dev.</p></html>"
     )
 
@@ -109,4 +113,6 @@ def _svg(spans: Sequence[Span]) -> Markup:
     height = len(lanes) * LANE + 20
     below = f"steps {middle[0]} to {middle[-1]}, {end - start:.1f} s"
     bars.append(f'<text x="{LEFT:.0f}" y="{height - 4:.0f}" font-size="12">{below}</text>')
-    return Markup(f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img">{"".join(bars)}</svg>')
+    return Markup(
+        f'<div class="scroll"><svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img">{"".join(bars)}</svg></div>'
+    )
