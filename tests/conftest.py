@@ -34,13 +34,13 @@ stages:
     params: [seed, problems]
     deps: [raw.txt, lib]
     outs: [outputs/curate]
-    metrics: [{metrics/curate.json: {cache: false}}]
+    metrics: [metrics/curate.json]
   base:
     cmd: python fake.py base
     params: [seed, model.vocab_size]
     deps: [outputs/curate/problems]
     outs: [outputs/base]
-    metrics: [{metrics/base.json: {cache: false}}]
+    metrics: [metrics/base.json]
   rl:
     foreach: ${rl.rungs}
     do:
@@ -48,13 +48,13 @@ stages:
       params: [seed, "rl.rungs.${key}"]
       deps: ["outputs/${item.init}/model"]
       outs: ["outputs/rl/${key}"]
-      metrics: [{"metrics/rl/${key}.json": {cache: false}}]
+      metrics: ["metrics/rl/${key}.json"]
   sft:
     cmd: python fake.py sft
     params: [seed, sft]
     deps: [outputs/base/model]
     outs: [outputs/sft]
-    metrics: [{metrics/sft.json: {cache: false}}]
+    metrics: [metrics/sft.json]
 """
 
 FAKE_STAGES = '''\

@@ -38,6 +38,11 @@ def test_no_output_lies_in_another(repository: Path) -> None:
     assert not [(a, b) for a in outs for b in outs if a != b and a in b.parents]
 
 
+def test_every_output_goes_into_the_cache_and_so_to_other_clones(repository: Path) -> None:
+    """One that is neither cached nor committed, as a file of metrics may be, makes its stage stale in each of them."""
+    assert "cache: false" not in Path("dvc.yaml").read_text().lower()
+
+
 def imported(module: str, seen: dict[str, Path]) -> dict[str, Path]:
     """All modules of reforge that importing `module` may bring in, by file; imports inside functions included."""
     path = SOURCE / Path(*module.split("."))

@@ -67,13 +67,13 @@ def lock(project: Path) -> dict[str, object]:
 QUICK_GRAPH = """\
 stages:
   curate: {cmd: python quick.py curate outputs/curate, params: [seed], deps: [quick.py],
-           outs: [outputs/curate], metrics: [{metrics/curate.json: {cache: false}}]}
+           outs: [outputs/curate], metrics: [metrics/curate.json]}
   rl:
     foreach: ${rl.rungs}
     do: {cmd: "python quick.py rl@${key} outputs/rl/${key}", params: [rl], deps: [quick.py, outputs/curate],
-         outs: ["outputs/rl/${key}"], metrics: [{"metrics/rl/${key}.json": {cache: false}}], meta: {gpu: true}}
+         outs: ["outputs/rl/${key}"], metrics: ["metrics/rl/${key}.json"], meta: {gpu: true}}
   report: {cmd: python quick.py report report, params: [experiment], deps: [quick.py, outputs/rl],
-           outs: [report], metrics: [{metrics/report.json: {cache: false}}]}
+           outs: [report], metrics: [metrics/report.json]}
 """
 
 # A file moods/STAGE makes the stage fail for a reason of its own, be killed (once), or wait to be killed.

@@ -147,7 +147,8 @@ def _remove(scratch: Path) -> None:
 
 def _tags(spec: StageSpec, outs: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:
     level = levels.level(spec.out, outs[spec.out], facts, Path.cwd())
-    return {"reforge.out": outs[spec.out], "reforge.out_path": spec.out, "reforge.level": level}
+    made = {"reforge.out": outs[spec.out], "reforge.out_path": spec.out, "reforge.metrics": outs[spec.metrics]}
+    return {**made, "reforge.level": level}
 
 
 _OF_A_RUN = ("timings.jsonl", "timeline.json", "timeline.html")

@@ -129,7 +129,8 @@ def _lock_of(client: MlflowClient, run: Any) -> str:
         )
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(client.download_artifacts(run.info.run_id, "dvc.lock", folder)).read_text()
-    return f"{lock}\nmd5: {run.data.tags['reforge.out']}\n"
+    own = [run.data.tags.get(name, "") for name in ("reforge.out", "reforge.metrics")]
+    return "\n".join([lock, *(f"md5: {digest}" for digest in own)]) + "\n"
 
 
 @contextmanager

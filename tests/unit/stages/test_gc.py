@@ -17,7 +17,7 @@ REPORT = """\
     params: [experiment]
     deps: [outputs/sft]
     outs: [report]
-    metrics: [{metrics/report.json: {cache: false}}]
+    metrics: [metrics/report.json]
 """
 
 
@@ -61,7 +61,7 @@ def test_what_a_kept_report_needs_stays_and_what_only_a_deleted_one_needs_goes(
         Path("dvc.lock").write_text(locks[seed])
         for folder in ("outputs", "report"):
             shutil.rmtree(folder, ignore_errors=True)
-        made = ["outputs/curate", "outputs/base", "outputs/sft", "report"]
+        made = ["outputs/curate", "outputs/base", "outputs/sft", "report", "metrics/report.json"]
         done = subprocess.run(["dvc", "checkout", "-q", *made], capture_output=True, text=True)
         assert (done.returncode == 0) == back, (seed, done.stderr)
 
