@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
-_BOX = "\\boxed{"
+import re
+
+_COMMAND = re.compile(r"\\{1,2}(?:boxed|fbox)(?![A-Za-z])\s*")
+_TOKEN = re.compile(rf"(?P<box>{_COMMAND.pattern})(?P<brace>\{{)?|\\.|[{{}}]", re.DOTALL)
+# TeX boxes the one token that follows, models mean the whole number or command. A word is none: "in \boxed as asked".
+_BARE = re.compile(r"[-+]?(?:\.?\d|\\(?!boxed|fbox)[A-Za-z])[^\s$]{0,200}|[A-Z](?![A-Za-z])")
+_ENDING = re.compile(r"(?:[.,;:]|\\[)\]])+$")
+_BLANK = re.compile(r"(?:\s|~|\\[ ,;:!])*")
+_NESTED = 8  # boxes around a box that are taken off
 
 
 def boxed(text: str) -> str | None:
-    """What the last `\\boxed{…}` holds; None where there is none, or none that is closed. In linear time."""
-    start = text.rfind(_BOX)
-    if start < 0:
+    """What the last `\\boxed{…}` or `\\fbox{…}` holds, with all of a box around it. Empty ones, as in "I put it into
+    \\boxed{}", do not count beside others. None where there is none, or the last one is not closed. In linear time.
+    """
+    opened: list[int] = []  # where what a brace holds begins; −1 where it is no box's
+    boxes: list[tuple[int, int]] = []  # begin and end of closed ones, the inner before the outer
+    last = -1
+    for token in _TOKEN.finditer(text):
+        if token["box"] is not None:
+            bare = None if token["brace"] else _BARE.match(text, token.end())
+            if bare is not None:
+                last = bare.start()
+                boxes.append((last, last + len(_ENDING.sub("", bare[0]))))
+            elif token["brace"]:
+                last = token.end()
+                opened.append(last)
+        elif token[0] == "{":
+            opened.append(-1)
+        elif token[0] == "}" and opened:
+            begin = opened.pop()
+            if begin >= 0:
+                boxes.append((begin, token.start()))
+    if not boxes or last in opened:
         return None
-    depth, begin = 1, start + len(_BOX)
-    for at in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
+    filled = [(begin, end) for begin, end in boxes if _blank_until(text, begin) < end]
+    if not filled:
+        return ""
+    last = max(begin for begin, _ in filled)
+    begin, end = min((begin, end) for begin, end in filled if begin <= last < end)
+    return _plain(text[begin:end])
+
+
+def _blank_until(text: str, begin: int) -> int:
+    found = _BLANK.match(text, begin)
+    return begin if found is None else found.end()
+
+
+def _plain(content: str) -> str:
+    """Without boxes in it, and without the braces that one around everything leaves."""
+    if _COMMAND.search(content) is None:
+        return content.strip()
+    content = _COMMAND.sub("", content).strip()
+    for _ in range(_NESTED):
+        if not _in_braces(content):
+            break
+        content = content[1:-1].strip()
+    return content
+
+
+def _in_braces(content: str) -> bool:
+    depth = 0
+    for token in _TOKEN.finditer(content):
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
         if depth == 0:
-            return text[begin:at].strip()
-    return None
+            return token.start() == len(content) - 1 and content[0] == "{"
+    return False

@@ -79,20 +79,44 @@ def test_an_infrastructure_failure_is_not_a_zero(monkeypatch: pytest.MonkeyPatch
         ("\\boxed{1} no, \\boxed{ \\frac{1}{2} }.", "\\frac{1}{2}"),
         ("\\boxed{1} and \\boxed{2", None),
         ("\\boxed{}", ""),
-        ("\\boxed{1} } \\boxed 3", "1"),
+        ("\\boxed{1} } \\boxed 3", "3"),
+        ("\\boxed {5}", "5"),
+        ("\\boxed\n{5}", "5"),
+        ("$\\boxed 42$.", "42"),
+        ("\\boxed\\frac{1}{2}.", "\\frac{1}{2}"),
+        ("\\fbox{5}", "5"),
+        ("\\\\boxed{5}", "5"),
+        ("\\boxedin{5}", None),
+        ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"),
+        ("\\boxed{\\left\\{x=1\\right.}", "\\left\\{x=1\\right."),
+        ("\\boxed{5} (I put it into \\boxed{} as asked)", "5"),
+        ("\\boxed{5} (I put it into \\boxed as asked)", "5"),
+        ("\\boxed{\\boxed{5}}", "5"),
+        ("\\boxed{\\boxed{5} or \\boxed{6}}", "{5} or {6}"),
+        ("I write \\boxed{ and say \\boxed{6}", "6"),
     ],
 )
-def test_the_last_box_counts_if_it_is_closed(text: str, answer: str | None) -> None:
+def test_the_last_filled_box_counts_if_none_is_left_open(text: str, answer: str | None) -> None:
     assert boxed(text) == answer
 
 
 def test_a_repeated_box_takes_linear_time() -> None:
     assert boxed("\\boxed{" * 200_000) is None
+    assert boxed("\\boxed" * 200_000) is None
+    assert boxed("\\boxed{" * 100_000 + "}" * 100_000) is not None
 
 
 @pytest.mark.parametrize(
     ("text", "value", "status"),
-    [("\\boxed{7}", 1.0, "AC"), ("\\boxed{8}", 0.0, "WA"), ("```python\nprint(7)\n```", 0.0, "NP"), ("7", 0.0, "NP")],
+    [
+        ("\\boxed{7}", 1.0, "AC"),
+        ("<think>\\boxed{7}", 0.0, "NP"),
+        ("<think>\\boxed{7}</think> I do not know.", 0.0, "NP"),
+        ("\\boxed{8}</think>\\boxed{7}", 1.0, "AC"),
+        ("\\boxed{8}", 0.0, "WA"),
+        ("```python\nprint(7)\n```", 0.0, "NP"),
+        ("7", 0.0, "NP"),
+    ],
 )
 def test_where_an_answer_is_asked_for_a_program_earns_nothing(text: str, value: float, status: str) -> None:
     seven = Problem("seven", "", "7", (TestCase("answer", "", "7"),))

@@ -1,0 +1,171 @@
+"""Where a completion has its program: fenced code blocks as CommonMark reads them, and as models write them.
+
+Beyond CommonMark: a fence may follow words on its line, the closing one may follow code or be followed by words, and a
+fence with the name of a language opens a block even where the one before was never closed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from dataclasses import dataclass
+
+_OPENED, _CLOSED = "<think>", "</think>"
+# What stands before a fence (list markers, quotes, words), the fence, what stands after it.
+_FENCE = re.compile(r"(.*?)(`{3,}|~{3,})(.*)", re.DOTALL)
+_MARKERS = re.compile(r"(?:[ \t]*(?:[-*+]|\d{1,9}[.)]|>)(?=[ \t]|$))*[ \t]*")
+_QUOTES = re.compile(r"(?:[ \t]{0,3}> ?)+")
+_TAG = re.compile(r"\{?\.?([A-Za-z][\w+#.-]*)")
+_PYTHON = re.compile(r"py(py|thon)?[\d.-]*", re.IGNORECASE)
+_KNOWN = (
+    "bash c console cpp c++ csharp go haskell html input java javascript js json julia kotlin latex "
+    "markdown md none output plain plaintext py py3 python python2 python3 r ruby rust sh shell sql swift "
+    "text txt typescript xml yaml zsh"
+)
+_LANGUAGES = frozenset(_KNOWN.split(" "))
+_READ = 1 << 15  # characters of a block that are parsed to see whether it is Python; a longer one is taken for it
+
+
+def without_thinking(text: str) -> str | None:
+    """What follows the last finished thinking; its opening tag may be in the prompt. None where thinking goes on to the
+    end: nothing in it counts.
+    """
+    _, closed, answer = text.rpartition(_CLOSED)
+    before, opened, _ = answer.partition(_OPENED)
+    return before if closed or not opened else None
+
+
+def extract_program(text: str, entry_point: str = "") -> str | None:
+    """The last Python block of a completion outside its thinking; where there is an entry point, the last that defines
+    it, if any does. None where there is no closed one.
+
+    A block without a tag is Python if it reads as Python that does something, so that an example of the output is none;
+    where no block has a tag or does anything, the last one counts.
+    """
+    answer = without_thinking(text)
+    blocks = [] if answer is None else [block for block in _blocks(answer) if _perhaps_python(block.tag)]
+    last: str | None = None
+    for block in reversed(blocks):
+        if block.tag or _acts(block.code):
+            if not entry_point or _defines(block.code, entry_point):
+                return block.code
+            last = block.code if last is None else last
+    return last if last is not None or not blocks else blocks[-1].code
+
+
+@dataclass(frozen=True)
+class _Block:
+    tag: str  # of the language, without what follows it
+    code: str
+
+
+@dataclass(frozen=True)
+class _Opening:
+    fence: str
+    tag: str
+    indent: int
+    quoted: bool
+
+
+def _blocks(text: str) -> list[_Block]:
+    """All closed blocks, in linear time: each line is read once, and a block's beginning is parsed at most once."""
+    found: list[_Block] = []
+    opening: _Opening | None = None
+    lines: list[str] = []
+    tried = False  # whether a line of code that ends with a fence may have been the last
+    for line in (f"{line}\n" for line in text.split("\n")):
+        if opening is None:
+            opening, lines, tried = _opening(line), [], False
+            continue
+        if opening.quoted:
+            line = _QUOTES.sub("", line, count=1)
+        before, after = _split(line, opening)
+        if after is None:
+            lines.append(line)
+        elif not before.strip():
+            again = _opening(line)
+            if again is not None and after.strip().lower() in _LANGUAGES:
+                opening, lines, tried = again, [], False
+            else:
+                found.append(_block(opening, lines))
+                opening = None
+        elif not after.strip() and not tried:
+            tried = True
+            if not _perhaps_python(opening.tag) or _parsed("".join([*lines, before])) is not None:
+                found.append(_block(opening, [*lines, f"{before.rstrip()}\n"]))
+                opening = None
+            else:
+                lines.append(line)
+        else:
+            lines.append(line)
+    return found
+
+
+def _opening(line: str) -> _Opening | None:
+    match = _FENCE.fullmatch(line.rstrip())
+    if match is None:
+        return None
+    before, fence, after = match.groups()
+    if fence[0] in after:  # code within a line
+        return None
+    tag = _TAG.match(after.strip())
+    indent = len(before) if _MARKERS.fullmatch(before) else 0
+    announced = after.strip().lower() in _LANGUAGES or (not after.strip() and before.rstrip().endswith(":"))
+    if before.strip() and not indent and not announced:
+        return None  # words about a fence
+    return _Opening(fence, tag[1] if tag else "", indent, ">" in before[:indent])
+
+
+def _split(line: str, opening: _Opening) -> tuple[str, str | None]:
+    """A line inside a block, before and after a fence that may close it; no fence: after is None."""
+    kind = opening.fence[0]
+    at = line.find(opening.fence)
+    if at < 0:
+        return line, None
+    before, after = line[:at], line[at:].lstrip(kind)
+    if kind in after:
+        return line, None
+    if not before.strip() and len(before) > opening.indent + 3:
+        return line, None  # four columns deeper: part of the code, as in a docstring
+    return before, after
+
+
+def _block(opening: _Opening, lines: list[str]) -> _Block:
+    """The indentation of the opening fence is the list's, not the code's."""
+    filled = [line for line in lines if line.strip()]
+    shift = min([opening.indent, *(len(line) - len(line.lstrip(" \t")) for line in filled)])
+    return _Block(opening.tag, "".join(line[shift:] if line.strip() else line.lstrip(" \t") for line in lines))
+
+
+def _perhaps_python(tag: str) -> bool:
+    return not tag or _PYTHON.fullmatch(tag) is not None
+
+
+def _parsed(code: str) -> ast.Module | None:
+    if len(code) > _READ:
+        return ast.Module([], [])
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _acts(code: str) -> bool:
+    """Whether it is Python and does more than to state a value, as the output of a program may look."""
+    tree = _parsed(code)
+    doing = (ast.Call, ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    return tree is not None and (len(code) > _READ or any(isinstance(node, doing) for node in ast.walk(tree)))
+
+
+def _defines(code: str, entry_point: str) -> bool:
+    """Function, class, `Class.method`, or a name that is assigned to: read from the text, so that a program with an
+    error in it is still the one that was meant.
+    """
+    owner, _, name = entry_point.rpartition(".")
+    defined = (
+        rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{re.escape(name)}\b|^{re.escape(name)}[ \t]*(?::[^=\n]*)?=(?!=)"
+    )
+    kinds = [defined, rf"^[ \t]*class[ \t]+{re.escape(owner)}\b"] if owner else [defined]
+    return all(re.search(kind, code, re.MULTILINE) for kind in kinds)
