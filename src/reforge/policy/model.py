@@ -94,6 +94,12 @@ def save_model(
     tokenizer.save_pretrained(folder)
 
 
+_PICKLE = (
+    " Its *.bin files are pickles, which are never read: make safetensors of them where you trust them, with "
+    "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder)."
+)
+
+
 def check_checkpoint(folder: Path) -> None:
     wanted = ["config.json", "tokenizer.json", "tokenizer_config.json"]
     missing = [name for name in wanted if not (folder / name).is_file()]
@@ -103,6 +109,7 @@ def check_checkpoint(folder: Path) -> None:
         raise UserError(
             f"{folder} is not a model checkpoint: {', '.join(missing)} not found there. "
             "model.path must name a local folder written by transformers' save_pretrained with safetensors weights."
+            + (_PICKLE if list(folder.glob("*.bin")) else "")
         )
     try:
         json.loads((folder / "config.json").read_text())
@@ -113,7 +120,7 @@ def check_checkpoint(folder: Path) -> None:
 _ON_LOGITS = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier", "final_logit_softcapping")
 
 
-def _check_logits(config: Any) -> None:
+def check_logits(config: Any) -> None:
     """Raises UserError where the model does more to its logits than its output layer."""
     for key in _ON_LOGITS:
         if getattr(config, key, None) not in (None, 1.0):
@@ -127,7 +134,7 @@ class TokenLogprobs(nn.Module):
         """`model` is one of transformers' decoders with a linear head; it is set to packed attention. The ranks of
         `sequence_group` share each micro-batch."""
         super().__init__()
-        _check_logits(model.config)
+        check_logits(model.config)
         model.set_attn_implementation(PACKED)
         self.model = model
         self.head = LogprobHead(model.get_output_embeddings())
