@@ -6,6 +6,8 @@ at −1, so the tracker sends them all). Upload it with `wandb sync .runs/wandb/
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from reforge.tracking.tracker import Metrics, RunInfo, RunStatus
@@ -15,9 +17,12 @@ class WandbMirror:
     mark = -1
 
     def __init__(self, folder: Path, info: RunInfo) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # its service logs below the home folder, or, where that is read-only, to the terminal
+        os.environ.setdefault("WANDB_CACHE_DIR", str(folder))
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
-        folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
             project=info.experiment,
             group=info.pipeline[:12],
@@ -31,7 +36,9 @@ class WandbMirror:
         self._run.log(dict(metrics), step=step, commit=True)
 
     def artifact(self, path: Path) -> None:
-        self._run.save(str(path), base_path=str(path.parent), policy="now")
+        """A copy: W&B would link to the file, and the next run of the stage changes it."""
+        copy = shutil.copy(path, self._run.dir)
+        self._run.save(copy, base_path=self._run.dir, policy="now")
 
     def close(self, status: RunStatus, metrics: Metrics, tags: dict[str, str]) -> None:
         self._run.summary.update({**metrics, **tags})

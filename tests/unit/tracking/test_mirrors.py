@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import struct
 import subprocess
@@ -162,10 +163,23 @@ def test_wandb_offline_holds_every_step_also_after_a_resume(project: Path, tmp_p
         "from reforge.tracking.wandb_mirror import WandbMirror;"
         "info = RunInfo('reforge', 'p1', 'sft', {}, {}, {}, (Path('params.yaml'),));"
         "tracker = Tracker(Path('s'), Path('r'), [lambda: WandbMirror(Path('w').resolve(), info)]);"
-        "tracker.log(int(sys.argv[1]), {'loss': float(sys.argv[1])}); tracker.close(sys.argv[2], {'pass@1': 0.5})"
+        "tracker.log(int(sys.argv[1]), {'loss': float(sys.argv[1])}); tracker.artifact(Path('note.txt'));"
+        "tracker.close(sys.argv[2], {'pass@1': 0.5})"
     )
+    (tmp_path / "note.txt").write_text("of this run")
+    (tmp_path / "home").write_text("no folder, so nothing can be written there")
     for step, status in (("1", "FAILED"), ("2", "FINISHED")):
-        subprocess.run([sys.executable, "-c", program, step, status], cwd=tmp_path, check=True)
+        said = subprocess.run(
+            [sys.executable, "-c", program, step, status],
+            cwd=tmp_path,
+            check=True,
+            env={**os.environ, "HOME": str(tmp_path / "home")},
+            capture_output=True,
+        )
+        assert (said.stdout, said.stderr) == (b"", b"")
+    (tmp_path / "note.txt").write_text("of a later run")
+    kept = [path.read_text() for path in (tmp_path / "w" / "wandb").glob("offline-run-*/files/note.txt")]
+    assert kept == ["of this run"] * 2
     histories = sorted(map(wandb_history, (tmp_path / "w" / "wandb").glob("offline-run-*/*.wandb")), key=len)
     assert histories == [[(1, 1.0)], [(1, 1.0), (2, 2.0)]]
 
