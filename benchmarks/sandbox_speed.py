@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks import evalplus
 from benchmarks.record import ROOT, Claim, claim, head, show, write
 from reforge.sandbox.judge import Isolation, Judge, Limits
+from reforge.sandbox.limits import MARGIN
 from reforge.types import Problem, Status, TestCase
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=20.0, memory_mb=512, output_kb=64)
@@ -116,7 +117,7 @@ def endless() -> tuple[list[Claim], dict[str, Any]]:
     with Judge(LIMITS, WORKERS, minimum=Isolation.FULL) as judge:
         pairs = [(seconds("while True: pass\n", f"{n}"), seconds(TRIVIAL, f"{n} sane")) for n in range(3)]
     delay = statistics.median(slow - quick for slow, quick in pairs)
-    stop = 2 * LIMITS.cpu_seconds
+    stop = MARGIN * LIMITS.cpu_seconds
     text = f"a `while True` among {programs:,} programs delays them by (it is stopped after {stop:g} s of CPU time)"
     return [claim(text, delay, "s", f"≤ {stop:g}", delay <= stop)], {"seconds with and without": pairs}
 

@@ -29,7 +29,7 @@ def failure_of(message: dict[str, Any]) -> Failed:
         out_of_memory = message["raised"][0] == "MemoryError"
         status = Status.MEMORY_LIMIT if out_of_memory else Status.RUNTIME_ERROR
         return Failed(status, ": ".join(filter(None, message["raised"])))
-    if "unplain" in message:
+    if type(message.get("unplain")) is str:
         return Failed(Status.RUNTIME_ERROR, f"returned {message['unplain']}")
     return Failed(Status.RUNTIME_ERROR, FOREIGN)
 

@@ -121,7 +121,7 @@ def _answer(
     """A call of the entry point, or an expression of a test that only the program's own names can make sense of."""
     try:
         if "call" in request:
-            arguments, keywords = wire.build(request["call"])
+            arguments, keywords = wire.build(request["call"], wire.MESSAGE_DEPTH)
             value = function(*arguments, **keywords)
         else:
             setup, expression = request["evaluate"]
@@ -145,7 +145,7 @@ def _stop(channel: Channel, kind: str, error: BaseException) -> NoReturn:
 def _described(error: BaseException) -> str:
     """[type, message] as JSON. The program may have written the exception's own methods."""
     try:
-        return json.dumps([type(error).__name__, str(error)[:500]])
+        return json.dumps([type(error).__name__[:500], str(error)[:500]])
     except BaseException:
         return '["Exception", ""]'
 
@@ -190,7 +190,7 @@ class Proxy:
         self.raised: BaseException | None = None  # the last of the program's exceptions
 
     def __call__(self, *arguments: object, **keywords: object) -> Any:
-        self._channel.send("call", wire.dumps([arguments, keywords], _ARGUMENTS_BYTES))
+        self._channel.send("call", wire.dumps([arguments, keywords], _ARGUMENTS_BYTES, wire.MESSAGE_DEPTH))
         answer = self._channel.receive()
         self.answers += 1
         if "value" in answer:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from reforge.sandbox import wire
@@ -23,13 +23,12 @@ from reforge.sandbox.process import Child
 from reforge.sandbox.questions import calls_of
 from reforge.types import Problem, Status, TestCase, Verdict
 
-_REASON = 300  # characters kept of what a program says about itself
 _ARGUMENTS_BYTES = 1 << 26  # of a call by a test; the tests are ours
 
 
 @dataclass(frozen=True)
 class Graded:
-    """`nearly_in_time`: a time limit was missed by so little that the neighbours may have caused it."""
+    """`nearly_in_time`: all is right but a time limit, missed by so little that the neighbours may have caused it."""
 
     verdict: Verdict
     nearly_in_time: bool = False
@@ -46,15 +45,14 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
         }  # fmt: skip
         tests[kind]()
     except Failed as failed:
-        status, reason, index = failed.status, _steady(failed.reason)[:_REASON], run.test_index
-    near = False
+        status, reason, index = failed.status, failed.reason, run.test_index
+    right = status is Status.ACCEPTED
     for used, limit, of in (
         (run.cpu_seconds, limits.cpu_seconds, ""),
         (run.cpu_total, limits.budget_seconds, " for all tests together"),
     ):
         if used > limit and status is not Status.BROKEN_TEST:
             status, reason, index = Status.TIME_LIMIT, f"used more than {limit} s of CPU time{of}", run.test_index
-            near = used <= MARGIN * limit
     checker = "python" if kind == "assert" else name_of(problem.checker)
     verdict = Verdict(
         status=status,
@@ -68,12 +66,8 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
         checker=checker,
         exposed=run.exposed,
     )
-    return Graded(verdict, near)
-
-
-def _steady(reason: str) -> str:
-    """Without what differs each time: addresses of objects and the names of temporary folders. Verdicts are stored."""
-    return re.sub(r"/[^\s'\"]*/reforge-\w+", "…", re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", reason))
+    near = run.cpu_seconds <= MARGIN * limits.cpu_seconds and run.cpu_total <= MARGIN * limits.budget_seconds
+    return Graded(verdict, right and status is Status.TIME_LIMIT and near)
 
 
 class _Run:
@@ -105,8 +99,8 @@ class _Run:
     def _compare(self, test: TestCase, text: str) -> None:
         if self._problem.checker.rule == "program":
             self._ask_checker(test.input, test.expected, text)
-        elif not same_output(test.expected, text, self._problem.checker):
-            raise Failed(Status.WRONG_ANSWER)
+        else:
+            _ask(partial(same_output, test.expected, text, self._problem.checker))
 
     def _print(self, test: TestCase) -> str:
         """What the program prints. stdin and stdout are files in memory: no pipe to fill up, a bound on their size."""
@@ -131,8 +125,8 @@ class _Run:
                 returned = value_of(child.receive())
                 if problem.checker.rule == "program":
                     self._ask_checker(wire.build(arguments), expected, returned)
-                elif not same_value(expected, returned, problem.checker):
-                    raise Failed(Status.WRONG_ANSWER)
+                else:
+                    _ask(partial(same_value, expected, returned, problem.checker))
 
     def assert_tests(self) -> None:
         problem, steps = self._problem, steps_of(self._problem)
@@ -149,13 +143,12 @@ class _Run:
                     _serve(tests, child)
                     continue
                 if isinstance(step, Call):
-                    tree = json.loads(wire.dumps([step.arguments, step.keywords], _ARGUMENTS_BYTES))
+                    tree = json.loads(wire.dumps([step.arguments, step.keywords], _ARGUMENTS_BYTES, wire.MESSAGE_DEPTH))
                     child.send({"call": tree})
                 else:
                     self.exposed = True
                     child.send({"evaluate": [problem.setup, step.source]})
-                if not step.want.holds(value_of(child.receive())):
-                    raise Failed(Status.WRONG_ANSWER)
+                _ask(partial(step.want.holds, value_of(child.receive())))
 
     def _load(self, child: Child) -> None:
         self._hand_over(child, self._problem.entry_point)
@@ -201,11 +194,21 @@ class _Run:
             message = child.receive()
             if "loaded" not in message:
                 raise failure_of(message)
-            child.send({"call": [json.loads(wire.dumps(list(of), _ARGUMENTS_BYTES)), {}]})
+            child.send({"call": [json.loads(wire.dumps(list(of), _ARGUMENTS_BYTES, wire.MESSAGE_DEPTH)), {}]})
             answer = value_of(child.receive())
         if type(answer) is not bool:
             raise Failed(Status.BROKEN_TEST, f"it returned {answer!r:.50}, not True or False")
         return answer
+
+
+def _ask(compare: Callable[[], bool]) -> None:
+    """Raises Failed where an answer is not right, or such that the comparison fails."""
+    try:
+        right = compare()
+    except Exception as error:
+        raise Failed(Status.WRONG_ANSWER, f"it could not be compared: {type(error).__name__}") from error
+    if not right:
+        raise Failed(Status.WRONG_ANSWER)
 
 
 @contextmanager

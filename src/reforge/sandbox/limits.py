@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, fields
 
 from reforge.errors import UserError
+from reforge.sandbox.reasons import fit
 from reforge.types import Status
 
-MARGIN = (
-    2.0  # a program is stopped at this many times its CPU limit: measured on a busy machine, the same work costs up
-)
-# to 1.6 times as much. What ends between the limit and here is measured again, alone.
+# A program is stopped at this many times its CPU limit: measured on a busy machine, the same work costs up to so much
+# more. What is right and ends between the limit and here is measured again.
+MARGIN = 1.6
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,13 @@ class Limits:
 
 
 class Failed(Exception):
-    """The program did not pass, and this is how. `exit_code` where its process ended by itself."""
+    """The program did not pass, and this is how. `exit_code` where its process ended by itself.
+
+    Whoever wrote the reason, it is fit for a verdict from here on.
+    """
 
     def __init__(self, status: Status, reason: str = "", exit_code: int | None = None) -> None:
-        super().__init__(status, reason)
+        self.reason = fit(reason)
+        super().__init__(status, self.reason)
         self.status = status
-        self.reason = reason
         self.exit_code = exit_code

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reforge.errors import InfrastructureError
+from reforge.sandbox import wire
 from reforge.sandbox.forkserver import PATIENCE, Server, ready
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.types import Status
@@ -97,8 +98,10 @@ class Child:
         self._fenced = True
 
     def _next(self) -> dict[str, Any]:
-        while (end := self._buffer.find(b"\n") + 1) == 0:
-            if len(self._buffer) > self._longest:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched) + 1) == 0:
+            searched = len(self._buffer)  # not again what was searched: it may come byte by byte
+            if searched > self._longest:
                 raise Failed(Status.OUTPUT_LIMIT, f"returned more than {self._limits.output_kb} kB")
             try:
                 data = os.read(self._answers, 1 << 16)
@@ -110,8 +113,8 @@ class Child:
             self._buffer += data
         line = bytes(self._buffer[:end])
         del self._buffer[:end]
-        with contextlib.suppress(ValueError, RecursionError):
-            message = json.loads(line)
+        with contextlib.suppress(ValueError):
+            message = wire.parse(line)
             if type(message) is dict and len(message) == 1:
                 return message
         raise Failed(Status.RUNTIME_ERROR, FOREIGN)

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from reforge.errors import UserError
 from reforge.sandbox.isolation import LANDLOCK, LAYERS, NAMESPACES, SECCOMP, Isolation, level_of
-from reforge.sandbox.judge import Judge, Limits, _Crowd
+from reforge.sandbox.judge import Judge, Limits
 from reforge.types import Checker, Problem, Status, TestCase
 
 LIMITS = Limits(cpu_seconds=0.4, wall_seconds=5.0, memory_mb=256, output_kb=64)
@@ -124,55 +123,6 @@ def _descendants(pid: int) -> list[int]:
 
 
 # --- time ---------------------------------------------------------------------------------------------------------
-
-
-def test_what_ends_between_the_limit_and_its_margin_is_judged_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "import time\nend = time.process_time() + 0.55\nwhile time.process_time() < end: pass\nprint(1)"
-    alone: list[int] = []
-    real = _Crowd.alone
-    monkeypatch.setattr(_Crowd, "alone", lambda self: (alone.append(1), real(self))[1])
-    with Judge(LIMITS, 1) as judge:
-        verdict = judge.judge(program, ECHO)
-        assert verdict.status is Status.TIME_LIMIT
-        assert alone == [1]
-        judge.judge("while True: pass", ECHO)
-        judge.judge("import time\ntime.sleep(9)", ECHO)
-        assert alone == [1]  # these have no chance: nobody has to wait for them
-
-
-def test_the_verdict_of_the_second_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reforge.sandbox.grading import Graded
-    from reforge.types import Verdict
-
-    answers = [Graded(Verdict(Status.TIME_LIMIT), True), Graded(Verdict(Status.ACCEPTED))]
-    monkeypatch.setattr("reforge.sandbox.judge.grade", lambda *_: answers.pop(0))
-    with Judge(LIMITS, 1) as judge:
-        assert judge.judge("x", ECHO).status is Status.ACCEPTED
-
-
-def test_alone_means_alone() -> None:
-    crowd, inside, most, seen = _Crowd(), 0, 0, []
-    lock = threading.Lock()
-
-    def one(number: int) -> None:
-        nonlocal inside, most
-        with crowd.alone() if number % 5 == 0 else crowd.joined():
-            with lock:
-                inside += 1
-                most = max(most, inside)
-            time.sleep(0.005)
-            if number % 5 == 0:
-                seen.append(inside)
-            with lock:
-                inside -= 1
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [1] * 8
-    assert most > 1
 
 
 def test_the_budget_bounds_all_tests_together() -> None:

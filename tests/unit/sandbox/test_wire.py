@@ -135,6 +135,14 @@ def test_what_is_not_plain_is_refused(value: object, reason: str) -> None:
         '{"$": "int", "v": 5}',
         '{"$": "dict", "v": [[1]]}',
         '{"$": "complex", "v": 5}',
+        '{"$": "complex", "v": [1, ' + "9" * 400 + "]}",
+        '{"$": "complex", "v": [' + "9" * 400 + "]}",
+        '{"$": "complex", "v": ["1j", 0.0]}',
+        '{"$": "tuple", "v": "ab"}',
+        '{"$": "tuple", "v": {"a": 1}}',
+        '{"$": "dict", "v": ["ab"]}',
+        '{"$": "set", "v": [1], "w": 2}',
+        '{"$": "type", "v": ["int"]}',
         "9" * 5_000,
         "[" * 500 + "]" * 500,
         "[" * 100_000,
@@ -143,3 +151,101 @@ def test_what_is_not_plain_is_refused(value: object, reason: str) -> None:
 def test_malformed_texts_raise_only_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="malformed typed JSON"):
         wire.loads(text)
+
+
+def test_a_message_of_ours_may_hold_the_deepest_value_of_a_program() -> None:
+    deepest = nested(99)
+    assert wire.loads(wire.dumps(deepest, 1000)) == deepest
+    arguments = [[deepest, deepest], {}]
+    with pytest.raises(wire.NotPlainError):
+        wire.dumps(arguments, 1000)
+    text = wire.dumps(arguments, 1000, wire.MESSAGE_DEPTH)
+    with pytest.raises(ValueError, match="malformed"):
+        wire.loads(text)
+    assert wire.build(wire.parse(text), wire.MESSAGE_DEPTH) == arguments
+
+
+MODULUS = (1 << 61) - 1  # to Python, all its multiples have the hash 0
+
+
+def tagged(kind: str, value: object) -> dict[str, object]:
+    return {"$": kind, "v": value}
+
+
+COLLIDING = {
+    "integers": lambda n: [MODULUS * k for k in range(n)],
+    "pairs": lambda n: [tagged("tuple", [MODULUS * k, 1]) for k in range(n)],
+    "sets": lambda n: [tagged("frozenset", [MODULUS * k]) for k in range(n)],
+}
+
+
+@pytest.mark.parametrize("kind", ["set", "frozenset", "dict"])
+@pytest.mark.parametrize("members", [COLLIDING["integers"], COLLIDING["pairs"], COLLIDING["sets"]])
+@pytest.mark.parametrize("around", [lambda x: x, lambda x: [[x]], lambda x: {"a": tagged("tuple", [x])}])
+def test_members_made_to_collide_are_refused_before_they_meet(kind, members, around) -> None:  # type: ignore[no-untyped-def]
+    def tree(count: int) -> object:
+        items = members(count)
+        return around(tagged(kind, [[item, 0] for item in items] if kind == "dict" else items))
+
+    wire.build(tree(100))
+    with pytest.raises(ValueError, match="malformed"):
+        wire.build(tree(101))
+
+
+def test_large_sets_of_ordinary_members_are_built() -> None:
+    for members in (range(-5000, 5000), [k << 40 for k in range(5000)], [k / 7 for k in range(5000)]):
+        assert wire.build(tagged("set", list(members))) == set(members)
+
+
+json_trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([10**400, "0x" + "f" * 400]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+        | st.builds(tagged, st.sampled_from(["int", "tuple", "dict", "set", "complex", "bytes", "type", "x"]), inner)
+    ),
+    max_leaves=30,
+)
+
+
+@given(json_trees)
+def test_any_tree_is_a_value_or_a_value_error(tree: object) -> None:
+    try:
+        value = wire.build(tree)
+    except ValueError:
+        return
+    assert wire.loads(wire.dumps(value, 1 << 20)) == value or value != value or "nan" in repr(value)
+
+
+@given(st.text() | st.binary())
+def test_any_text_is_a_tree_or_a_value_error(text: str | bytes) -> None:
+    try:
+        wire.parse(text)
+    except ValueError:
+        pass
+
+
+@given(json_trees)
+def test_each_node_is_visited_once(tree: object) -> None:
+    """The work is counted, not timed: so many calls as there are nodes, or fewer where one is refused."""
+
+    def nodes(node: object) -> int:
+        if isinstance(node, list):
+            return 1 + sum(map(nodes, node))
+        return 1 + sum(map(nodes, node.values())) if isinstance(node, dict) else 1
+
+    visits = 0
+    real = wire._build
+
+    def counted(node: object, left: int) -> object:
+        nonlocal visits
+        visits += 1
+        return real(node, left)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "_build", counted)
+        try:
+            wire.build(tree)
+        except ValueError:
+            pass
+    assert visits <= nodes(tree)

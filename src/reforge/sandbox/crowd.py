@@ -1,0 +1,70 @@
+"""Programs beside each other, or one by itself to measure its time again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SHARE = 0.25  # of all time that may pass with one program alone: everybody else waits
+SAVED = 5.0  # seconds of it that may be used at once
+
+
+class Crowd:
+    """Many at a time, or one alone, who is let in as soon as those before him have left.
+
+    Where more than a share of the time has gone to being alone, who asks for it joins the others.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._waiting = 0  # to be alone
+        self._left, self._counted = SAVED, clock()  # seconds alone that are left, and when they were counted
+        self._ended = clock()  # when somebody was alone last
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._inside >= 0 and not self._waiting)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Alone, if there is time for it."""
+        with self._changed:
+            asked = self._clock()  # from now on nobody else is let in
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._inside == 0 or self._pay(0.0) <= 0)
+            self._waiting -= 1
+            alone = self._pay(0.0) > 0
+            if alone:
+                self._inside = -1
+            self._changed.notify_all()
+        if not alone:
+            with self.joined():
+                yield
+            return
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside = 0
+                self._pay(self._clock() - max(asked, self._ended))
+                self._ended = self._clock()
+                self._changed.notify_all()
+
+    def _pay(self, seconds: float) -> float:
+        """What is left after that."""
+        now = self._clock()
+        self._left = min(SAVED, self._left + SHARE * (now - self._counted)) - seconds
+        self._counted = now
+        return self._left
