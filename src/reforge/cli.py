@@ -203,6 +203,7 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
             ) from error
     os.chdir(project_root())
     command = ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1"]
+    command += ["--artifacts-destination", str(database.with_name("mlartifacts"))]
     os.execvp("mlflow", [*command, "--port", str(port)])
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,15 +45,31 @@ def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerpri
         "reforge.requirements": sha256(Path("requirements/cpu.lock")),
     }
     data = {path: digest for path, digest in digests.items() if not _is_code(path)}
+    params = {key: str(value) for key, value in flat(slice_of(config, spec.params)).items()}
+    return replace(_of_pipeline(config, spec.name, tags), params=params, inputs=data, model=_model_of(spec))
+
+
+def _of_pipeline(config: Config, stage: str, tags: dict[str, str]) -> RunInfo:
+    """What is said of any of its runs, and of the parent."""
+    rungs, lengths = list(config.rl.rungs), list(config.evaluate.lengths)
     return RunInfo(
         experiment=config.tracking.mlflow_experiment,
         pipeline=pipeline_id(),
-        stage=spec.name,
-        params={key: str(value) for key, value in flat(slice_of(config, spec.params)).items()},
+        stage=stage,
+        params={},
         tags=tags,
-        inputs=data,
         files=(PARAMS, LOCK),
+        name=config.experiment,
+        seed=config.seed,
+        values={key: str(value) for key, value in flat(config.model_dump(mode="python")).items()},
+        evaluated={model: source.replace("/", "@") for model, source in config.evaluate.models.items()},
+        compared_at=rungs[-1] if rungs and rungs[-1] in lengths else lengths[-1],
     )
+
+
+def _model_of(spec: StageSpec) -> str:
+    """The folder of weights in the stage's output; empty for a stage that makes none."""
+    return f"{spec.out}/model" if spec.name.partition("@")[0] in ("base", "sft", "rl", "distill") else ""
 
 
 def mirrors(config: Config, info: RunInfo, scratch: Path) -> list[Callable[[], Mirror]]:
@@ -132,7 +149,7 @@ def close_pipeline(status: RunStatus) -> None:
     """End the parent run with the hash of the final dvc.lock."""
     config = load_config(PARAMS)
     tags = {"reforge.dvc_lock": graph.lock_hash(), "reforge.git_sha": str(manifest.code_version()["sha"])}
-    info = RunInfo(config.tracking.mlflow_experiment, pipeline_id(), "pipeline", {}, tags, files=(PARAMS, LOCK))
+    info = _of_pipeline(config, "pipeline", tags)
     _unless_away(partial(finish_pipeline, config.tracking.mlflow_uri, info, status))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from reforge.errors import UserError
+from reforge.tracking import mlflow_files
+from reforge.tracking.mlflow_models import point_at, register
+from reforge.tracking.mlflow_overview import FINAL, PARENT, newest_runs, summarise
 from reforge.tracking.tracker import Metrics, RunInfo, RunStatus
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK = Path(".runs/mlflow.lock")
-_PARENT = "mlflow.parentRunId"
+_KIND = "mlflow.experimentKind"
 
 
 class MlflowMirror:
@@ -29,32 +31,48 @@ class MlflowMirror:
 
     def __init__(self, uri: str, info: RunInfo, state: Path) -> None:
         with connected(uri, info.experiment) as (client, experiment):
-            self._client = client
-            parent = _parent(client, experiment, info)
+            self._client, self._experiment, self._info, self._uri = client, experiment, info, uri
+            self._parent = _parent(client, experiment, info)
             self.run_id = _resume(client, state)
             if not self.run_id:
-                self.run_id = _child(client, experiment, parent, info, "ran")
+                self.run_id = _child(client, experiment, self._parent, info, "ran")
                 state.write_text(json.dumps({"run_id": self.run_id}))
-        self.mark = self._last_step()
+        # Asked of MLflow and not remembered here: steps logged twice would both stay (mlflow issue 4248).
+        said = self._said()
+        self.mark = max((point.step for points in said.values() for point in points), default=-1)
+        self._varies = {key: len({point.value for point in points}) > 1 for key, points in said.items()}
+        self._first = {key: (points[0].step, points[0].value) for key, points in said.items()}
 
     def log(self, step: int, metrics: Metrics) -> None:
-        self._client.log_batch(self.run_id, metrics=_entities(metrics, step))
+        """What has not changed since its first step is not sent again: MLflow would draw a chart of it."""
+        sent: list[Any] = []
+        for key, value in metrics.items():
+            began, before = self._first.setdefault(key, (step, value))
+            if began < step and not self._varies.get(key, False):
+                if value == before:
+                    continue
+                self._varies[key] = True
+                if began < step - 1:
+                    sent += _entities({key: before}, step - 1)  # where the line leaves its level
+            sent += _entities({key: value}, step)
+        self._client.log_batch(self.run_id, metrics=sent)
 
     def artifact(self, path: Path) -> None:
-        if path.is_dir():
-            self._client.log_artifacts(self.run_id, str(path), path.name)
-        else:
-            self._client.log_artifact(self.run_id, str(path))
+        mlflow_files.put(self._client, self.run_id, path)
 
     def close(self, status: RunStatus, metrics: Metrics, tags: dict[str, str]) -> None:
-        _finish(self._client, self.run_id, status, {f"final/{key}": value for key, value in metrics.items()}, tags)
+        """Numbers that the steps have told already are not told again."""
+        final = {f"{FINAL}{key}": value for key, value in metrics.items() if key not in self._first}
+        _finish(self._client, self.run_id, status, final, tags)
+        with connected(self._uri, self._info.experiment):
+            if self._info.model and "reforge.out" in tags:
+                register(self._client, self._experiment, self.run_id, self._info, tags)
+            summarise(self._client, self._experiment, self._parent, self._info)
 
-    def _last_step(self) -> int:
-        """Asked of MLflow and not remembered here: steps logged twice would both stay (mlflow issue 4248)."""
-        keys = [key for key in self._client.get_run(self.run_id).data.metrics if not key.startswith("final/")]
-        return max(
-            (point.step for key in keys for point in self._client.get_metric_history(self.run_id, key)), default=-1
-        )
+    def _said(self) -> dict[str, list[Any]]:
+        """Each metric's points so far."""
+        keys = [key for key in self._client.get_run(self.run_id).data.metrics if not key.startswith(FINAL)]
+        return {key: self._client.get_metric_history(self.run_id, key) for key in keys}
 
 
 def add_cached(uri: str, infos: list[tuple[RunInfo, Metrics]]) -> None:
@@ -65,14 +83,18 @@ def add_cached(uri: str, infos: list[tuple[RunInfo, Metrics]]) -> None:
     for info, metrics in infos:
         with connected(uri, info.experiment) as (client, experiment):
             parent = _parent(client, experiment, info)
-            where = f"tags.`{_PARENT}` = '{parent}' AND tags.`reforge.stage` = '{info.stage}'"
-            if client.search_runs([experiment], where, max_results=1):
+            if info.stage in newest_runs(client, experiment, parent):
                 continue
             made = f"tags.`reforge.out` = '{info.tags['reforge.out']}' AND tags.`reforge.status` = 'ran'"
             producers = client.search_runs([experiment], made, max_results=1, order_by=["attributes.start_time DESC"])
             child = _child(client, experiment, parent, info, "cached")
-            produced_by = {"reforge.produced_by": producers[0].info.run_id if producers else "unknown"}
-            _finish(client, child, "FINISHED", {f"final/{key}": value for key, value in metrics.items()}, produced_by)
+            tags = {"reforge.produced_by": producers[0].info.run_id if producers else "unknown"}
+            if producers and "reforge.level" in producers[0].data.tags:
+                tags["reforge.level"] = producers[0].data.tags["reforge.level"]
+            _finish(client, child, "FINISHED", {f"{FINAL}{key}": value for key, value in metrics.items()}, tags)
+            if producers and info.model:
+                point_at(client, info, producers[0].info.run_id)
+            summarise(client, experiment, parent, info)
 
 
 def finish_pipeline(uri: str, info: RunInfo, status: RunStatus) -> None:
@@ -122,13 +144,12 @@ def _there(uri: str) -> MlflowClient:
 
 
 def _lock_of(client: MlflowClient, run: Any) -> str:
-    if "dvc.lock" not in {file.path for file in client.list_artifacts(run.info.run_id)}:
+    lock = mlflow_files.text_of(client, run.info.run_id, "dvc.lock")
+    if lock is None:
         raise UserError(
             f"The report of MLflow run {run.info.run_id} was made without DVC (no dvc.lock is kept with it), so nobody "
             "knows what it hangs on. Make it again with dvc repro, or delete that run in MLflow."
         )
-    with tempfile.TemporaryDirectory() as folder:
-        lock = Path(client.download_artifacts(run.info.run_id, "dvc.lock", folder)).read_text()
     own = [run.data.tags.get(name, "") for name in ("reforge.out", "reforge.metrics")]
     return "\n".join([lock, *(f"md5: {digest}" for digest in own)]) + "\n"
 
@@ -148,11 +169,12 @@ def connected(uri: str, experiment: str) -> Iterator[tuple[MlflowClient, str]]:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         client = MlflowClient(_absolute(uri))
         found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            yield client, found.experiment_id
-            return
-        artifacts = Path("mlartifacts").absolute().as_uri() if uri.startswith("sqlite:") else None
-        yield client, client.create_experiment(experiment, artifact_location=artifacts)
+        if found is None:
+            place = mlflow_files.location(uri, experiment)
+            found = client.get_experiment(client.create_experiment(experiment, artifact_location=place))
+        if _KIND not in found.tags:  # else MLflow guesses, and opens the pages for prompts and agents
+            client.set_experiment_tag(found.experiment_id, _KIND, "custom_model_development")
+        yield client, found.experiment_id
 
 
 def _absolute(uri: str) -> str:
@@ -167,17 +189,26 @@ def _parent(client: MlflowClient, experiment: str, info: RunInfo) -> str:
     if found:
         return str(found[0].info.run_id)
     tags = {"reforge.pipeline": info.pipeline, "reforge.stage": "pipeline"}
-    run = client.create_run(experiment, tags=tags, run_name=f"pipeline-{info.pipeline[:8]}")
+    run = client.create_run(experiment, tags=tags, run_name=f"{info.title}, {time.strftime('%Y-%m-%d')}")
+    _log_params(client, run.info.run_id, info.values)
     _log_files(client, run.info.run_id, info)
     return str(run.info.run_id)
 
 
-def _child(client: MlflowClient, experiment: str, parent: str, info: RunInfo, status: str) -> str:
-    from mlflow.entities import Dataset, DatasetInput, Param
+def _log_params(client: MlflowClient, run_id: str, values: dict[str, str]) -> None:
+    from mlflow.entities import Param
 
-    tags = {_PARENT: parent, "reforge.pipeline": info.pipeline, "reforge.stage": info.stage, "reforge.status": status}
+    params = [Param(key, value[:500]) for key, value in sorted(values.items())]
+    for first in range(0, len(params), 100):
+        client.log_batch(run_id, params=params[first : first + 100])
+
+
+def _child(client: MlflowClient, experiment: str, parent: str, info: RunInfo, status: str) -> str:
+    from mlflow.entities import Dataset, DatasetInput
+
+    tags = {PARENT: parent, "reforge.pipeline": info.pipeline, "reforge.stage": info.stage, "reforge.status": status}
     run_id = str(client.create_run(experiment, tags={**tags, **info.tags}, run_name=info.stage).info.run_id)
-    client.log_batch(run_id, params=[Param(key, value[:500]) for key, value in sorted(info.params.items())[:100]])
+    _log_params(client, run_id, info.params)
     # The entity itself, not mlflow.data.MetaDataset: that needs pandas and a second longer, to say the same.
     inputs = [Dataset(path, digest, "local", json.dumps({"uri": path})) for path, digest in info.inputs.items()]
     client.log_inputs(run_id, [DatasetInput(dataset) for dataset in inputs])
@@ -188,7 +219,7 @@ def _child(client: MlflowClient, experiment: str, parent: str, info: RunInfo, st
 def _log_files(client: MlflowClient, run_id: str, info: RunInfo) -> None:
     for path in info.files:
         if path.is_file():
-            client.log_artifact(run_id, str(path))
+            mlflow_files.put(client, run_id, path)
 
 
 def _resume(client: MlflowClient, state: Path) -> str:

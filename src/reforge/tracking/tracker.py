@@ -31,6 +31,16 @@ class RunInfo:
     tags: dict[str, str]
     inputs: dict[str, str] = field(default_factory=dict)  # path → digest
     files: tuple[Path, ...] = ()  # kept with the run as they are when it begins
+    name: str = ""  # the experiment's in conf/
+    seed: int = 0
+    values: dict[str, str] = field(default_factory=dict)  # of the whole pipeline
+    model: str = ""  # the folder of weights that the stage makes, if it makes one
+    evaluated: dict[str, str] = field(default_factory=dict)  # model → the stage that makes it
+    compared_at: str = ""  # the limit at which models are compared
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, seed {self.seed}"
 
 
 class Mirror(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from reforge.tracking import mlflow_files
 from reforge.tracking.mlflow_mirror import MlflowMirror
 from reforge.tracking.tracker import Metrics, RunInfo, read_lines
 
@@ -32,11 +33,11 @@ def keep(
         partial.mkdir()
         for path in (lines, state):
             if path.is_file():
-                _copy(path, partial / path.name)
+                mlflow_files.copy(path, partial / path.name)
         for path in filter(Path.is_file, info.files):
-            _copy(path, partial / "files" / path.name)
+            mlflow_files.copy(path, partial / "files" / path.name)
         for name, path in artifacts.items():
-            _copy(path, partial / "artifacts" / name)
+            mlflow_files.copy(path, partial / "artifacts" / name)
         closing = {"info": {**asdict(info), "files": []}, "metrics": metrics, "tags": tags}
         (partial / "closing.json").write_text(json.dumps(closing))
         partial.rename(place / f"{number:06d}")
@@ -67,14 +68,6 @@ def _send(folder: Path, uri: str) -> None:
     for path in sorted((folder / "artifacts").glob("*")):
         mirror.artifact(path)
     mirror.close("FINISHED", closing["metrics"], closing["tags"])
-
-
-def _copy(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        shutil.copytree(path, target)
-    else:
-        shutil.copy(path, target)
 
 
 def _alone(place: Path) -> FileLock:
