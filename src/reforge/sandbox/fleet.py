@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.forkserver import Refused, Server
 from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation
 from reforge.sandbox.packages import paths_of
+from reforge.sandbox.scratch import remove
 
 
 class Fleet:
@@ -99,7 +99,7 @@ class Fleet:
         try:
             server = Server(layers, self._packages, folder)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
             raise
         self._folders[server] = folder
         return server
@@ -108,4 +108,4 @@ class Fleet:
         server.close()
         folder = self._folders.pop(server, None)
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)

@@ -31,7 +31,7 @@ _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 1
 _NET_RIGHTS, _SCOPES = 0b11, 0b11  # bind and connect TCP (4); abstract sockets and signals (6)
 
 NOBODY = 65534
-SCRATCH = "/scratch"  # in the jail: the one place to write, in memory
+SCRATCH = "/scratch/program"  # in the jail: the one place to write, in memory
 SCRATCH_BYTES, SCRATCH_FILES = 16 << 20, 512
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib")
@@ -76,7 +76,7 @@ def _build_root(root: str, sources: list[str]) -> None:
     os.mkdir(f"{root}/dev", 0o755)
     for device in _DEVICES:
         _bind(f"/dev/{device}", root)
-    os.mkdir(root + SCRATCH, 0o755)
+    os.makedirs(root + SCRATCH, 0o755)
     _mount_scratch(root + SCRATCH)
     if not os.path.exists(root + "/tmp"):  # else something readable lies there
         os.symlink(SCRATCH, root + "/tmp")
@@ -88,7 +88,7 @@ def _build_root(root: str, sources: list[str]) -> None:
 
 
 def renew_scratch() -> None:
-    """In the jail: whatever was in the folder is gone, however deeply nested or well protected."""
+    """In the jail: whatever was in the folder is gone, with its times, attributes and numbers."""
     _check(LIBC.umount2(SCRATCH.encode(), _MNT_DETACH), "umount2")
     _mount_scratch(SCRATCH)
 

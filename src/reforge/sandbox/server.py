@@ -15,7 +15,6 @@ import os
 import random
 import resource
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ from typing import Any, NoReturn
 from reforge.sandbox import child, confine, jail
 from reforge.sandbox.isolation import LANDLOCK, NAMESPACES, SECCOMP
 from reforge.sandbox.packages import load
+from reforge.sandbox.scratch import Scratch
 
 # What competitive programs import, loaded once: forks share it.
 _WARM = """
@@ -71,14 +71,16 @@ class ForkServer:
             counted = jail.enter_namespaces(scratch, self._sources)
         self._forker = jail.Forker(self._jailed)
         self._alive, self._ours = os.pipe()  # hangs up when this server dies
-        self._scratch = os.environ["TMPDIR"] = jail.SCRATCH if self._jailed else scratch
+        self._scratch = Scratch(scratch, self._jailed)
+        os.environ["TMPDIR"] = self._scratch.path
         if os.geteuid() == 0 and self._works("another user", self._try_user):
             self._user, counted = self._spare_user, True
-            if not self._jailed:
-                os.chown(scratch, self._user, self._user)
-        self._mode = os.stat(self._scratch).st_mode
+        self._scratch.give_to(self._user)
         self._restricted = LANDLOCK in layers and self._works(LANDLOCK, self._try_landlock)
-        self._make_ruleset()
+        if self._restricted:
+            ruleset = jail.make_ruleset(self._sources, self._scratch.around)
+            os.dup2(ruleset, _RULESET, inheritable=False)
+            os.close(ruleset)
         self._filtered = SECCOMP in layers and self._works(SECCOMP, self._try_seccomp)
         self._threads = THREADS if counted and self._works("a limit on threads", self._try_threads) else 0
         self._own_layers = [NAMESPACES] * self._jailed + [LANDLOCK] * self._restricted + [SECCOMP] * self._filtered
@@ -156,6 +158,7 @@ class ForkServer:
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> None:
         for source, target in zip(descriptors, _TARGETS, strict=True):
             os.dup2(source, target)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 2)  # not the server's: all programs would share its flags and locks
         os.closerange(_RULESET + 1, 1 << 16)
         channel = child.Channel()
         try:
@@ -170,7 +173,7 @@ class ForkServer:
         """The calling process, for good."""
         os.setsid()
         self._change_user()
-        os.chdir(self._scratch if what["role"] == "program" else "/")
+        os.chdir(self._scratch.path if what["role"] == "program" else "/")
         memory = what["memory_bytes"] + self._own_memory
         confine.limit(what["cpu_seconds"], memory, what["file_bytes"], self._threads)
         confine.drop_privileges(jail.LIBC)
@@ -190,26 +193,11 @@ class ForkServer:
 
     def _clean(self) -> bool:
         """What a program left must not meet the next one. A server that cannot tidy up must make way for another."""
-        if not os.listdir(self._scratch) and os.stat(self._scratch).st_mode == self._mode:
-            return True
         try:
-            if self._jailed:
-                jail.renew_scratch()
-                self._make_ruleset()
-            else:
-                os.chmod(self._scratch, self._mode)
-                for entry in os.scandir(self._scratch):
-                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
-        except (OSError, RecursionError):
+            self._scratch.renew()
+        except OSError:
             return False
         return True
-
-    def _make_ruleset(self) -> None:
-        """Of Landlock, anew for each new scratch folder."""
-        if self._restricted:
-            ruleset = jail.make_ruleset(self._sources, self._scratch)
-            os.dup2(ruleset, _RULESET, inheritable=False)
-            os.close(ruleset)
 
     def _works(self, what: str, attempt: Callable[[], None]) -> bool:
         """Whether a process like those to come can do it; if not, why not is kept. One that is ended from outside has
@@ -249,7 +237,7 @@ class ForkServer:
             os.listdir(path) if os.path.isdir(path) else open(path).close()
 
     def _try_landlock(self) -> None:
-        ruleset = jail.make_ruleset(self._sources, self._scratch)
+        ruleset = jail.make_ruleset(self._sources, self._scratch.around)
         confine.drop_privileges(jail.LIBC)
         jail.restrict(ruleset)
 

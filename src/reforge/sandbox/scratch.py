@@ -1,0 +1,83 @@
+"""The one place where programs may write: a folder that is new for each of them, as if none had been here before."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from reforge.sandbox import jail
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Scratch:
+    """`path` is replaced, `around` stays: what is allowed below `around` needs to be allowed only once."""
+
+    def __init__(self, folder: str, jailed: bool) -> None:
+        """`folder`: where it lies outside a jail."""
+        self.path = jail.SCRATCH if jailed else f"{folder}/program"
+        self.around = os.path.dirname(self.path)
+        self._jailed = jailed
+        self._user = -1
+
+    def give_to(self, user: int) -> None:
+        """0: it stays with whoever makes it."""
+        self._user = user or -1
+        self.renew()
+
+    def renew(self) -> None:
+        """Compared with nothing: times, attributes and numbers of files would tell as much as files do. Raises OSError
+        where it cannot be done."""
+        if self._jailed:
+            jail.renew_scratch()
+            return
+        os.makedirs(self.around, exist_ok=True)
+        os.chmod(self.around, 0o711)
+        empty(self.around)
+        os.mkdir(self.path, 0o700)
+        os.chown(self.path, self._user, self._user)
+
+
+def empty(folder: str) -> None:
+    """Whatever lies in it, however deep and well protected: what is in folders moves up until there are none."""
+    with _opened(folder) as top:
+        number = 0
+        while names := os.listdir(top):
+            for name in names:
+                if not _is_folder(name, top):
+                    os.unlink(name, dir_fd=top)
+                    continue
+                with _opened(name, top) as below:
+                    for inner in os.listdir(below):
+                        if _is_folder(inner, below):
+                            number += 1
+                            os.rename(inner, f"{os.urandom(8).hex()}-{number}", src_dir_fd=below, dst_dir_fd=top)
+                        else:
+                            os.unlink(inner, dir_fd=below)
+                os.rmdir(name, dir_fd=top)
+
+
+def remove(folder: str) -> None:
+    """With all that is in it; nothing where that is refused."""
+    with suppress(OSError):
+        empty(folder)
+        os.rmdir(folder)
+
+
+def _is_folder(name: str, within: int) -> bool:
+    """Then one that may be entered and moved from now on."""
+    if not stat.S_ISDIR(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
+        return False
+    os.chmod(name, 0o700, dir_fd=within)
+    return True
+
+
+@contextmanager
+def _opened(folder: str, within: int | None = None) -> Iterator[int]:
+    descriptor = os.open(folder, _OPEN, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
