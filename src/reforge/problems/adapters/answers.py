@@ -6,7 +6,9 @@ anyone. It must be among `sandbox.packages`, as the configurations of these sets
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from reforge.problems.adapters.fields import UnusableRow, digest, text
@@ -15,21 +17,17 @@ from reforge.types import Checker, Problem, TestCase
 
 _MARK = "####"
 _GRADES = ("1", "2", "3", "4", "5")
-_EQUAL = r'''
-import re
-from math_verify import parse, verify
+_PROGRAM = ("spelled.py", "equal.py")
+_IMPORTS = re.compile(r"^from (?:reforge|__future__)[\w.]* import (?:\([^)]*\)|.*)\n", re.MULTILINE)
 
-_NAMED = re.compile(r"\s*[A-Za-z](_\w+|_\{\w+\})?(\([A-Za-z]\))?\s*=[^=]*")
 
-def check(given, expected, answer):
-    """Neither `17 = 18` nor `17 or 18` says 18: what stands before an equals sign may only name the answer."""
-    if re.search(r"\bor\b", answer) and not re.search(r"\bor\b", expected):
-        return False
-    if "=" in answer and "=" not in expected and not _NAMED.fullmatch(answer):
-        return False
-    gold, found = (parse(f"\\boxed{{{said}}}", parsing_timeout=None) for said in (expected, answer))
-    return bool(verify(gold, found, timeout_seconds=None))
-'''
+def _one_program() -> str:
+    """The checker as the sandbox needs it: its files in one, without imports of this package."""
+    files = (Path(__file__).with_name(name).read_text() for name in _PROGRAM)
+    return "\n".join(_IMPORTS.sub("", text) for text in files)
+
+
+_EQUAL = _one_program()
 
 
 def gsm8k(row: Mapping[str, Any]) -> Problem:
