@@ -42,8 +42,8 @@ def test_rules_side_by_side(folder: Path) -> None:
     done = judge(folder, "right.py", "--tests", "tests.json", "--checker", "tokens", "--checker", "lcb")
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(verdict["checker"], verdict["status"]) for verdict in verdicts] == [
-        ("tokens(1e-06)/1", "AC"),
-        ("lcb/1", "WA"),
+        ("tokens(1e-06)/2", "AC"),
+        ("lcb/2", "WA"),
     ]
 
 

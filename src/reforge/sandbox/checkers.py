@@ -1,7 +1,8 @@
 """When an answer is right. All see only text or plain builtin values, outside the program's process.
 
-Tokens are testlib's wcmp and rcmp in one: words exact, integers exact, a tolerance only for expected reals. The `lcb`
-rules are LiveCodeBench's (`testing_util.py`), false rejections included, for numbers that must be comparable.
+Tokens are testlib's wcmp and rcmp in one: words exact, integers exact, a tolerance only for expected reals; in one of few
+decimals it ends at half a unit of the last. The `lcb` rules are LiveCodeBench's (`testing_util.py`), false rejections
+included, for numbers that must be comparable.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any
 
 from reforge.types import Checker
 
-VERSION = 1  # of every rule here; part of each verdict
-_MAX_DIGITS = 4000  # of a number; anything longer must be the same text
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+VERSION = 2  # of every rule here; part of each verdict
+_LONGEST = 4000  # characters of a real; a longer one must be the same text
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_ROUNDED = 3  # decimals; a number that shows so few was rounded to them, as an amount of money
+_SLACK = 1e-15  # testlib's, so that the edge itself is right
 
 
 def name_of(checker: Checker) -> str:
@@ -49,22 +51,29 @@ def _same_tokens(expected: str, printed: str, tolerance: float) -> bool:
 
 
 def _same_token(wanted: str, given: str, tolerance: float) -> bool:
+    """A number is expected where a point or an exponent says so; anything else, integers with leading zeros or signs
+    among them, is a word: `0011` may be a bit string, and `7` is no `007`.
+    """
     if wanted == given:
         return True
-    if max(len(wanted), len(given)) > _MAX_DIGITS:
+    if max(len(wanted), len(given)) > _LONGEST or not ("." in wanted or "e" in wanted.lower()):
         return False
-    if _INTEGER.fullmatch(wanted):
-        return _INTEGER.fullmatch(given) is not None and int(wanted) == int(given)
-    if _NUMBER.fullmatch(wanted) and _NUMBER.fullmatch(given):
-        finite = math.isfinite(float(given)) and math.isfinite(float(wanted))
-        return finite and _close(float(wanted), float(given), tolerance)
-    return False
+    if not _NUMBER.fullmatch(wanted) or not _NUMBER.fullmatch(given):
+        return False
+    expected, printed = float(wanted), float(given)
+    if not (math.isfinite(expected) and math.isfinite(printed)):
+        return False
+    relative = (tolerance + _SLACK) * abs(expected)
+    shown = len(wanted.partition(".")[2])
+    if shown <= _ROUNDED and "e" not in wanted.lower():
+        relative = min(relative, 0.5 * 10.0**-shown)
+    return abs(expected - printed) <= max(tolerance + _SLACK, relative)
 
 
 def _close(wanted: float, given: float, tolerance: float) -> bool:
     """NaN equals NaN only, an infinity itself only."""
     if math.isfinite(wanted) and math.isfinite(given):
-        return abs(wanted - given) <= tolerance * max(1.0, abs(wanted))
+        return abs(wanted - given) <= (tolerance + _SLACK) * max(1.0, abs(wanted))
     return wanted == given or (math.isnan(wanted) and math.isnan(given))
 
 

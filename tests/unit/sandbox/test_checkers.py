@@ -12,8 +12,16 @@ RIGHT = [
     ("YES\n", "YES"),
     ("1 2\n3\n", "1 2 3"),  # tokens over the whole output: line breaks are not judged
     ("5", " 5  \n\n"),
-    ("007", "7"),
     ("0.3333333333", "0.333333"),
+    ("0.333333", "0.3333333333"),
+    ("0.100000000", "0.100001000"),  # the edge of 1e-6, which testlib's 1e-15 takes in
+    ("0.1", "0.099999"),
+    ("1000000.50", "1000000.5"),
+    ("1000000.50", "1000000.504"),
+    ("12345678.9", "12345678.93"),
+    ("123456789.123456789", "123456789.2"),  # so many decimals were not rounded to: 6e-10 of it
+    ("2.50e7", "25000020"),
+    ("1.5", "+01.5"),
     ("1.0", "1"),
     ("1e3", "1000.0005"),
     ("-0.0", "0"),
@@ -39,6 +47,16 @@ WRONG = [
     ("1.0", "1.00001"),
     ("1e400", "2e400"),
     ("x", ""),
+    ("0011", "11"),  # a bit string
+    ("007", "7"),
+    ("7", "007"),
+    ("7", "+7"),
+    ("+7", "7"),
+    ("0", "-0"),
+    ("1000000.50", "1000000.00"),  # half a unit of money is within 1e-6 of a million
+    ("1000000.50", "1000000.51"),
+    ("1000000.5", "1000000"),
+    ("0.100000000", "0.100001001"),
     ("12", "１２"),  # digits to Python's int(), not to ours
 ]
 
@@ -157,6 +175,9 @@ LCB, LINES, YESNO = Checker("lcb"), Checker("lines"), Checker("yesno")
         (Checker("tokens", tolerance=0.01), "0.5", "0.509", True),
         (Checker("tokens", tolerance=0.0), "0.5", "0.5000000001", False),
         (Checker("tokens", tolerance=0.0), "0.5", "0.50", True),
+        (LINES, "1000000.50", "1000000.00", False),
+        (LINES, "0011", "11", False),
+        (YESNO, "YES 007", "yes 7", False),
     ],
 )
 def test_named_rules(checker: Checker, expected: str, printed: str, right: bool) -> None:
@@ -171,5 +192,5 @@ def test_lcb_rules_for_values_are_python_s_own() -> None:
 
 
 def test_every_rule_has_a_name_with_what_it_depends_on() -> None:
-    assert name_of(Checker("tokens", 1e-4)) == "tokens(0.0001)/1"
-    assert name_of(LCB) == "lcb/1"
+    assert name_of(Checker("tokens", 1e-4)) == "tokens(0.0001)/2"
+    assert name_of(LCB) == "lcb/2"

@@ -55,7 +55,7 @@ def test_every_verdict_says_how_it_was_judged(judge: Judge) -> None:
     assert verdict.status is Status.ACCEPTED
     assert verdict.isolation == judge.isolation.label
     assert verdict.interpreter == f"cpython {sys.version.split()[0]}"
-    assert verdict.checker == "tokens(1e-06)/1"
+    assert verdict.checker == "tokens(1e-06)/2"
     assert len(verdict.key) == 64
     assert 0 < verdict.cpu_seconds < 0.4
     assert verdict.wall_seconds > 0
