@@ -1,8 +1,8 @@
 """When an answer is right. All see only text or plain builtin values, outside the program's process.
 
-Tokens are testlib's wcmp and rcmp in one: words exact, integers exact, a tolerance only for expected reals; in one of few
-decimals it ends at half a unit of the last. The `lcb` rules are LiveCodeBench's (`testing_util.py`), false rejections
-included, for numbers that must be comparable.
+Tokens are testlib's wcmp and rcmp in one: words exact, integers exact, a tolerance only for expected reals; in one
+of few decimals it ends at half a unit of the last. The `lcb` rules are LiveCodeBench's (`testing_util.py`), false
+rejections included, for numbers that must be comparable.
 """
 
 from __future__ import annotations
