@@ -39,7 +39,7 @@ def judge_program(
     cpu_seconds: float = 6.0,
     wall_seconds: float = 20.0,
     memory_mb: int = 512,
-    output_kb: int = 64,
+    output_kb: int = 4096,
 ) -> None:
     """Print a verdict as JSON. Exit code 0 accepted, 1 not, 75 not judged."""
     from reforge.sandbox.judge import Isolation, Judge, Limits

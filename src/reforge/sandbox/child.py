@@ -6,18 +6,16 @@ make the parent receive no more than a value.
 
 from __future__ import annotations
 
-import _thread
-import atexit
 import builtins
 import json
 import os
 import sys
-import threading
 import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from reforge.sandbox import wire
+from reforge.sandbox import idioms, wire
+from reforge.sandbox.kinds import NotPlainError
 
 REQUESTS, ANSWERS = 3, 4  # descriptors
 _ARGUMENTS_BYTES = 1 << 26  # of one call by a test; the tests are ours
@@ -69,11 +67,11 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
     try:
         exec(code, module.__dict__)
         if not entry:
-            _exit(0)
+            _exit(0, module.__dict__, source)
         function = _entry_point(module.__dict__, entry)
     except BaseException as error:
         if isinstance(error, SystemExit) and not entry:
-            _exit(error.code)
+            _exit(error.code, module.__dict__, source)
         _stop(channel, "raised", error)
     channel.send("loaded", "true")
     while True:
@@ -90,15 +88,8 @@ def _write_files(files: dict[str, str]) -> None:
         sys.path.insert(0, os.getcwd())
 
 
-def _exit(code: object) -> NoReturn:
-    """As the interpreter ends: it waits for threads, runs what was registered, and flushes. But nothing is freed."""
-    if _thread._count():
-        threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    try:
-        if not sys.stdout.closed:
-            sys.stdout.flush()
-    except (OSError, ValueError):
+def _exit(code: object, scope: dict[str, Any], source: str) -> NoReturn:
+    if not idioms.wind_up(scope, finalizers="__del__" in source):
         os._exit(120)
     os._exit(0 if code is None else code & 0xFF if isinstance(code, int) else 1)
 
@@ -129,7 +120,7 @@ def _answer(
             exec(compile(setup, "setup.py", "exec", dont_inherit=True), scope)
             value = eval(compile(expression, "test.py", "eval", dont_inherit=True), scope)
         text = wire.dumps(value, limit)
-    except wire.NotPlainError as error:
+    except NotPlainError as error:
         channel.send("unplain", json.dumps(str(error)))
     except BaseException as error:
         channel.send("raised", _described(error))

@@ -67,6 +67,7 @@ class Server:
         self.layers: tuple[str, ...] = tuple(report["layers"])
         self.refused: dict[str, str] = report["refused"]
         self.interpreter: str = report["interpreter"]
+        self.resident_kb: int = report["resident_kb"]  # of memory, that each of its processes begins with
         self.spent = False
 
     @property

@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from reforge.sandbox import wire
-from reforge.sandbox.answers import failure_of, is_exception, outcome_of, stumbled, value_of
+from reforge.sandbox.answers import is_exception, outcome_of, stumbled, value_of
 from reforge.sandbox.asserts import Call, Source, steps_of
 from reforge.sandbox.checkers import name_of, same_output, same_value
 from reforge.sandbox.forkserver import Server
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.sandbox.process import Child
 from reforge.sandbox.questions import calls_of
+from reforge.sandbox.running import ask_checker, end_of, load, memory_file, quiet_child, typed
 from reforge.types import Problem, Status, TestCase, Verdict
 
-_ARGUMENTS_BYTES = 1 << 26  # of a call by a test; the tests are ours
+_KEPT_BYTES = 1 << 26  # of all answers of a program together, kept for a checker of the problem's own
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
         tests[kind]()
     except Failed as failed:
         status, reason, index = failed.status, failed.reason, run.test_index
+    if run.memory_kb > (limits.memory_mb << 10) + server.resident_kb and status is not Status.BROKEN_TEST:
+        status, reason, index = Status.MEMORY_LIMIT, f"used more than {limits.memory_mb} MB", run.test_index
     right = status is Status.ACCEPTED
     for used, limit, of in (
         (run.cpu_seconds, limits.cpu_seconds, ""),
@@ -97,45 +98,70 @@ class _Run:
             self._compare(test, self._program)
 
     def _compare(self, test: TestCase, text: str) -> None:
-        if self._problem.checker.rule == "program":
-            self._ask_checker(test.input, test.expected, text)
+        checker = self._problem.checker
+        if checker.rule == "program":
+            ask_checker(self._server, self._limits, checker.source, test.input, test.expected, text)
         else:
-            _ask(partial(same_output, test.expected, text, self._problem.checker))
+            _ask(partial(same_output, test.expected, text, checker))
 
     def _print(self, test: TestCase) -> str:
         """What the program prints. stdin and stdout are files in memory: no pipe to fill up, a bound on their size."""
-        limits = self._limits
-        with _memory_file(test.input.encode()) as stdin, _memory_file() as stdout:
-            with self._measured(stdin, stdout) as child:
-                self._hand_over(child, "")
+        longest = self._limits.output_bytes(len(test.expected.encode()))
+        with memory_file(test.input.encode()) as stdin, memory_file() as stdout:
+            with self._measured(longest, stdin, stdout) as child:
+                child.start({"program": self._program, "entry": "", "files": dict(self._problem.files)})
                 child.finish()
-                ended = _end_of(child)
-            if ended.status is not Status.TIME_LIMIT and os.fstat(stdout).st_size > limits.output_bytes:
-                raise Failed(Status.OUTPUT_LIMIT, f"printed more than {limits.output_kb} kB")
+                ended = end_of(child)
+            if ended.status is not Status.TIME_LIMIT and os.fstat(stdout).st_size > longest:
+                raise Failed(Status.OUTPUT_LIMIT, f"printed more than {longest >> 10} kB")
             if ended.exit_code != 0:
                 raise ended
-            return os.pread(stdout, limits.output_bytes, 0).decode(errors="replace")
+            return os.pread(stdout, longest, 0).decode(errors="replace")
 
     def call_tests(self) -> None:
-        problem = self._problem
-        with self._measured() as child:
-            self._load(child)
-            for self.test_index, (arguments, expected) in enumerate(calls_of(problem)):
-                child.send({"call": [arguments, {}]})
-                returned = value_of(child.receive())
-                if problem.checker.rule == "program":
-                    self._ask_checker(wire.build(arguments), expected, returned)
-                else:
-                    _ask(partial(same_value, expected, returned, problem.checker))
+        """A checker of the problem's own gets to work when all answers are there and the program has ended: they never
+        live side by side.
+        """
+        problem, calls = self._problem, calls_of(self._problem)
+        kept: list[str] = []
+        failure: tuple[int, Failed] | None = None
+        longest = max(len(test.expected) for test in problem.tests)
+        try:
+            with self._measured(self._limits.output_bytes(longest)) as child:
+                load(child, self._program, problem.entry_point, dict(problem.files))
+                for self.test_index, (arguments, expected) in enumerate(calls):
+                    child.send({"call": [arguments, {}]})
+                    message = child.receive()
+                    returned = value_of(message)
+                    if problem.checker.rule == "program":
+                        self._keep(kept, json.dumps(message["value"]))
+                    else:
+                        _ask(partial(same_value, expected, returned, problem.checker))
+        except Failed as failed:
+            failure = self.test_index, failed
+        for self.test_index, text in enumerate(kept):
+            arguments, expected = calls[self.test_index]
+            ask_checker(
+                self._server, self._limits, problem.checker.source, arguments, typed(expected), json.loads(text)
+            )
+        if failure is not None:
+            self.test_index = failure[0]
+            raise failure[1]
+
+    def _keep(self, kept: list[str], text: str) -> None:
+        kept.append(text)
+        if sum(map(len, kept)) > _KEPT_BYTES:
+            raise Failed(Status.OUTPUT_LIMIT, f"returned more than {_KEPT_BYTES >> 20} MB in all")
 
     def assert_tests(self) -> None:
         problem, steps = self._problem, steps_of(self._problem)
         sources = [step.text for step in steps if isinstance(step, Source)]
-        with self._measured() as child, ExitStack() as stack:
-            self._load(child)
+        output = self._limits.output_bytes(max(len(test.input) for test in problem.tests))
+        with self._measured(output) as child, ExitStack() as stack:
+            load(child, self._program, problem.entry_point, dict(problem.files))
             tests = None
             if sources:
-                tests = stack.enter_context(_quiet_child(self._server, "tests", self._limits))
+                tests = stack.enter_context(quiet_child(self._server, "tests", self._limits, output))
                 tests.start({"setup": problem.setup, "tests": sources, "entry": problem.entry_point})
             for self.test_index, step in enumerate(steps):
                 if isinstance(step, Source):
@@ -143,27 +169,17 @@ class _Run:
                     _serve(tests, child)
                     continue
                 if isinstance(step, Call):
-                    tree = json.loads(wire.dumps([step.arguments, step.keywords], _ARGUMENTS_BYTES, wire.MESSAGE_DEPTH))
-                    child.send({"call": tree})
+                    child.send({"call": typed([step.arguments, step.keywords])})
                 else:
                     self.exposed = True
                     child.send({"evaluate": [problem.setup, step.source]})
                 _ask(partial(step.want.holds, value_of(child.receive())))
 
-    def _load(self, child: Child) -> None:
-        self._hand_over(child, self._problem.entry_point)
-        message = child.receive()
-        if "loaded" not in message:
-            raise failure_of(message)
-
-    def _hand_over(self, child: Child, entry: str) -> None:
-        child.start({"program": self._program, "entry": entry, "files": dict(self._problem.files)})
-
     @contextmanager
-    def _measured(self, stdin: int | None = None, stdout: int | None = None) -> Iterator[Child]:
+    def _measured(self, output: int, stdin: int | None = None, stdout: int | None = None) -> Iterator[Child]:
         child = None
         try:
-            with _quiet_child(self._server, "program", self._limits, stdin, stdout) as child:
+            with quiet_child(self._server, "program", self._limits, output, stdin, stdout) as child:
                 yield child
         finally:
             if child is not None:
@@ -171,34 +187,6 @@ class _Run:
                 self.cpu_total += child.cpu_seconds
                 self.wall_seconds = max(self.wall_seconds, child.wall_seconds)
                 self.memory_kb = max(self.memory_kb, child.memory_kb)
-
-    def _ask_checker(self, given: Any, expected: Any, returned: Any) -> None:
-        """The problem's own checker, a program like any other. If it fails at this answer but not at the expected one,
-        the answer is wrong, not the checker broken: no answer may buy a verdict that is not scored.
-        """
-        try:
-            right = self._checked(given, expected, returned)
-        except Failed as failed:
-            try:
-                self._checked(given, expected, expected)
-            except Failed as broken:
-                reason = f"the checker failed at the expected answer: {broken.reason}"
-                raise Failed(Status.BROKEN_TEST, reason) from broken
-            raise Failed(Status.WRONG_ANSWER, f"the checker could not use it: {failed.reason}") from failed
-        if not right:
-            raise Failed(Status.WRONG_ANSWER)
-
-    def _checked(self, *of: Any) -> bool:
-        with _quiet_child(self._server, "program", self._limits) as child:
-            child.start({"program": self._problem.checker.source, "entry": "check", "files": {}})
-            message = child.receive()
-            if "loaded" not in message:
-                raise failure_of(message)
-            child.send({"call": [json.loads(wire.dumps(list(of), _ARGUMENTS_BYTES, wire.MESSAGE_DEPTH)), {}]})
-            answer = value_of(child.receive())
-        if type(answer) is not bool:
-            raise Failed(Status.BROKEN_TEST, f"it returned {answer!r:.50}, not True or False")
-        return answer
 
 
 def _ask(compare: Callable[[], bool]) -> None:
@@ -209,23 +197,6 @@ def _ask(compare: Callable[[], bool]) -> None:
         raise Failed(Status.WRONG_ANSWER, f"it could not be compared: {type(error).__name__}") from error
     if not right:
         raise Failed(Status.WRONG_ANSWER)
-
-
-@contextmanager
-def _quiet_child(
-    server: Server, role: str, limits: Limits, stdin: int | None = None, stdout: int | None = None
-) -> Iterator[Child]:
-    """A child that hears and says nothing but through these."""
-    with open(os.devnull, "r+b", buffering=0) as null:
-        child = Child(
-            server,
-            role,
-            limits,
-            null.fileno() if stdin is None else stdin,
-            null.fileno() if stdout is None else stdout,
-        )
-    with child:
-        yield child
 
 
 def _serve(tests: Child, program: Child) -> None:
@@ -248,24 +219,3 @@ def _serve(tests: Child, program: Child) -> None:
             value_of(message)
         answered = True
         tests.send(message)  # written anew: the program chose the words, not their form
-
-
-def _end_of(child: Child) -> Failed:
-    """How a program that owes no answer ended. It speaks only to say that it failed."""
-    try:
-        return failure_of(child.receive())
-    except Failed as failed:
-        return failed
-
-
-@contextmanager
-def _memory_file(content: bytes = b"") -> Iterator[int]:
-    descriptor = os.memfd_create("reforge")
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield descriptor
-    finally:
-        os.close(descriptor)

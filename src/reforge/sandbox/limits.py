@@ -19,8 +19,9 @@ class Limits:
     """Of one process: of each stdin test, and of all call or assert tests of a program together.
 
     The CPU time decides. The wall clock is a backstop for programs that sleep; time spent waiting for a processor does
-    not count. `output_kb` bounds what it prints, each file it writes and each value it returns. `budget_seconds` is
-    the CPU time of all stdin tests of a program together.
+    not count. `memory_mb` is real memory. `output_kb` bounds what it prints and each value it returns; where a test's
+    expected answer is long, it may be twice as long. `budget_seconds` is the CPU time of all stdin tests of a program
+    together.
     """
 
     cpu_seconds: float
@@ -34,9 +35,9 @@ class Limits:
             if not getattr(self, field.name) > 0:
                 raise UserError(f"Limits: {field.name} must be more than 0, not {getattr(self, field.name)}.")
 
-    @property
-    def output_bytes(self) -> int:
-        return self.output_kb * 1024
+    def output_bytes(self, expected: int) -> int:
+        """What an answer may be long, where so many bytes are expected."""
+        return max(self.output_kb * 1024, 2 * expected + 1024)
 
 
 class Failed(Exception):

@@ -17,6 +17,7 @@ from reforge.sandbox.forkserver import PATIENCE, Server, ready
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.types import Status
 
+FILE_BYTES = 16 << 20  # of each file that it writes: as large as a jail's scratch folder
 _ENVELOPE = 1024  # bytes around a value in a message
 _TESTS_BYTES = 1 << 27  # of a message from the tests; they are ours
 FOREIGN = "the program wrote to the channel of its results"
@@ -25,16 +26,17 @@ FOREIGN = "the program wrote to the channel of its results"
 class Child:
     """A process for one program, or for tests that call one. On leaving the context, everything of it is gone.
 
-    `role`: "program" or "tests". Raises InfrastructureError or OSError where the process could not be brought to the
-    point at which it meets the program; after that, nothing a program does may look like a failure of the machine.
+    `role`: "program" or "tests". `output`: bytes that it may return at once. Raises InfrastructureError or OSError if
+    the process could not be brought to the point at which it meets the program; after that, nothing a program does may
+    look like a failure of the machine.
     """
 
-    def __init__(self, server: Server, role: str, limits: Limits, stdin: int, stdout: int) -> None:
+    def __init__(self, server: Server, role: str, limits: Limits, stdin: int, stdout: int, output: int) -> None:
         self._server = server
         self._limits = limits
         self._started = time.monotonic()
         self._buffer = bytearray()
-        self._longest = limits.output_bytes + _ENVELOPE if role == "program" else _TESTS_BYTES
+        self._longest = output + _ENVELOPE if role == "program" else _TESTS_BYTES
         self._fenced = False
         self._exit_code: int | None = None
         self._handle: int | None = None
@@ -45,8 +47,8 @@ class Child:
             "role": role,
             "cpu_seconds": math.ceil(MARGIN * limits.cpu_seconds) + 1,  # the kernel's, should this process be held up
             "memory_bytes": limits.memory_mb << 20,
-            "file_bytes": limits.output_bytes + 1,
-            "value_bytes": limits.output_bytes,
+            "file_bytes": max(FILE_BYTES, output + 1),
+            "value_bytes": output,
         }
         with contextlib.ExitStack() as mine, contextlib.ExitStack() as its:
             requests, self._requests = _pipe(its, mine)
@@ -102,7 +104,7 @@ class Child:
         while (end := self._buffer.find(b"\n", searched) + 1) == 0:
             searched = len(self._buffer)  # not again what was searched: it may come byte by byte
             if searched > self._longest:
-                raise Failed(Status.OUTPUT_LIMIT, f"returned more than {self._limits.output_kb} kB")
+                raise Failed(Status.OUTPUT_LIMIT, f"returned more than {self._longest >> 10} kB")
             try:
                 data = os.read(self._answers, 1 << 16)
             except BlockingIOError:

@@ -8,7 +8,11 @@ from typing import Any
 
 from reforge.errors import UserError
 from reforge.sandbox import wire
+from reforge.sandbox.kinds import NotPlainError
 from reforge.types import Problem
+
+FILES_BYTES = 8 << 20  # half a scratch folder: the other half is the program's
+TESTS_BYTES = 1 << 26  # of what a test hands over; the tests are ours
 
 
 def check_tests(problem: Problem) -> None:
@@ -31,6 +35,8 @@ def check_tests(problem: Problem) -> None:
             raise UserError(f"Problem {problem.id!r}, test {index}: its input is no text: {error}.") from error
     if kinds == ["call"]:
         calls_of(problem)
+    if sum(len(text.encode()) for _, text in problem.files) > FILES_BYTES:
+        raise UserError(f"Problem {problem.id!r} has more than {FILES_BYTES >> 20} MB of files.")
     for name, _ in problem.files:
         if os.path.isabs(name) or ".." in name.split("/") or not name:
             raise UserError(f"Problem {problem.id!r} has a file named {name!r}; it must lie in the program's folder.")
@@ -41,9 +47,11 @@ def calls_of(problem: Problem) -> list[tuple[list[Any], Any]]:
     calls = []
     for index, test in enumerate(problem.tests):
         try:
-            arguments, expected = json.loads(test.input), wire.loads(test.expected)
-            wire.build(arguments)
-        except (ValueError, RecursionError) as error:
+            arguments, expected = wire.parse_long(test.input), wire.build(wire.parse_long(test.expected))
+            arguments = json.loads(
+                wire.dumps(wire.build(arguments), TESTS_BYTES)
+            )  # long integers written as they cross
+        except (ValueError, RecursionError, NotPlainError) as error:
             raise UserError(f"Problem {problem.id!r}, test {index}: {error}.") from error
         if type(arguments) is not list:
             raise UserError(f"Problem {problem.id!r}, test {index}: the input must be a JSON list of arguments.")

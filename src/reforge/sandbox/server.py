@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from reforge.sandbox import child, confine, jail
+from reforge.sandbox import child, confine, idioms, jail
 from reforge.sandbox.isolation import LANDLOCK, NAMESPACES, SECCOMP
 from reforge.sandbox.packages import load
 from reforge.sandbox.scratch import Scratch
@@ -37,6 +37,7 @@ traceback typing unicodedata
 THREADS = 64  # of all programs of a server together, of which one runs at a time
 _MESSAGE = 1 << 16
 _TARGETS = (0, 1, child.REQUESTS, child.ANSWERS)  # where a child finds the descriptors that come with its order
+_STACKS_BYTES = 576 << 20  # of address space for stacks that programs reserve and do not fill (`stack_size(2**29)`)
 _RULESET = 1 + max(_TARGETS)  # here and in a child
 _BLIND_PAUSE = 1  # ms between looks at processes that no pidfd watches
 
@@ -92,7 +93,10 @@ class ForkServer:
         gc.collect()
         gc.freeze()
         interpreter = f"{sys.implementation.name} {sys.version.split()[0]}"
-        self._tell({"layers": self._own_layers, "refused": self._refused, "interpreter": interpreter})
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of it, each process starts with a copy
+        self._tell(
+            {"layers": self._own_layers, "refused": self._refused, "interpreter": interpreter, "resident_kb": resident}
+        )
         door = self._door.fileno()
         watched = select.poll()
         watched.register(door, select.POLLIN)
@@ -174,7 +178,7 @@ class ForkServer:
         os.setsid()
         self._change_user()
         os.chdir(self._scratch.path if what["role"] == "program" else "/")
-        memory = what["memory_bytes"] + self._own_memory
+        memory = what["memory_bytes"] + self._own_memory + _STACKS_BYTES
         confine.limit(what["cpu_seconds"], memory, what["file_bytes"], self._threads)
         confine.drop_privileges(jail.LIBC)
         if self._restricted:
@@ -269,6 +273,7 @@ def _look_new() -> None:
     """What programs find: an interpreter that has just started, and the same one each time, as verdicts must not depend
     on more. Done here, because every page that a fork writes to must be copied for it.
     """
+    idioms.provide()
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any, NoReturn
+
+from reforge.sandbox.kinds import CONTAINERS, DECIMAL_BITS, IN_LISTS, SCALARS, NotPlainError, without_numpy
 
 MAX_DEPTH = 100  # of a value that a program returns
 MESSAGE_DEPTH = MAX_DEPTH + 4  # of a message of ours with such values in it
 _MOST_ALIKE = 100  # members of one set, or keys of one dict, with the same hash: more would take quadratic time
-# ~4200 digits, below the interpreter's own limit for converting from text. Longer integers cross as hexadecimal digits,
-# which takes linear time.
-_DECIMAL_BITS = 14_000
 _TAG = "$"
-
-
-class NotPlainError(Exception):
-    """A value that has no typed JSON; the message says what it is."""
 
 
 def dumps(value: object, max_bytes: int, max_depth: int = MAX_DEPTH) -> str:
@@ -35,6 +31,14 @@ def dumps(value: object, max_bytes: int, max_depth: int = MAX_DEPTH) -> str:
 def loads(text: str) -> Any:
     """The value of a typed JSON text. Raises ValueError for anything malformed, however wild."""
     return build(parse(text))
+
+
+def parse_long(text: str) -> Any:
+    """As `parse`, of a text that one trusts: integers may have many digits."""
+    try:
+        return json.loads(text, parse_int=lambda digits: int(Decimal(digits)) if len(digits) > 4000 else int(digits))
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        raise ValueError(f"malformed typed JSON ({type(error).__name__})") from error
 
 
 def build(tree: Any, max_depth: int = MAX_DEPTH) -> Any:
@@ -74,12 +78,15 @@ class _Encoder:
         for base in type.mro(type(value)):
             if base in _REDUCE:
                 return _REDUCE[base](self, value, depth + 1)
+        plain = without_numpy(value)
+        if plain is not value:
+            return self.encode(plain, depth)
         _refuse(value)
 
     def integer(self, value: Any, depth: int) -> Any:
         plain = int.__int__(value)
         bits = plain.bit_length()
-        if bits <= _DECIMAL_BITS:
+        if bits <= DECIMAL_BITS:
             return plain
         if bits > 4 * self._longest:
             raise NotPlainError(f"an integer of {bits} bits")
@@ -101,22 +108,12 @@ _REDUCE: dict[type, Callable[[_Encoder, Any, int], Any]] = {
     float: lambda e, v, d: float.__float__(v),
     str: lambda e, v, d: str.__str__(v),
     list: lambda e, v, d: e.items(list.__iter__(v), d),
-    tuple: lambda e, v, d: _tagged("tuple", e.items(tuple.__iter__(v), d)),
     dict: _Encoder.mapping,
-    set: lambda e, v, d: _tagged("set", e.items(set.__iter__(v), d)),
-    frozenset: lambda e, v, d: _tagged("frozenset", e.items(frozenset.__iter__(v), d)),
-    bytes: lambda e, v, d: _tagged("bytes", bytes.hex(v)),
-    complex: lambda e, v, d: _tagged("complex", [complex.__complex__(v).real, complex.__complex__(v).imag]),
-    type: lambda e, v, d: _tagged("type", _builtin_name(v)),
 }
-_TYPES = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, object, type(None))
-
-
-def _builtin_name(kind: object) -> str:
-    for builtin in _TYPES:
-        if kind is builtin:  # not `==`, which a metaclass may answer
-            return builtin.__name__
-    raise NotPlainError("a class of its own, which is not plain data")
+for _name, (_kind, _to, _) in SCALARS.items():
+    _REDUCE[_kind] = lambda e, v, d, name=_name, to=_to: _tagged(name, to(v))  # type: ignore[misc]
+for _name, (_kind, _held, _) in CONTAINERS.items():
+    _REDUCE[_kind] = lambda e, v, d, name=_name, held=_held: _tagged(name, e.items(held(v), d))  # type: ignore[misc]
 
 
 def _build(node: Any, left: int) -> Any:
@@ -144,7 +141,10 @@ def _items(nodes: list[Any], left: int) -> Iterator[Any]:
 
 def _members(nodes: list[Any], left: int) -> list[Any]:
     """Of a set. Their hashes are compared by sorting, which takes the same time whatever they are."""
-    members = list(_items(nodes, left))
+    return _told_apart(list(_items(nodes, left)))
+
+
+def _told_apart(members: list[Any]) -> list[Any]:
     if len(members) > _MOST_ALIKE:
         hashes = sorted(map(hash, members))
         if any(one == other for one, other in zip(hashes, hashes[_MOST_ALIKE:], strict=False)):
@@ -159,6 +159,12 @@ def _mapping(pairs: list[Any], left: int) -> dict[Any, Any]:
     return dict(zip(keys, _items([value for _, value in pairs], left), strict=True))
 
 
+def _pairs(nodes: list[Any], left: int) -> Any:
+    pairs = list(_items(nodes, left))
+    _told_apart([key for key, _ in pairs])
+    return dict(pairs).items()
+
+
 def _complex(parts: list[Any], left: int) -> complex:
     real, imaginary = parts
     if {type(real), type(imaginary)} - {int, float}:
@@ -168,15 +174,18 @@ def _complex(parts: list[Any], left: int) -> complex:
 
 # For each type what its value is written as, and how it is made from that.
 _BUILD: dict[str, tuple[type, Callable[[Any, int], Any]]] = {
-    "tuple": (list, lambda v, left: tuple(_items(v, left))),
     "dict": (list, _mapping),
     "set": (list, lambda v, left: set(_members(v, left))),
     "frozenset": (list, lambda v, left: frozenset(_members(v, left))),
+    "dict_keys": (list, lambda v, left: dict.fromkeys(_members(v, left)).keys()),
+    "dict_items": (list, _pairs),
     "int": (str, lambda v, left: int(v, 16)),
-    "bytes": (str, lambda v, left: bytes.fromhex(v)),
     "complex": (list, _complex),
-    "type": (str, lambda v, left: {kind.__name__: kind for kind in _TYPES}[v]),
 }
+for _name, (_, _, _made) in SCALARS.items():
+    _BUILD.setdefault(_name, (list if _name in IN_LISTS else str, lambda v, left, made=_made: made(v)))  # type: ignore[misc]
+for _name, (_, _, _made) in CONTAINERS.items():
+    _BUILD.setdefault(_name, (list, lambda v, left, made=_made: made(list(_items(v, left)))))  # type: ignore[misc]
 
 
 def _article(name: str) -> str:

@@ -1,0 +1,101 @@
+"""What programs take for granted of the machine they were written for, and what a fenced-in process has not: set up
+once in the fork-server, before any program.
+"""
+
+from __future__ import annotations
+
+import _io
+import _thread
+import atexit
+import builtins
+import gc
+import io
+import os
+import resource
+import sys
+import threading
+from typing import Any
+
+_STREAMS = {
+    **{f"{folder}/{number}": number for folder in ("/dev/fd", "/proc/self/fd") for number in range(3)},
+    **{f"/dev/{name}": number for number, name in enumerate(("stdin", "stdout", "stderr"))},
+}
+_setrlimit, _prlimit = resource.setrlimit, resource.prlimit
+
+
+def provide() -> None:
+    """Long integers as text, `/dev/stdin` without /proc, and limits that ask for more than there is."""
+    sys.set_int_max_str_digits(0)
+    builtins.open = io.open = _opening(_io.open, os.dup)
+    os.open = _opening(os.open, os.dup)
+    resource.setrlimit, resource.prlimit = _clamped_limit, _clamped_prlimit
+
+
+def _opening(original: Any, duplicate: Any) -> Any:
+    """`open`, but the names of the standard streams mean those of this process: there is no /proc to find them in."""
+    wants_descriptor = original is os.open
+
+    def open(file: Any, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            stream = _STREAMS.get(file.__fspath__() if hasattr(file, "__fspath__") else file)
+        except TypeError:  # what cannot be hashed is no name either
+            stream = None
+        if stream is None:
+            return original(file, *arguments, **keywords)
+        copy = duplicate(stream)
+        return copy if wants_descriptor else original(copy, *arguments, **keywords)
+
+    return open
+
+
+def _clamped_limit(what: int, limits: Any, /) -> None:
+    """Like `resource.setrlimit`, but who asks for more than there is gets what there is. Programs ask for the largest
+    stack that a machine allows, and do not need it.
+    """
+    _setrlimit(what, _within(what, limits))
+
+
+def _clamped_prlimit(pid: int, what: int, limits: Any = None, /) -> Any:
+    return _prlimit(pid, what) if limits is None else _prlimit(pid, what, _within(what, limits))
+
+
+def _within(what: int, limits: Any) -> Any:
+    highest = resource.getrlimit(what)[1]
+    if highest == resource.RLIM_INFINITY:
+        return limits
+    return tuple(highest if value == resource.RLIM_INFINITY else min(value, highest) for value in limits)
+
+
+def wind_up(scope: dict[str, Any], finalizers: bool) -> bool:
+    """As the interpreter ends: it waits for threads, runs what was registered, and flushes every writer that is still
+    open. False where what was printed could not be written. Nothing is freed, unless there are `finalizers` to run.
+    """
+    if _thread._count():
+        threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    written = _flushed()
+    if finalizers:
+        scope.clear()
+        gc.collect()
+        written &= _flushed()
+    return written
+
+
+def _flushed() -> bool:
+    """sys.stdout first, whose failure counts; then, as the interpreter does, all others, whose failures do not."""
+    written = True
+    try:
+        if not sys.stdout.closed:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        written = False
+    open_ones = [it for it in gc.get_objects() if issubclass(type(it), _io._IOBase)]
+    texts = [it for it in open_ones if issubclass(type(it), io.TextIOBase)]
+    others = [it for it in open_ones if not issubclass(type(it), io.TextIOBase)]
+    for writer in (sys.__stdout__, *texts, *others):
+        try:
+            if writer is not None and not writer.closed:
+                writer.flush()
+        except BaseException:
+            continue
+    return written

@@ -1,0 +1,99 @@
+"""Processes of the sandbox for one purpose each: a program that prints, and the problem's own checker."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from reforge.sandbox import wire
+from reforge.sandbox.answers import failure_of, value_of
+from reforge.sandbox.forkserver import Server
+from reforge.sandbox.limits import Failed, Limits
+from reforge.sandbox.process import Child
+from reforge.sandbox.questions import TESTS_BYTES
+from reforge.types import Status
+
+_CHECKER_BYTES = 1 << 16  # that a checker may return: it says yes or no
+
+
+@contextmanager
+def quiet_child(
+    server: Server, role: str, limits: Limits, output: int, stdin: int | None = None, stdout: int | None = None
+) -> Iterator[Child]:
+    """A child that hears and says nothing but through these."""
+    with open(os.devnull, "r+b", buffering=0) as null:
+        child = Child(
+            server,
+            role,
+            limits,
+            null.fileno() if stdin is None else stdin,
+            null.fileno() if stdout is None else stdout,
+            output,
+        )
+    with child:
+        yield child
+
+
+@contextmanager
+def memory_file(content: bytes = b"") -> Iterator[int]:
+    descriptor = os.memfd_create("reforge")
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def load(child: Child, program: str, entry: str, files: dict[str, str] | None = None) -> None:
+    """Start a program that is to be called. Raises Failed where it does not get as far."""
+    child.start({"program": program, "entry": entry, "files": files or {}})
+    message = child.receive()
+    if "loaded" not in message:
+        raise failure_of(message)
+
+
+def end_of(child: Child) -> Failed:
+    """How a program that owes no answer ended. It speaks only to say that it failed."""
+    try:
+        return failure_of(child.receive())
+    except Failed as failed:
+        return failed
+
+
+def ask_checker(server: Server, limits: Limits, source: str, given: Any, expected: Any, returned: Any) -> None:
+    """The problem's own checker, a program like any other, in a process and a folder that no other program has been in.
+    All three are typed JSON. If it fails at this answer but not at the expected one, the answer is wrong, not the
+    checker broken: no answer may buy a verdict that is not scored.
+    """
+    try:
+        right = _checked(server, limits, source, [given, expected, returned])
+    except Failed as failed:
+        try:
+            _checked(server, limits, source, [given, expected, expected])
+        except Failed as broken:
+            reason = f"the checker failed at the expected answer: {broken.reason}"
+            raise Failed(Status.BROKEN_TEST, reason) from broken
+        raise Failed(Status.WRONG_ANSWER, f"the checker could not use it: {failed.reason}") from failed
+    if not right:
+        raise Failed(Status.WRONG_ANSWER)
+
+
+def _checked(server: Server, limits: Limits, source: str, of: list[Any]) -> bool:
+    with quiet_child(server, "program", limits, _CHECKER_BYTES) as child:
+        load(child, source, "check")
+        child.send({"call": [of, {}]})
+        answer = value_of(child.receive())
+    if type(answer) is not bool:
+        raise Failed(Status.BROKEN_TEST, f"it returned a value of type {type(answer).__name__}, not True or False")
+    return answer
+
+
+def typed(value: Any) -> Any:
+    """Typed JSON, parsed, of a value of a test."""
+    return json.loads(wire.dumps(value, TESTS_BYTES, wire.MESSAGE_DEPTH))
