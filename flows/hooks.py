@@ -6,10 +6,8 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from reforge.compose import compose
 from reforge.environment import project_root, quiet
 from reforge.errors import UserError
-from reforge.params import load_config
 from reforge.stages import runs
 
 
@@ -17,17 +15,7 @@ def close_tracking(flow: Any, flow_run: Any, state: Any) -> None:
     """End the run's parent in MLflow. Idempotent, because a zombie automation may crash a run twice or late."""
     quiet()
     with chdir(_root()):
-        if _still_current(flow_run.parameters):
-            runs.close_pipeline("KILLED" if state.is_cancelled() or state.is_crashed() else "FAILED")
-
-
-def _still_current(parameters: dict[str, Any]) -> bool:
-    """Whether params.yaml is this run's: it may have failed before writing it, or another run may have followed."""
-    try:
-        wanted = compose([f"experiment={parameters['experiment']}", *parameters.get("overrides", [])])
-        return load_config(runs.PARAMS).model_dump(mode="python") == wanted
-    except UserError:
-        return False
+        runs.end_flow(str(flow_run.id), "KILLED" if state.is_cancelled() or state.is_crashed() else "FAILED")
 
 
 def _root() -> Path:

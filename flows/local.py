@@ -30,6 +30,7 @@ from reforge.compose import compose
 from reforge.environment import project_root, quiet
 from reforge.errors import InfrastructureError, UserError
 from reforge.process import free_port
+from reforge.workspace import described, occupied
 
 START_SECONDS = 180.0
 MARK = "REFORGE_LOCAL"  # in the environment of every process of a local run: the folder that it works in
@@ -49,9 +50,10 @@ def main(arguments: list[str]) -> int:
         root = project_root()
         os.chdir(root)
         with only_one(root / ".runs"):
-            compose(
-                [f"experiment={wanted['experiment']}", *wanted["overrides"]]
-            )  # a misspelt key is told before the wait
+            # What would stop it is told before the wait
+            compose([f"experiment={wanted['experiment']}", *wanted["overrides"]])
+            with occupied(change=lambda: None, patience=20.0):
+                pass
             return run(root, wanted)
     except (UserError, InfrastructureError) as error:
         print(f"reforge: {error}", file=sys.stderr)
@@ -109,11 +111,14 @@ def settings(home: Path, port: int) -> dict[str, str]:
 def only_one(folder: Path) -> Iterator[None]:
     """One local run per folder; what a killed one has left running is ended first."""
     folder.mkdir(exist_ok=True)
-    with (folder / "local.lock").open("a") as lock:
+    with (folder / "local.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"The pipeline is already running in {folder.parent}. Wait for it, or stop it.") from error
+            lock.seek(0)
+            raise UserError(f"The pipeline is already running: {described(int(lock.read() or -1))}") from error
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
         end(left_over(str(folder / "prefect")), grace=3.0)
         yield
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +14,19 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
 
 from flows.console import say
 from flows.hooks import close_tracking
 from flows.stage import Outcome, end_all, forget_progress, reproduce
 from reforge.compose import compose, write_params
+from reforge.digests import sha256
 from reforge.environment import quiet
 from reforge.errors import InfrastructureError, UserError
 from reforge.lineage.graph import StageSpec, graph, stages
 from reforge.stages import runs
+from reforge.stages.values import require_unchanged
+from reforge.workspace import occupied
 
 Experiment = Literal["tiny", "smoke", "real", "deepcoder_1p5b", "deepcoder_14b"]
 TABLE = Path("report/table.md")
@@ -50,19 +53,24 @@ def pipeline(
         force: run the targets even if nothing that they depend on has changed
     """
     quiet()
-    write_params(compose([f"experiment={experiment}", *overrides]), runs.PARAMS)
-    values = runs.PARAMS.read_text()
-    create_markdown_artifact(
-        f"```yaml\n{values}```", key="config", description=f"sha256 {sha256(values.encode()).hexdigest()}"
-    )
+    values = compose([f"experiment={experiment}", *overrides])
+    with occupied(change=lambda: write_params(values, runs.PARAMS), patience=20.0):
+        return _run(targets, force)
+
+
+def _run(targets: list[str], force: bool) -> list[Outcome]:
+    me, values = str(flow_run.get_id()), sha256(runs.PARAMS)
+    runs.begin_flow(me)
+    text = f"```yaml\n{runs.PARAMS.read_text()}```"
+    create_markdown_artifact(text, key="config", description=f"sha256 {values}")
     edges, specs = graph(), stages()
     asked = named(edges, targets)
     if force:
         for name in asked:
             forget_progress(name)
-    outcomes = _run_all(needed(edges, asked), specs, asked if force else set())
+    outcomes = _run_all(needed(edges, asked), specs, asked if force else set(), values)
     runs.mirror_cached([outcome.stage for outcome in outcomes if outcome.status != "ran"])
-    runs.close_pipeline("FINISHED")
+    runs.end_flow(me, "FINISHED")
     create_table_artifact([vars(outcome) for outcome in outcomes], key="stages", description="what each stage did")
     if TABLE.is_file():
         create_markdown_artifact(TABLE.read_text(), key="results", description="held-out problems")
@@ -86,14 +94,14 @@ def needed(edges: dict[str, list[str]], asked: set[str]) -> dict[str, list[str]]
     return {name: upstream for name, upstream in edges.items() if name in wanted}
 
 
-def _run_all(edges: dict[str, list[str]], specs: dict[str, StageSpec], forced: set[str]) -> list[Outcome]:
+def _run_all(edges: dict[str, list[str]], specs: dict[str, StageSpec], forced: set[str], values: str) -> list[Outcome]:
     running: dict[str, PrefectFuture[Outcome]] = {}
     try:
         for name, upstream in edges.items():
             limit = "gpu" if specs[name].gpu and has_gpu() else ""
             stage = run_stage.with_options(name=name, task_run_name=name)
             before = [running[up] for up in upstream]
-            running[name] = stage.submit(name, name in forced, limit, wait_for=before, return_state=False)
+            running[name] = stage.submit(name, name in forced, limit, values, wait_for=before, return_state=False)
         wait(list(running.values()))
     except BaseException:  # cancelled, killed or broken: no stage may outlive the flow
         end_all()
@@ -116,7 +124,8 @@ def _worth_a_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=_worth_a_retry)
-def run_stage(name: str, force: bool, limit: str) -> Outcome:
+def run_stage(name: str, force: bool, limit: str, values: str) -> Outcome:
+    require_unchanged(values, f"stage {name!r} was not started")
     say(f"── {name}")
     log: Callable[[str], None] = get_run_logger().info
     slot: AbstractContextManager[None] = concurrency(limit, strict=True) if limit else nullcontext()

@@ -34,10 +34,13 @@ def compose(
 ) -> None:
     """Resolve conf/ and the overrides into params.yaml."""
     from reforge.compose import compose, write_params
+    from reforge.workspace import occupied
 
-    path = project_root() / "params.yaml"
+    os.chdir(project_root())
+    path = Path("params.yaml")
     values = compose(overrides or [])
-    write_params(values, path)
+    with occupied(change=lambda: write_params(values, path)):
+        pass
     print(f"{path.name}: experiment {values['experiment']}, seed {values['seed']}")
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from reforge.errors import UserError
@@ -22,15 +25,61 @@ _QUIET = {
 }
 
 
+_SHELL_PATH, _SHELL_FOLDER = "REFORGE_SHELL_PATH", "REFORGE_SHELL_FOLDER"
+
+
 def quiet() -> None:
-    """Call before importing any of the tools. A value that the user has set stays."""
+    """Call before importing any of the tools. A value that the user has set stays. From here on the programs of this
+    environment are found by their names, also where nobody has activated it."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    path, bin = os.environ.get("PATH", os.defpath), str(_bin())
+    os.environ.setdefault(_SHELL_PATH, path)
+    os.environ.setdefault(_SHELL_FOLDER, os.getcwd())
+    if path.split(os.pathsep)[0] != bin:
+        os.environ["PATH"] = f"{bin}{os.pathsep}{path}"
 
 
-def project_root() -> Path:
-    """The nearest folder, from here upwards, that holds `dvc.yaml`."""
+def command(words: str) -> str:
+    """What to type for `words` (`reforge gc --yes`, `dvc repro sft`) in the shell that started this, or whose make or
+    DVC did: with this environment, which that shell may not have activated, and in the folder that it needs."""
+    tool, (folder, root) = words.split(maxsplit=1)[0], _shell_folder()
+    if tool == "make":
+        return words if root == folder else f"make -C {_from(folder, root)}{words.removeprefix('make')}"
+    found = shutil.which(tool, path=os.environ.get(_SHELL_PATH, os.environ.get("PATH", os.defpath)))
+    known = found is not None and Path(found).parent.resolve() == _bin().resolve()
+    if tool == "reforge":  # which finds the folder itself
+        return words if known else f"{_from(folder, _bin() / tool)}{words.removeprefix(tool)}"
+    # DVC runs `reforge`, Prefect runs `python`: they need the environment, not only to be found themselves
+    steps = [] if root == folder else [f"cd {_from(folder, root)}"]
+    steps += [] if known else [f". {_from(root, _bin() / 'activate')}"]
+    return " && ".join([*steps, words])
+
+
+def _shell_folder() -> tuple[Path, Path]:
+    """The folder that the shell is in, and the project's; ours, where that of the variable is in another project."""
     here = Path.cwd()
+    shell = Path(os.environ.get(_SHELL_FOLDER, here))
+    try:
+        root = project_root()
+        return (shell if project_root(shell) == root else here), root
+    except UserError:
+        return here, here
+
+
+def _bin() -> Path:
+    """Of this interpreter's environment; not resolved, the link in it is what knows the environment."""
+    return Path(sys.executable).parent
+
+
+def _from(folder: Path, path: Path) -> str:
+    relative = os.path.relpath(path, folder)
+    return shlex.quote(relative if len(relative) < len(str(path)) else str(path))
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder, from here (or `start`) upwards, that holds `dvc.yaml`."""
+    here = start or Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():
             return folder

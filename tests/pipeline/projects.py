@@ -76,7 +76,8 @@ stages:
            outs: [report], metrics: [metrics/report.json]}
 """
 
-# A file moods/STAGE makes the stage fail for a reason of its own, be killed (once), or wait to be killed.
+# A file moods/STAGE makes the stage fail for a reason of its own, be killed (once), change the values, or wait to be
+# killed.
 QUICK_STAGES = """\
 import os, signal, sys, time
 from pathlib import Path
@@ -92,6 +93,8 @@ if said == "fail":
 if said == "killed":
     mood.unlink()
     os.kill(os.getpid(), signal.SIGKILL)
+if said == "compose":  # what somebody does meanwhile
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 0", "seed: 9"))
 if said == "wait":
     mood.write_text(str(os.getpid()))
     time.sleep(120)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -121,15 +123,45 @@ def test_the_gpu_limit_must_exist_where_there_is_a_gpu(quick: Path, monkeypatch:
     assert calls(quick) == ["curate"]
 
 
-def test_the_parent_run_is_closed_as_it_ended(quick: Path) -> None:
+def parents() -> set[str]:
     from mlflow import MlflowClient
 
+    client = MlflowClient(f"sqlite:///{os.getcwd()}/mlflow.db")
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return {run.info.status for run in client.search_runs(ids, "tags.`reforge.stage` = 'pipeline'")}
+
+
+def test_a_run_whose_values_change_stops_before_its_next_stage_and_ends_its_parent(quick: Path) -> None:
     from flows.pipeline import pipeline
 
-    def parents() -> set[str]:
-        client = MlflowClient(f"sqlite:///{os.getcwd()}/mlflow.db")
-        ids = [experiment.experiment_id for experiment in client.search_experiments()]
-        return {run.info.status for run in client.search_runs(ids, "tags.`reforge.stage` = 'pipeline'")}
+    (quick / "moods" / "curate").write_text("compose")
+    with pytest.raises(UserError, match=r"params\.yaml has changed since .*: stage 'rl@16k' was not started"):
+        pipeline("smoke")
+    assert calls(quick) == ["curate"]
+    assert parents() == {"FAILED"}
+
+
+def test_a_flow_waits_for_nobody_and_changes_no_values_under_a_run(quick: Path) -> None:
+    """Another one, or a stage by hand, is in its way."""
+    from flows.pipeline import pipeline
+
+    before = Path("params.yaml").read_bytes()
+    hold = "from reforge.workspace import occupied; import time\nwith occupied(): print(flush=True); time.sleep(600)"
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(UserError, match=f"params.yaml stays as it is: .*process {holder.pid}"):
+            pipeline("smoke", ["seed=9"])
+    finally:
+        holder.kill()
+        holder.wait()
+    assert Path("params.yaml").read_bytes() == before
+    assert calls(quick) == []
+
+
+def test_the_parent_run_is_closed_as_it_ended(quick: Path) -> None:
+    from flows.pipeline import pipeline
 
     (quick / "moods" / "report").write_text("fail")
     with pytest.raises(UserError):

@@ -80,6 +80,7 @@ class Manifest:
     outs: dict[str, str]
     weights: dict[str, str]
     deps: dict[str, str]
+    params: dict[str, Any]
     facts: dict[str, Any]
     machine: dict[str, Any]
     mlflow_run_id: str
@@ -89,17 +90,18 @@ def read(stage: str, root: Path) -> Manifest:
     """Of a stage's last run in this workspace."""
     path = root / ".runs" / stage / "manifest.json"
     if not path.is_file():
-        return Manifest({}, {}, {}, {}, {}, "")
+        return Manifest({}, {}, {}, {}, {}, {}, "")
     remedy = f"Delete it, and {stage} counts as made elsewhere until it runs again"
     found = read_json(path, remedy)
     if "predicate" not in found:  # written before manifests were statements
-        return Manifest({}, {}, {}, {}, {}, "")
+        return Manifest({}, {}, {}, {}, {}, {}, "")
     try:
         definition, details = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
         return Manifest(
             outs=_digests(_DVC, found["subject"]),
             weights=_digests(_TENSORS, found["subject"]),
             deps=_digests(_DVC, definition["resolvedDependencies"]),
+            params=definition["externalParameters"]["params"],
             facts=definition["internalParameters"],
             machine=details["byproducts"][0]["annotations"],
             mlflow_run_id=details["metadata"]["invocationId"],

@@ -24,7 +24,7 @@ def lock_of(name: str) -> dict[str, Any]:
 
 def other_inputs(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
     """What of the project around us is not what `lock` says that the stage ran with, in words: values and data."""
-    return [*_other_params(spec, lock), *_other_files(lock, code=False)]
+    return [*_other_params(spec, lock), *other_files(_deps(lock), code=False)]
 
 
 def require_inputs(spec: StageSpec) -> None:
@@ -36,7 +36,11 @@ def require_inputs(spec: StageSpec) -> None:
 
 def other_code(lock: Mapping[str, Any]) -> list[str]:
     """The same of code and of the libraries' versions."""
-    return _other_files(lock, code=True)
+    return other_files(_deps(lock), code=True)
+
+
+def _deps(lock: Mapping[str, Any]) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in lock.get("deps", [])}
 
 
 def _other_params(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
@@ -45,8 +49,8 @@ def _other_params(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
     return [f"{_PARAMS}: {key} was {before.get(key)!r} when it ran, and is {now.get(key)!r}" for key in changed]
 
 
-def _other_files(lock: Mapping[str, Any], code: bool) -> list[str]:
-    deps = {entry["path"]: entry["md5"] for entry in lock.get("deps", [])}
+def other_files(deps: Mapping[str, str], code: bool) -> list[str]:
+    """Which of `deps`, with the digests that a stage has read, are other ones here, in words."""
     before = {path: digest for path, digest in deps.items() if path.startswith(_CODE) == code}
     return [
         f"{path} is not what it ran with ({digest}, not {before[path]})"

@@ -26,10 +26,11 @@ from reforge.lineage import graph, levels, manifest
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.params import load_config
-from reforge.stages import launch, runs
+from reforge.stages import launch, runs, values
 from reforge.stages.determinism import make_deterministic, seed_of
 from reforge.tracking.timeline import steady_clock
 from reforge.tracking.tracker import RunInfo, RunStatus, Tracker
+from reforge.workspace import occupied
 
 STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
 # What tools write and read inside the project for themselves. It is no input of any stage.
@@ -83,7 +84,7 @@ def run_stage(name: str, node: int = 0) -> None:
     """
     quiet()
     os.chdir(project_root())
-    records = Path(".runs") / name
+    records, began = Path(".runs") / name, sha256(runs.PARAMS)
     with _explained(name, records):
         spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
     process.die_with_conductor()
@@ -96,8 +97,12 @@ def run_stage(name: str, node: int = 0) -> None:
         make_deterministic(seed_of(config.seed, name), config.determinism)
         ranks.follow()
         return
-    with _explained(name, records), process.exclusive(records / "lock", f"Stage {name!r}"):
+    with _explained(name, records), process.exclusive(records / "lock", f"Stage {name!r}"), occupied():
         process.stop_cleanly_on_sigterm()
+        values.require_unchanged(began, f"stage {name!r} was not started")
+        values.require_one_repro(name)
+        if "experiment" in spec.params:  # it says of which one all is that it hangs on
+            values.require_one_experiment(spec, config)
         _run(spec, config, records)
 
 
@@ -118,6 +123,7 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
     try:
         with audited(Audit(Path.cwd(), _allowed(spec, config, ctx.scratch, records), spec.name)):
             _call(ctx, config.determinism if "determinism" in spec.params else "fast")
+        values.require_unchanged(facts["params_yaml"], f"what stage {spec.name!r} has made was not put in its place")
         _put_in_place(ctx, spec)
         outs = graph.digests([spec.out, spec.metrics])
         status = "FINISHED"
@@ -157,7 +163,7 @@ _OF_A_RUN = ("timings.jsonl", "timeline.json", "timeline.html")
 def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) -> tuple[StageContext, RunInfo, str]:
     digests = graph.digests(spec.deps)
     fingerprint = manifest.fingerprint(spec.name, slice_of(config, spec.params), digests)
-    place = manifest.fingerprint(spec.name, _of_the_result(slice_of(config, spec.params)), digests)
+    place = manifest.fingerprint(spec.name, values.of_the_result(slice_of(config, spec.params)), digests)
     scratch = Path(".scratch") / f"{spec.name}-{place[:12]}"
     if not scratch.exists():
         for name in _OF_A_RUN:  # which a run that is resumed goes on with
@@ -196,17 +202,6 @@ def _require_places(spec: StageSpec, scratch: Path) -> None:
                 f"{place.parent} must be a folder to write into, on the file system of {scratch.parent.absolute()}: "
                 "what is finished is moved, whole, from there."
             ) from error
-
-
-_SPREAD = {"ranks", "nodes", "rendezvous", "sequence_parallel", "zero_stage", "offload", "threads", "checkpoints"}
-
-
-def _of_the_result(params: dict[str, Any]) -> dict[str, Any]:
-    """Without how the learner is spread and what would stop it: a stage may go on with other ones."""
-    kept = {key: value for key, value in params.items() if key != "rl.guards"}
-    if "learner" in kept:
-        kept["learner"] = {key: value for key, value in kept["learner"].items() if key not in _SPREAD}
-    return kept
 
 
 def _call(ctx: StageContext, profile: Determinism) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 UNSENT = Path(".runs/unsent")
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
+_FLOWS = Path(".runs/flows")
 
 
 def pipeline_id() -> str:
@@ -145,11 +147,27 @@ def mirror_cached(names: Iterable[str] | None = None) -> None:
     _unless_away(partial(add_cached, config.tracking.mlflow_uri, told))
 
 
-def close_pipeline(status: RunStatus) -> None:
-    """End the parent run with the hash of the final dvc.lock."""
-    config = load_config(PARAMS)
+def begin_flow(flow_run: str) -> None:
+    """Remember which parent in MLflow is this flow run's: params.yaml may be another one when it ends."""
+    begun = _FLOWS / flow_run
+    begun.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PARAMS, begun)
+    (begun / "pipeline").write_text(pipeline_id())
+
+
+def end_flow(flow_run: str, status: RunStatus) -> None:
+    """End its parent; nothing where it never began, or where that has been done."""
+    begun = _FLOWS / flow_run
+    if (begun / "pipeline").is_file():
+        close_pipeline(status, (begun / "pipeline").read_text(), begun / PARAMS)
+        shutil.rmtree(begun)
+
+
+def close_pipeline(status: RunStatus, pipeline: str = "", params: Path = PARAMS) -> None:
+    """End the parent run, by default that of the values and code of now, with the hash of the final dvc.lock."""
+    config = load_config(params)
     tags = {"reforge.dvc_lock": graph.lock_hash(), "reforge.git_sha": str(manifest.code_version()["sha"])}
-    info = _of_pipeline(config, "pipeline", tags)
+    info = replace(_of_pipeline(config, "pipeline", tags), pipeline=pipeline or pipeline_id(), files=(params, LOCK))
     _unless_away(partial(finish_pipeline, config.tracking.mlflow_uri, info, status))
 
 

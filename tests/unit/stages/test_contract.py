@@ -15,7 +15,8 @@ import pytest
 from reforge.config.policy import Learner
 from reforge.errors import UserError
 from reforge.lineage import graph, manifest
-from reforge.stages.contract import _SPREAD, StageContext, _of_the_result, run_stage
+from reforge.stages.contract import StageContext, run_stage
+from reforge.stages.values import _SPREAD, of_the_result
 
 Run = Callable[[StageContext], None]
 
@@ -206,7 +207,7 @@ def test_a_run_goes_on_with_the_learner_spread_otherwise_but_not_with_another_le
     learner = {"ranks": 2, "zero_stage": 3, "dtype": "float32"}
     params = {"rl.batch": 8, "rl.guards": {"bad_update": "stop"}, "learner": learner}
     spread = params | {"rl.guards": {"bad_update": "skip"}, "learner": learner | {"ranks": 1, "zero_stage": 0}}
-    assert _of_the_result(params) == _of_the_result(spread)
-    assert _of_the_result(params) != _of_the_result(params | {"learner": learner | {"dtype": "bfloat16"}})
-    assert _of_the_result(params) != _of_the_result(params | {"rl.batch": 16})
+    assert of_the_result(params) == of_the_result(spread)
+    assert of_the_result(params) != of_the_result(params | {"learner": learner | {"dtype": "bfloat16"}})
+    assert of_the_result(params) != of_the_result(params | {"rl.batch": 16})
     assert Learner.model_fields.keys() >= _SPREAD
