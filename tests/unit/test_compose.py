@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from reforge.compose import compose, experiments, write_params
 from reforge.errors import UserError
 from reforge.params import build_config
 from reforge.problems.adapters import UnusableRow, adapt
+from reforge.stages.grading import limits_of
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("repository")
@@ -92,6 +94,17 @@ def test_every_problem_set_composes_and_has_its_adapters(name: str, tmp_path: Pa
     for adapter in named:
         with pytest.raises(UnusableRow, match=r"^(missing field|incomplete tests|no tests|no reference)"):
             adapt(adapter, {})
+
+
+@pytest.mark.parametrize("experiment", ["deepcoder_1p5b", "deepcoder_14b"])
+def test_no_sum_over_the_tests_bounds_a_program_that_is_in_time_on_each(experiment: str, tmp_path: Path) -> None:
+    """15 tests of 12 s each took 180 s, and the default of 60 s for all of them was in force."""
+    (tmp_path / "p.jsonl").write_text("{}\n")
+    sources = ("taco", "synthetic1", "livecodebench")
+    paths = [f"problems.sources.{source}.path={tmp_path / 'p.jsonl'}" for source in sources]
+    sandbox = build_config(compose([f"experiment={experiment}", *paths]), "test").sandbox
+    assert (sandbox.cpu_seconds, sandbox.memory_mb, sandbox.budget_seconds) == (12.0, 4096, None)
+    assert limits_of(sandbox).budget_seconds == math.inf
 
 
 def test_what_sets_begin_with_is_no_set() -> None:

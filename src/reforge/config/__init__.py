@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,11 +15,13 @@ Determinism = Literal["fast", "strict"]  # reforge.stages.determinism
 
 
 class Sandbox(Section):
+    """`cpu_seconds` is the limit of each test, null `budget_seconds`: none of all of them together."""
+
     cpu_seconds: float = Field(gt=0)
     wall_seconds: float = Field(gt=0)
     memory_mb: int = Field(ge=64)
     output_kb: int = Field(ge=1)
-    budget_seconds: float = Field(gt=0)
+    budget_seconds: Annotated[float, Field(gt=0)] | None
     minimum_isolation: Literal["limits", "syscalls", "files", "full"]
     packages: list[str]
     urls: list[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def local_judge(config: Sandbox, cache: Path | None = None) -> Judge:
 
 
 def limits_of(config: Sandbox) -> Limits:
-    return Limits(config.cpu_seconds, config.wall_seconds, config.memory_mb, config.output_kb, config.budget_seconds)
+    budget = math.inf if config.budget_seconds is None else config.budget_seconds
+    return Limits(config.cpu_seconds, config.wall_seconds, config.memory_mb, config.output_kb, budget)
 
 
 def minimum_of(config: Sandbox) -> Isolation:
