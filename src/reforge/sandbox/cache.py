@@ -7,28 +7,39 @@ import functools
 import hashlib
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from reforge.sandbox.limits import Limits
 from reforge.types import Problem, Status, Verdict
 
+# Of a problem, what no verdict depends on.
+_ASIDE = frozenset(
+    ("id", "statement", "solution", "thinking", "difficulty", "family", "alternatives", "date", "several_answers")
+)
 
-def verdict_key(program: str, problem: Problem, limits: Limits, layers: tuple[str, ...], interpreter: str) -> str:
-    """A digest of all that a verdict depends on."""
-    asked = [
-        program,
-        [[test.kind, test.input, test.expected] for test in problem.tests],
-        [problem.setup, problem.entry_point, problem.files, dataclasses.astuple(problem.checker)],
-        dataclasses.astuple(limits),
-        [layers, interpreter, _code_digest()],
-    ]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+@dataclass(frozen=True)
+class Configuration:
+    """All of a judge that a verdict depends on. `packages`: name, version and digest of each; `code`: a digest."""
+
+    limits: Limits
+    layers: tuple[str, ...]
+    interpreter: str
+    packages: tuple[str, ...]
+    code: str
+
+
+def verdict_key(program: str, problem: Problem, configuration: Configuration) -> str:
+    """A digest of all that a verdict depends on: every field of these, but those of a problem that only describe it."""
+    asked = {name: value for name, value in dataclasses.asdict(problem).items() if name not in _ASIDE}
+    return hashlib.sha256(json.dumps([program, asked, dataclasses.asdict(configuration)]).encode()).hexdigest()
 
 
 @functools.cache
-def _code_digest() -> str:
+def code_digest() -> str:
     """Of this package: after a change to a checker old verdicts must not come back."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
 
 

@@ -56,7 +56,7 @@ class Fleet:
             if server.layers != self.layers:  # the next attempt gets another one
                 raise InfrastructureError(f"a fork-server has {server.layers} of {self.layers}: {server.refused}")
             yield server
-            if server.spent:
+            if server.broken:
                 self._discard(server)
                 server = None
         except BaseException:

@@ -12,6 +12,8 @@ from typing import Any
 
 from reforge.errors import InfrastructureError
 from reforge.sandbox.isolation import Isolation, level_of
+from reforge.sandbox.limits import Failed
+from reforge.types import Status
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = (
@@ -35,10 +37,15 @@ class Refused(InfrastructureError):
     """The system does not let a server be as it was asked to."""
 
 
+class Lost(InfrastructureError):
+    """A server that had started has died, or answers no more."""
+
+
 class Server:
     """One fork-server. Raises InfrastructureError whenever it cannot be had or does not answer; it is then dead.
 
-    `layers` are those that it achieved, `refused` says of the others why not; a `spent` server must be replaced.
+    `layers` are those that it achieved, `refused` says of the others why not. `broken`: what a program did to the
+    folder that programs run in; no other may meet that, and the server must be replaced.
     """
 
     def __init__(self, layers: tuple[str, ...], packages: list[str], scratch: str) -> None:
@@ -68,14 +75,16 @@ class Server:
         self.refused: dict[str, str] = report["refused"]
         self.interpreter: str = report["interpreter"]
         self.resident_kb: int = report["resident_kb"]  # of memory, that each of its processes begins with
-        self.spent = False
+        self.broken = ""
 
     @property
     def isolation(self) -> Isolation:
         return level_of(self.layers)
 
     def start(self, order: dict[str, Any], descriptors: list[int]) -> int:
-        """The number by which both sides know the new process."""
+        """The number by which both sides know the new process. Raises Failed once a program has broken the server."""
+        if self.broken:
+            raise Failed(Status.RUNTIME_ERROR, self.broken)
         self._started += 1
         self._tell({"order": "start", "process": self._started, **order}, descriptors)
         return self._started
@@ -127,14 +136,14 @@ class Server:
         message = json.loads(data)
         if "ended" in message:
             self._endings[message["ended"]] = message
-            self.spent = message["spent"]
+            self.broken = self.broken or message["broken"]
         return message, descriptors
 
-    def lost(self, reason: str) -> InfrastructureError:
+    def lost(self, reason: str) -> Lost:
         """End it; what to raise."""
         self._process.kill()
         self.close()
-        return InfrastructureError(f"a fork-server was lost: {reason} (exit code {self._process.returncode})")
+        return Lost(f"a fork-server was lost: {reason} (exit code {self._process.returncode})")
 
 
 def ready(descriptor: int, event: int, seconds: float) -> bool:

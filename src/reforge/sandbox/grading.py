@@ -19,6 +19,7 @@ from reforge.sandbox.forkserver import Server
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.sandbox.process import Child
 from reforge.sandbox.questions import calls_of
+from reforge.sandbox.reasons import fit
 from reforge.sandbox.running import ask_checker, end_of, load, memory_file, quiet_child, typed
 from reforge.types import Problem, Status, TestCase, Verdict
 
@@ -47,6 +48,8 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
         status, reason, index = failed.status, failed.reason, run.test_index
     if run.memory_kb > (limits.memory_mb << 10) + server.resident_kb and status is not Status.BROKEN_TEST:
         status, reason, index = Status.MEMORY_LIMIT, f"used more than {limits.memory_mb} MB", run.test_index
+    if server.broken:  # whatever it answered, and whatever came of that
+        status, reason, index = Status.RUNTIME_ERROR, fit(server.broken), run.test_index
     right = status is Status.ACCEPTED
     for used, limit, of in (
         (run.cpu_seconds, limits.cpu_seconds, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,18 +11,23 @@ from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from reforge.errors import Events, InfrastructureError, UserError
-from reforge.sandbox.cache import VerdictCache, verdict_key
+from reforge.sandbox.cache import Configuration, VerdictCache, code_digest, verdict_key
 from reforge.sandbox.crowd import Crowd
 from reforge.sandbox.fleet import Fleet
+from reforge.sandbox.forkserver import Lost
 from reforge.sandbox.grading import Graded, grade
 from reforge.sandbox.isolation import LAYERS, Isolation
 from reforge.sandbox.limits import Limits
+from reforge.sandbox.packages import version_of
 from reforge.sandbox.questions import check_tests
-from reforge.types import Problem, Status, Verdict
+from reforge.sandbox.reasons import fit
+from reforge.types import Problem, Status, TestCase, Verdict
 
 __all__ = ["Isolation", "Judge", "Judging", "Limits"]
 
+log = logging.getLogger(__name__)
 _LIVES = 3  # of a program whose server is lost
+_ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -44,7 +50,7 @@ class Judge:
 
     Raises UserError where this machine's isolation is below `minimum`, or a package is missing. `packages`:
     distributions that programs may import beside the interpreter's own library. `events`: servers `lost`, with the
-    program they ran, which is judged again.
+    program they ran, which is judged again; programs at which the judge itself `failed`.
     """
 
     def __init__(
@@ -59,9 +65,12 @@ class Judge:
         if workers < 1:
             raise UserError(f"A judge needs at least one worker, not {workers}.")
         self.events = Events()
-        self._limits = limits
         self._workers = workers
+        installed = tuple(version_of(package) for package in packages)
         self._fleet = Fleet(workers, minimum, layers, packages)
+        self.configuration = Configuration(
+            limits, self._fleet.layers, self._fleet.interpreter, installed, code_digest()
+        )
         self._crowd = Crowd()
         self._lock = threading.Lock()  # of the two below
         self._cache = VerdictCache(cache)
@@ -84,8 +93,7 @@ class Judge:
         if not isinstance(program, str):
             raise TypeError(f"a program is text, not {type(program).__name__}")
         check_tests(problem)
-        fleet = self._fleet
-        key = verdict_key(program, problem, self._limits, fleet.layers, fleet.interpreter)
+        key = verdict_key(program, problem, self.configuration)
         with self._lock:
             known = self._cache.get(key)
             if known is not None:
@@ -135,14 +143,35 @@ class Judge:
         return again.verdict if better or again.verdict.status is Status.ACCEPTED else first.verdict
 
     def _grade_once(self, program: str, problem: Problem) -> Graded:
+        """Whatever goes wrong is this program's verdict, or INFRA; never the end of a run."""
+        lost = 0
         for _ in range(_LIVES):
             try:
                 with self._fleet.borrow() as server:
-                    return grade(program, problem, self._limits, server)
+                    return grade(program, problem, self.configuration.limits, server)
+            except UserError:  # the judge is closed
+                raise
             except (InfrastructureError, OSError) as error:
-                reason = f"{type(error).__name__}: {error}"
+                lost += isinstance(error, Lost)
+                reason = fit(f"{type(error).__name__}: {error}")
                 self.events.note("lost", f"A program could not be judged: {reason}")
+            except Exception as error:
+                reason = fit(f"{type(error).__name__}: {error}")
+                log.exception("The judge itself failed at a program.")
+                self.events.note("failed", f"The judge failed at a program: {reason}")
+                break
+        if lost == _LIVES and self._sound():
+            return Graded(Verdict(Status.RUNTIME_ERROR, fit(f"the sandbox was lost each time it ran: {reason}")))
         return Graded(Verdict(Status.INFRASTRUCTURE, reason))
+
+    def _sound(self) -> bool:
+        """Whether a program of ours is judged well. If so, the machine is not to blame for what another one loses."""
+        try:
+            with self._fleet.borrow() as server:
+                verdict = grade("print(input())", _ECHO, self.configuration.limits, server).verdict
+                return verdict.status is Status.ACCEPTED
+        except (InfrastructureError, OSError):
+            return False
 
 
 def in_parallel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import re
@@ -33,12 +34,28 @@ def paths_of(package: str) -> list[str]:
     try:
         found = distribution(package)
     except PackageNotFoundError as error:
-        raise UserError(
-            f"sandbox.packages names {package!r}, which is not installed beside {sys.executable}. Install it, or take "
-            "it from the list."
-        ) from error
+        raise _missing(package) from error
     tops = {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}
     return [os.path.realpath(str(found.locate_file(top))) for top in sorted(tops)]
+
+
+def version_of(package: str) -> str:
+    """Name, version and, of all its files as they were installed, a digest."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        found = distribution(package)
+    except PackageNotFoundError as error:
+        raise _missing(package) from error
+    record = found.read_text("RECORD") or ""
+    return f"{_plain(package)}=={found.version} {hashlib.sha256(record.encode()).hexdigest()[:16]}"
+
+
+def _missing(package: str) -> UserError:
+    return UserError(
+        f"sandbox.packages names {package!r}, which is not installed beside {sys.executable}. Install it, or take "
+        "it from the list."
+    )
 
 
 def load(paths: list[str]) -> None:

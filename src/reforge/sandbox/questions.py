@@ -28,11 +28,14 @@ def check_tests(problem: Problem) -> None:
         raise UserError(f"Problem {problem.id!r} has {kinds[0]} tests but no entry_point to call.")
     if problem.checker.rule == "program" and not problem.checker.source.strip():
         raise UserError(f"Problem {problem.id!r} is checked by a program, and checker.source is empty.")
+    texts = {"entry_point": problem.entry_point, "setup": problem.setup, "checker.source": problem.checker.source}
     for index, test in enumerate(problem.tests):
+        texts |= {f"test {index}: its input": test.input, f"test {index}: its expected answer": test.expected}
+    for what, text in (*texts.items(), *(("a file", text) for file in problem.files for text in file)):
         try:
-            test.input.encode()
+            text.encode()
         except UnicodeEncodeError as error:
-            raise UserError(f"Problem {problem.id!r}, test {index}: its input is no text: {error}.") from error
+            raise UserError(f"Problem {problem.id!r}, {what} is no text: {error}.") from error
     if kinds == ["call"]:
         calls_of(problem)
     if sum(len(text.encode()) for _, text in problem.files) > FILES_BYTES:

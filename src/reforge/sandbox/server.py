@@ -137,9 +137,9 @@ class ForkServer:
             self._tell({"handle": name}, [handle] if handle >= 0 else [])
 
     def _report(self, name: int, code: int, usage: resource.struct_rusage) -> None:
-        spent = not self._running and not self._clean()
+        broken = "" if self._running else self._clean()
         cpu = usage.ru_utime + usage.ru_stime
-        self._tell({"ended": name, "code": code, "cpu_seconds": cpu, "memory_kb": usage.ru_maxrss, "spent": spent})
+        self._tell({"ended": name, "code": code, "cpu_seconds": cpu, "memory_kb": usage.ru_maxrss, "broken": broken})
 
     def _tell(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         with suppress(BrokenPipeError):  # the judge has gone; the next look at the door says so
@@ -195,13 +195,15 @@ class ForkServer:
             if not self._jailed:
                 jail.die_with_parent()  # which a change of user had undone
 
-    def _clean(self) -> bool:
-        """What a program left must not meet the next one. A server that cannot tidy up must make way for another."""
+    def _clean(self) -> str:
+        """What a program left must not meet the next one. Where this server cannot tidy up, what the program broke: it
+        must make way for another.
+        """
         try:
             self._scratch.renew()
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return f"it broke the folder that it ran in: {type(error).__name__}: {error}"
+        return ""
 
     def _works(self, what: str, attempt: Callable[[], None]) -> bool:
         """Whether a process like those to come can do it; if not, why not is kept. One that is ended from outside has

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import itertools
+import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +23,7 @@ from reforge.errors import Events, InfrastructureError, UserError
 from reforge.sandbox.isolation import Isolation
 from reforge.sandbox.judge import Judge, in_parallel
 from reforge.sandbox.limits import Limits
+from reforge.sandbox.reasons import fit
 from reforge.sandbox.spec import ProblemSpec, spec_of
 from reforge.types import Problem, Status, Verdict
 
@@ -47,7 +51,7 @@ def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI
     @app.get("/health")
     def health(authorization: str = Header("")) -> dict[str, Any]:
         admit(authorization)
-        return {"isolation": judge.isolation.label, "limits": dataclasses.asdict(limits)}
+        return {"isolation": judge.isolation.label, "limits": _plain(limits)}
 
     @app.post("/judge")
     def judge_one(job: Job, authorization: str = Header("")) -> dict[str, Any]:
@@ -61,6 +65,12 @@ def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI
         finally:
             room.release()
 
+    @app.exception_handler(RequestValidationError)
+    def refuse(_: Request, error: RequestValidationError) -> Response:
+        """Without what was sent: it may be long, and such that it cannot be sent back."""
+        where = [{"at": list(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()[:10]]
+        return Response(json.dumps({"detail": where}), 422, media_type="application/json")
+
     @app.middleware("http")
     async def bounded(request: Request, call_next: Callable[..., Any]) -> Response:
         if int(request.headers.get("content-length", 0)) > _BODY_BYTES:
@@ -69,6 +79,12 @@ def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI
         return response
 
     return app
+
+
+def _plain(limits: Limits) -> dict[str, float | None]:
+    """JSON has no infinity: None."""
+    values = dataclasses.asdict(limits)
+    return {name: None if value == math.inf else value for name, value in values.items()}
 
 
 class _Busy(InfrastructureError):
@@ -107,7 +123,8 @@ class RemoteJudge:
             raise
 
     def judge(self, program: str, problem: Problem) -> Verdict:
-        job = Job(program=program, problem=spec_of(problem)).model_dump_json()
+        # escaped: a program that cannot be encoded gets its verdict like any other
+        job = json.dumps({"program": program, "problem": spec_of(problem).model_dump()})
         deadline = time.monotonic() + self._patience
         while True:
             with self._lock:
@@ -119,9 +136,8 @@ class RemoteJudge:
             except InfrastructureError as error:
                 self._note(url, error)
                 if time.monotonic() > deadline:
-                    return Verdict(
-                        Status.INFRASTRUCTURE, f"no judge answered for {self._patience:g} s, the last: {error}"
-                    )
+                    reason = f"no judge answered for {self._patience:g} s, the last: {error}"
+                    return Verdict(Status.INFRASTRUCTURE, fit(reason))
                 time.sleep(_PAUSE)
 
     def judge_many(self, jobs: Sequence[tuple[str, Problem]]) -> list[Verdict]:
@@ -145,7 +161,7 @@ class RemoteJudge:
     def _ask(self, url: str, job: str) -> Verdict:
         answer = self._call("POST", f"{url}/judge", job)
         try:
-            return Verdict(**{**answer, "status": Status(answer["status"])})
+            return Verdict(**{**answer, "status": Status(answer["status"]), "reason": fit(answer["reason"])})
         except (TypeError, KeyError, ValueError) as error:
             raise InfrastructureError(f"{url} gave no verdict: {str(answer)[:200]}") from error
 
@@ -155,10 +171,10 @@ class RemoteJudge:
             theirs, isolation = health["limits"], Isolation[health["isolation"].upper()]
         except (KeyError, AttributeError) as error:
             raise UserError(f"sandbox.urls: at {url} is no judge; it answered {str(health)[:200]}") from error
-        if theirs != dataclasses.asdict(limits):
+        if theirs != _plain(limits):
             raise UserError(
                 f"sandbox.urls: {url} judges by the limits {theirs}, the configuration asks for "
-                f"{dataclasses.asdict(limits)}. Start it from the same params.yaml."
+                f"{_plain(limits)}. Start it from the same params.yaml."
             )
         if isolation < minimum:
             raise UserError(

@@ -1,19 +1,22 @@
 import dataclasses
 import errno
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from reforge.errors import InfrastructureError, UserError
-from reforge.sandbox import cache, forkserver, process
+from reforge.sandbox import cache, forkserver, grading, process
 from reforge.sandbox.grading import Graded
 from reforge.sandbox.judge import Judge, Limits
 from reforge.types import Checker, Problem, Status, TestCase, Verdict
@@ -277,9 +280,64 @@ def test_a_program_that_loses_every_server_is_not_judged_for_ever(monkeypatch: p
     with Judge(LIMITS, workers=1) as lone:
         lone.events.tell = told.append
         verdict = lone.judge("print(3)", ADD)
-        assert verdict.status is Status.INFRASTRUCTURE
+        assert verdict.status is Status.INFRASTRUCTURE  # for a program of ours is lost, too
         assert "as planned" in verdict.reason
         assert told == ["lost"] * 3
+
+
+def test_a_program_that_loses_servers_which_others_keep_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever finds a way to end its server could buy a verdict that is not scored."""
+    real = grading.grade
+
+    def lose(program: str, problem: Problem, limits: Limits, server: forkserver.Server) -> Graded:
+        if program == "deadly":
+            raise server.lost("by this program")
+        return real(program, problem, limits, server)
+
+    monkeypatch.setattr("reforge.sandbox.judge.grade", lose)
+    with Judge(LIMITS, workers=1) as lone:
+        verdict = lone.judge("deadly", ADD)
+        assert verdict.status is Status.RUNTIME_ERROR
+        assert "the sandbox was lost each time it ran" in verdict.reason
+        assert lone.events.counts == {"lost": 3}
+
+
+def test_whatever_the_judge_raises_for_one_program_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(program: str, *_: object) -> Graded:
+        if program == "odd":
+            raise RecursionError("\ud800" * 10_000)
+        return Graded(Verdict(Status.ACCEPTED))
+
+    monkeypatch.setattr("reforge.sandbox.judge.grade", fail)
+    with Judge(LIMITS, workers=1) as lone:
+        verdicts = lone.judge_many([("odd", ADD), ("even", ADD)])
+        assert [str(verdict.status) for verdict in verdicts] == ["INFRA", "AC"]
+        assert lone.events.counts == {"failed": 1}
+        verdicts[0].reason.encode()
+
+
+def test_a_program_that_breaks_its_folder_beyond_repair_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next program meets another server; no test and no checker meets what it left."""
+    real = forkserver.Server._hear
+
+    def hear(self: forkserver.Server, seconds: float) -> tuple[dict[str, Any], list[int]]:
+        message, descriptors = real(self, seconds)
+        if "ended" in message and not broken:
+            broken.append(self)
+            self.broken = "it broke the folder that it ran in"
+        return message, descriptors
+
+    broken: list[forkserver.Server] = []
+    monkeypatch.setattr(forkserver.Server, "_hear", hear)
+    checker = Checker("program", source="def check(given, expected, output): return True")
+    with Judge(LIMITS, workers=1) as lone:
+        verdict = lone.judge("print(3)", dataclasses.replace(ADD, checker=checker))
+        assert verdict.status is Status.RUNTIME_ERROR, verdict.reason
+        assert verdict.reason == "it broke the folder that it ran in"
+        assert verdict.test_index == 0
+        assert lone.judge("print(sum(map(int, input().split())))", ADD).status is Status.ACCEPTED
+        assert broken[0].gone()
+        assert not lone.events.counts
 
 
 def test_a_server_that_hangs_is_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,26 +412,50 @@ def test_a_torn_cache_file_loses_only_the_torn_line(graded: list[str], tmp_path:
     assert graded == ["a", "b", "b"]
 
 
-def test_the_key_covers_all_that_a_verdict_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    on = (("seccomp",), "cpython 3.11.7")
-    keys = [
-        cache.verdict_key("p", SUM, LIMITS, *on),
-        cache.verdict_key("q", SUM, LIMITS, *on),
-        cache.verdict_key("p", call(("[[1, 2]]", "3"), ("[[]]", "1")), LIMITS, *on),
-        cache.verdict_key("p", SUM, Limits(2.0, 10.0, 256, 64), *on),
-        cache.verdict_key("p", asserts("x"), LIMITS, *on),
-        cache.verdict_key("p", asserts("x", setup="y"), LIMITS, *on),
-        cache.verdict_key("p", dataclasses.replace(SUM, files=(("a", "b"),)), LIMITS, *on),
-        cache.verdict_key("p", dataclasses.replace(SUM, checker=Checker("lcb")), LIMITS, *on),
-        cache.verdict_key("p", SUM, LIMITS, (), on[1]),
-        cache.verdict_key("p", SUM, LIMITS, on[0], "cpython 3.99"),
-    ]
-    monkeypatch.setattr(cache, "_code_digest", lambda: "changed")
-    keys.append(cache.verdict_key("p", SUM, LIMITS, *on))
+CONFIGURATION = cache.Configuration(LIMITS, ("seccomp",), "cpython 3.11.7", ("numpy==2 ab",), "digest of the code")
+
+
+def test_every_field_of_the_configuration_changes_the_key() -> None:
+    """Whatever is added to a judge's configuration, nobody has to think of the key."""
+    other = {
+        "limits": [
+            dataclasses.replace(LIMITS, **{field.name: getattr(LIMITS, field.name) / 2})
+            for field in dataclasses.fields(Limits)
+            if getattr(LIMITS, field.name) not in (math.inf,)
+        ]
+        + [dataclasses.replace(LIMITS, budget_seconds=7.0)],
+        "layers": [()],
+        "interpreter": ["cpython 3.99"],
+        "packages": [(), ("numpy==3 ab",), ("numpy==2 cd",)],
+        "code": ["changed"],
+    }
+    assert other.keys() == {field.name for field in dataclasses.fields(cache.Configuration)}
+    keys = [cache.verdict_key("p", SUM, CONFIGURATION), cache.verdict_key("q", SUM, CONFIGURATION)]
+    for name, values in other.items():
+        for value in values:
+            keys.append(cache.verdict_key("p", SUM, dataclasses.replace(CONFIGURATION, **{name: value})))
     assert len(set(keys)) == len(keys)
-    monkeypatch.undo()
-    renamed = Problem("another id and statement", "s", "sol", SUM.tests, entry_point="f", difficulty=3)
-    assert cache.verdict_key("p", renamed, LIMITS, *on) == keys[0]
+
+
+def test_every_field_of_a_problem_changes_the_key_but_what_describes_it() -> None:
+    key = cache.verdict_key("p", SUM, CONFIGURATION)
+    for field in dataclasses.fields(Problem):
+        value = "changed" if field.type == "str" else (TestCase("call", "[]", "0"),) if field.name == "tests" else True
+        value = Checker("lcb") if field.name == "checker" else value
+        changed = dataclasses.replace(SUM, **{field.name: value})
+        assert (cache.verdict_key("p", changed, CONFIGURATION) == key) is (field.name in cache._ASIDE), field.name
+    for checker in (Checker(tolerance=0.5), Checker(source="x")):
+        assert cache.verdict_key("p", dataclasses.replace(SUM, checker=checker), CONFIGURATION) != key
+    for test in (TestCase("call", "[1]", "3"), TestCase("call", "[[1, 2]]", "4"), TestCase("stdin", "[[1, 2]]", "3")):
+        assert cache.verdict_key("p", dataclasses.replace(SUM, tests=(test,)), CONFIGURATION) != key
+
+
+def test_a_judge_is_configured_by_all_that_it_was_given() -> None:
+    with Judge(LIMITS, 1, packages=["numpy"], layers=()) as judge:
+        made = judge.configuration
+    assert (made.limits, made.layers, made.code) == (LIMITS, (), cache.code_digest())
+    assert re.fullmatch(r"numpy==\S+ [0-9a-f]{16}", made.packages[0])
+    assert made.interpreter.startswith("cpython")
 
 
 def test_of_equal_jobs_at_once_one_is_run(monkeypatch: pytest.MonkeyPatch) -> None:

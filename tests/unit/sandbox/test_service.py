@@ -1,5 +1,6 @@
 """The judge over HTTP: a real server, and what happens when one is away, busy, closed or says nonsense."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -140,3 +141,41 @@ def test_a_problem_that_cannot_be_judged_is_the_caller_s_mistake(judge: Judge) -
             remote.judge(RIGHT, Problem("p", "", "", (TestCase("call", "[1]", "1"),)))
         unknown = {"program": "", "problem": {"tests": [{"kind": "stdin", "input": "", "expectd": ""}]}}
         assert httpx.post(f"{server.url}/judge", json=unknown).status_code == 422
+
+
+SURROGATE = "def f(x): return '\ud800'"
+
+
+@pytest.mark.parametrize("program", [SURROGATE, "x = 1\0", "raise ValueError('\\ud800 \\0')", "é\u2028\U0010ffff("])
+def test_text_that_cannot_be_encoded_is_the_program_s_own_fault(judge: Judge, program: str) -> None:
+    with Serving(app_of(judge, LIMITS, 8)) as server, RemoteJudge([server.url], LIMITS, 1, patience=1) as remote:
+        verdict = remote.judge(program, ADD)
+        assert verdict.status in (Status.COMPILE_ERROR, Status.RUNTIME_ERROR), verdict.reason
+        verdict.reason.encode()
+        assert verdict == judge.judge(program, ADD)
+        assert not remote.events.counts
+        with pytest.raises(UserError, match="setup is no text"):
+            remote.judge(RIGHT, dataclasses.replace(ADD, setup="\ud800"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"program": "", "problem": {"tests": [{"kind": "stdin", "input": "\\ud800"}]}}',
+        b'{"program": 1, "problem": {"tests": [{"kind": "stdin", "input": NaN}]}}',
+        b'{"program": "", "problem": ' + b"[" * 5000,
+        b'{"program": "", "problem": ' + b"9" * 5000 + b"}",
+        b"\xff",
+        b"",
+    ],
+)
+def test_no_request_breaks_the_server(judge: Judge, body: bytes) -> None:
+    with Serving(app_of(judge, LIMITS, 8)) as server:
+        answer = httpx.post(f"{server.url}/judge", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 422), answer.text
+
+
+def test_limits_without_a_bound_go_over_http(judge: Judge) -> None:
+    limits = dataclasses.replace(LIMITS, budget_seconds=float("inf"))
+    with Serving(app_of(judge, limits, 8)) as server:
+        RemoteJudge([server.url], limits, 1).close()
