@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +27,7 @@ from reforge.types import Problem, Status, TestCase, Verdict
 __all__ = ["Isolation", "Judge", "Judging", "Limits"]
 
 log = logging.getLogger(__name__)
+_TRACEBACK = 4000  # characters of one that are logged
 _LIVES = 3  # of a program whose server is lost
 _ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))
 
@@ -157,7 +159,8 @@ class Judge:
                 self.events.note("lost", f"A program could not be judged: {reason}")
             except Exception as error:
                 reason = fit(f"{type(error).__name__}: {error}")
-                log.exception("The judge itself failed at a program.")
+                told = traceback.format_exc()[-_TRACEBACK:].encode(errors="backslashreplace").decode()
+                log.error("The judge itself failed at a program. %s", told)
                 self.events.note("failed", f"The judge failed at a program: {reason}")
                 break
         if lost == _LIVES and self._sound():
