@@ -170,7 +170,10 @@ def settings() -> Config:
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     return build_config(
-        compose(["experiment=tiny", f"learner.threads={threads}", "model.architecture.context=1024"]), "b"
+        compose(
+            ["experiment=tiny", f"learner.threads={threads}", "model.architecture.context=1024", "rl.guards.gap=1e9"]
+        ),
+        "b",
     )
 
 

@@ -143,7 +143,8 @@ def bench(split: bool) -> Iterator[Bench]:
     both = os.sched_getaffinity(0)
     threads = 1 if split else len(both)
     torch.set_num_threads(threads)
-    endless = ["rl.guards.truncated=1.0", "rl.overlong.rule=keep"]  # random weights hardly ever end
+    endless = ["rl.guards.truncated=1.0", "rl.guards.gap=1e9", "rl.overlong.rule=keep"]
+    # Random weights hardly ever end.
     config = build_config(
         compose(["experiment=tiny", f"learner.threads={threads}", f"sampler.threads={threads}", *endless]), "benchmark"
     )

@@ -1,8 +1,12 @@
-"""JSON objects in files: read with words for who finds a broken one, written whole or not at all."""
+"""JSON objects in files: read with words for who finds a broken one, written whole or not at all.
+
+JSON has no numbers that are not finite. They are written as the strings "nan", "inf" and "-inf", never left out.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -26,11 +30,28 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w") as file:
-        json.dump(values, file, indent=2, sort_keys=True)
+        json.dump(_valid(values), file, indent=2, sort_keys=True, allow_nan=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def spelled(value: float) -> float | str:
+    """A number as JSON may hold it; `number` reads it again."""
+    return value if math.isfinite(value) else str(float(value))
+
+
+def number(value: float | str) -> float:
+    return float(value)
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _valid(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(inner) for inner in value]
+    return spelled(value) if isinstance(value, float) else value
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

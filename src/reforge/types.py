@@ -94,6 +94,16 @@ class Status(StrEnum):
     BROKEN_TEST = "BROKEN"
     INFRASTRUCTURE = "INFRA"
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether it says something about the program. Where not, there is no reward to give, not even 0."""
+        return self not in (Status.INFRASTRUCTURE, Status.BROKEN_TEST)
+
+    @property
+    def solved(self) -> bool | None:
+        """Whether the program passed every test; None where nobody knows."""
+        return self is Status.ACCEPTED if self.conclusive else None
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -119,8 +129,11 @@ class Verdict:
 
     @property
     def conclusive(self) -> bool:
-        """Whether it says something about the program. Where not, there is no reward to give, not even 0."""
-        return self.status not in (Status.INFRASTRUCTURE, Status.BROKEN_TEST)
+        return self.status.conclusive
+
+    @property
+    def solved(self) -> bool | None:
+        return self.status.solved
 
 
 @dataclass(frozen=True)
@@ -145,11 +158,18 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Reward:
-    """`value` is None where the verdict is an infrastructure failure: unscored is not zero."""
+    """`value` is what training raises, None where the verdict is an infrastructure failure: unscored is not zero.
+    Whether the problem is solved is another question, and the verdict alone answers it: whatever `value` is made of,
+    pass@k stays what it is.
+    """
 
     value: float | None
     parts: dict[str, float]
     verdict: Verdict
+
+    @property
+    def solved(self) -> bool | None:
+        return self.verdict.solved
 
 
 @dataclass(frozen=True)

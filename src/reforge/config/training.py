@@ -86,12 +86,14 @@ class Overlong(Section):
 
 class Guards(Section):
     """What a step may not do; one that does stops the run, or is skipped and counted. `truncated`: share of rollouts
-    that hit the limit. `ratio`: of a token's probability to that before the step, so from its second update on. Loss
-    and gradient must always be finite.
+    that hit the limit. `ratio`: of a token's probability to that before the step, so from its second update on. `gap`:
+    mean nats per token (`gap/k3`) between the sampler's log-probs and the learner's; beyond it the sampler says what it
+    does not draw from, which no skipping mends, so it always stops the run. Loss and gradient must always be finite.
     """
 
     truncated: float = Field(gt=0, le=1)
     ratio: float = Field(gt=1)
+    gap: float = Field(gt=0)
     bad_update: Literal["stop", "skip"]
     nothing_to_learn: Literal["stop", "skip"]
 

@@ -16,26 +16,29 @@ import pyarrow.parquet as pq
 from reforge.config.problems import PassRates
 from reforge.errors import UserError
 from reforge.problems.source import check_pin
-from reforge.types import Problem
+from reforge.types import Problem, Status
 
 
 def pass_rates(config: PassRates) -> dict[str, float]:
-    """Of each problem the mean reward of its scored rollouts at the completion limit `config.length`."""
+    """Of each problem the share of its judged rollouts that solve it, at the completion limit `config.length`: by the
+    column `solved`, or in older files by the verdict's status."""
     path = Path(config.path).expanduser()
     try:
-        table = pq.read_table(path, columns=["problem_id", "length", "reward"])
+        said = "solved" if "solved" in pq.read_schema(path).names else "status"
+        table = pq.read_table(path, columns=["problem_id", "length", said])
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"problems.pass_rates: {path} is no rollouts.parquet of an evaluation: {error}") from error
     check_pin(path, config)
     lengths = sorted(set(table["length"].to_pylist()))
     table = table.filter(pc.equal(table["length"], config.length))
-    rewards: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, list[bool]] = defaultdict(list)
     for row in table.to_pylist():
-        if row["reward"] is not None:
-            rewards[row["problem_id"]].append(row["reward"])
-    if not rewards:
+        solved = row["solved"] if said == "solved" else Status(row["status"]).solved
+        if solved is not None:
+            found[row["problem_id"]].append(solved)
+    if not found:
         raise UserError(f"problems.pass_rates.length: {path} has no {config.length!r}, only {', '.join(lengths)}.")
-    return {problem: sum(values) / len(values) for problem, values in rewards.items()}
+    return {problem: sum(values) / len(values) for problem, values in found.items()}
 
 
 def unteachable(problem: Problem, rates: Mapping[str, float], config: PassRates) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reforge.errors import UserError
+from reforge.jsonfile import number
 from reforge.parquet import read_table
 from reforge.reports.report import Example, RungCurve
 from reforge.types import Problem, Status
@@ -19,8 +20,9 @@ COLUMNS = ["problem_id", "index", "token_ids", "finish_reason", "text", "status"
 def read_curve(folder: Path, name: str, max_tokens: int) -> RungCurve:
     path = folder / "metrics.jsonl"
     try:
-        steps = tuple(json.loads(line) for line in path.read_text().splitlines())
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        steps = tuple({key: number(value) for key, value in line.items()} for line in lines)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}). Make it again with: dvc repro -f rl@{name}") from error
     return RungCurve(name, max_tokens, steps)
 
@@ -50,8 +52,8 @@ def pick_examples(
     examples = [_example(row, problems[row["problem_id"]]) for row in rows]
     examples.sort(key=lambda example: example.difficulty)  # stable: ids and indices keep their order within a level
     kinds = {
-        "Solved": [e for e in reversed(examples) if e.status == Status.ACCEPTED],
-        "Failed": [e for e in examples if e.status not in (Status.ACCEPTED, Status.INFRASTRUCTURE) and not e.truncated],
+        "Solved": [e for e in reversed(examples) if Status(e.status).solved],
+        "Failed": [e for e in examples if Status(e.status).solved is False and not e.truncated],
         "Truncated": [e for e in examples if e.truncated],
     }
     return tuple((heading, tuple(_distinct(found)[:each])) for heading, found in kinds.items())

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 
 from reforge.errors import Events, InfrastructureError
+from reforge.rollouts.refusal import refusal
 from reforge.types import Prompt, Rollout
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
@@ -61,7 +62,7 @@ class Lost(InfrastructureError):
 class Sampler:
     """One or more vLLM servers holding the same weights. The rollouts of a group are dealt to the servers in turn, so
     that a long one holds up no other group. `patience`: seconds without any sign of life. `events`: servers
-    `restarted` and `dropped`.
+    `restarted` and `dropped`, rollouts `refused`.
     """
 
     servers: list[Server]
@@ -146,18 +147,22 @@ class Sampler:
                 server = self._replaced(server, error)
 
     def _rollout(self, prompt: Prompt, index: int, seed: int, answer: dict[str, Any]) -> Rollout:
+        """One that is refused is noted here, and kept: its group must stay whole. It has no advantage (credit.py)."""
         token_ids = tuple(answer["token_ids"])
-        return Rollout(
+        rollout = Rollout(
             problem_id=prompt.problem_id,
             index=index,
             seed=seed,
             policy_versions=tuple(answer["versions"]),
             prompt_ids=prompt.token_ids,
             token_ids=token_ids,
-            logprobs=tuple(answer["logprobs"]),
+            logprobs=tuple(map(_real, answer["logprobs"])),
             finish_reason="length" if answer["finish_reason"] == "length" else "stop",
             text=self.decode(token_ids),
         )
+        if why := refusal(rollout):
+            self.events.note("refused", f"Rollout {prompt.problem_id}/{index} is not trained on: {why}.")
+        return rollout
 
     # --- servers that are lost ------------------------------------------------------------------------------------
 
@@ -225,7 +230,9 @@ class Sampler:
                 for line in response.iter_lines():
                     if line:
                         answered += 1
-                        yield json.loads(line)
+                        answer = json.loads(line)
+                        _check_answer(url, answer, len(requests))
+                        yield answer
         except (httpx.TransportError, httpx.StreamError, ValueError) as error:
             raise _lost(url, error) from error
         if answered != len(requests):
@@ -254,6 +261,25 @@ def rollout_seed(run: str, problem_id: str, index: int) -> int:
     """31 bits (vLLM's CPU generator takes no more) of a hash: no two rollouts of a run share one by construction."""
     digest = hashlib.sha256(f"{run}/{problem_id}/{index}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
+
+
+def _real(value: Any) -> float:
+    """NaN for what is no number."""
+    try:
+        return float(value) if type(value) in (float, int) else math.nan
+    except OverflowError:
+        return math.inf
+
+
+def _check_answer(url: str, answer: Any, requests: int) -> None:
+    """What cannot be a rollout is no answer of a living server; whether its numbers are right is asked later."""
+    known = isinstance(answer, dict) and type(answer.get("number")) is int and 0 <= answer["number"] < requests
+    for key in ("token_ids", "versions", "logprobs"):
+        known = known and isinstance(answer.get(key), list)
+        if key != "logprobs":
+            known = known and all(type(value) is int and 0 <= value < 2**31 for value in answer[key])
+    if not known or "finish_reason" not in answer:
+        raise Lost(f"The sampler at {url} answered what is no rollout: {str(answer)[:200]}.")
 
 
 def _request(token_ids: Sequence[int], sampling: Sampling, seed: int) -> dict[str, Any]:

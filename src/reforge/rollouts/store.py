@@ -1,7 +1,8 @@
 """Every rollout of every step as Parquet: what replay, distillation, the report and a notebook all read.
 
-Deterministic bytes: no clocks in it. `reward` is null where the verdict is an infrastructure failure, `advantage`
-where the rollout was not trained on.
+Deterministic bytes: no clocks in it. `solved` is what the verdict says, and null where it says nothing, or where the
+rollout is refused; `reward` is what training raises, and null where the verdict is an infrastructure failure;
+`advantage` is null where the rollout was not trained on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from reforge import parquet
+from reforge.rollouts.refusal import refusal
 from reforge.types import Group, Reward, Rollout, Status, Verdict
 
 SCHEMA = pa.schema(
@@ -32,6 +34,7 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("test_index", pa.int32()),
         ("isolation", pa.string()),
+        ("solved", pa.bool_()),
         ("reward", pa.float64()),
         ("parts", pa.string()),
         ("advantage", pa.float64()),
@@ -60,6 +63,7 @@ def to_row(
         "reason": reward.verdict.reason,
         "test_index": reward.verdict.test_index,
         "isolation": reward.verdict.isolation,
+        "solved": None if refusal(rollout) else reward.solved,
         "reward": reward.value,
         "parts": json.dumps(reward.parts, sort_keys=True),
         "advantage": advantage,
@@ -101,5 +105,14 @@ def write_rows(
     parquet.write_rows(path, rows, SCHEMA, _PIECE, seen)
 
 
-def read_rows(paths: Iterable[Path], columns: list[str] | None = None) -> list[dict[str, Any]]:
-    return [row for path in sorted(paths) for row in parquet.read_table(path, columns).to_pylist()]
+def read_table(path: Path) -> pa.Table:
+    """All of a file. Older ones have no column `solved`: there the status says it."""
+    table = parquet.read_table(path)
+    if "solved" in table.column_names or "status" not in table.column_names:
+        return table
+    solved = pa.array([Status(status).solved for status in table.column("status").to_pylist()], pa.bool_())
+    return table.append_column("solved", solved)
+
+
+def read_rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    return [row for path in sorted(paths) for row in read_table(path).to_pylist()]

@@ -26,12 +26,12 @@ def run(ctx: StageContext) -> None:
     answers = ctx.scratch / "rollouts.parquet"
     if not answers.exists():  # a resumed stage keeps the teacher's answers
         _ask_teacher(ctx)
-    given = read_rows([answers], ["prompt_ids", "token_ids", "finish_reason", "reward"])
-    ctx.metrics["teacher/verified"] = sum(row["reward"] == 1.0 for row in given) / len(given)
+    given = read_rows([answers])
+    ctx.metrics["teacher/verified"] = sum(bool(row["solved"]) for row in given) / len(given)
     rows = [
         Row(tuple(row["prompt_ids"]), tuple(row["token_ids"]))
         for row in given
-        if row["reward"] == 1.0 and row["finish_reason"] == "stop"
+        if row["solved"] and row["finish_reason"] == "stop"
     ]
     if not rows:
         raise UserError(
@@ -44,7 +44,7 @@ def run(ctx: StageContext) -> None:
     whole = ctx.cfg.learner.model_copy(update={"lora": None})  # there is nothing yet that could be added to
     learner = open_learner(untrained, whole, ctx.seed)
     finetune(ctx, learner, rows, ctx.cfg.distill.sft)
-    write_rows(ctx.out / "rollouts.parquet", read_rows([answers]))
+    write_rows(ctx.out / "rollouts.parquet", given)
 
 
 def _ask_teacher(ctx: StageContext) -> None:

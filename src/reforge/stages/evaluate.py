@@ -12,6 +12,7 @@ from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
 from reforge.prompts import build_prompt, decoder
 from reforge.rewards import score
+from reforge.rollouts.refusal import refusal
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.store import to_row, write_rows
 from reforge.stages.contract import StageContext
@@ -58,7 +59,7 @@ def _outcome(rollout: Rollout, reward: Reward, problem: Problem, length: str) ->
         problem_id=rollout.problem_id,
         difficulty=problem.difficulty,
         length_name=length,
-        correct=None if reward.value is None else reward.value == 1.0,
+        correct=None if refusal(rollout) else reward.solved,
         truncated=rollout.truncated,
         tokens=len(rollout.token_ids),
     )

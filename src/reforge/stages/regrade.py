@@ -40,9 +40,12 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
             now = score(rollout, problems[rollout.problem_id], judge)
             if (now.value, now.verdict.status) == (before.value, before.verdict.status):
                 return ""
+            what = f"rollout {rollout.problem_id}/{rollout.index}{row['length'] and ' at ' + row['length']}"
+            if now.verdict.status == before.verdict.status:
+                return f"{what}: its reward was {before.value} and is {now.value}, its verdict is {now.verdict.status}"
             return (
-                f"rollout {rollout.problem_id}/{rollout.index}{row['length'] and ' at ' + row['length']} was "
-                f"{before.verdict.status} ({before.verdict.reason}) and is {now.verdict.status} ({now.verdict.reason})"
+                f"{what} was {before.verdict.status} ({before.verdict.reason}) and is {now.verdict.status} "
+                f"({now.verdict.reason})"
             )
 
         for path in files:

@@ -7,6 +7,7 @@ the same, so that a difference stays in its batch.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -26,14 +27,13 @@ from reforge.lineage import graph
 from reforge.lineage.compare import few
 from reforge.lineage.recorded import require_inputs
 from reforge.params import load_config
-from reforge.parquet import read_table
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.ranks import dismiss, everyone, follow
 from reforge.prompts import decoder
 from reforge.rollouts.record import read_record, record_of, rollout_digests
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.server import open_sampler
-from reforge.rollouts.store import to_groups
+from reforge.rollouts.store import read_table, to_groups
 from reforge.stages import launch, runs
 from reforge.stages.determinism import make_deterministic, seed_of
 from reforge.tensors import tensor_digests
@@ -186,7 +186,10 @@ def _other(before: Rollout, now: Rollout) -> str:
     for place, (one, other, logprob, again) in enumerate(pairs):
         if one != other:
             return f"{what}: token {place} was {one} and is {other}"
-        if logprob != again:
+        if logprob != again and not (math.isnan(logprob) and math.isnan(again)):
             return f"{what}: the log-prob of token {place} was {logprob} and is {again}"
-    lengths = len(before.token_ids), len(now.token_ids)
-    return "" if lengths[0] == lengths[1] else f"{what}: had {lengths[0]} tokens and has {lengths[1]}"
+    lengths = {"tokens": (before.token_ids, now.token_ids), "log-probs": (before.logprobs, logprobs)}
+    for of, (had, has) in lengths.items():
+        if len(had) != len(has):
+            return f"{what}: had {len(had)} {of} and has {len(has)}"
+    return ""

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from reforge.jsonfile import number, spelled
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ class Mirror(Protocol):
 
 
 class Tracker:
-    """One line per step. Steps rise; logging an earlier one again drops it and what came after.
+    """One line per step. Steps rise; logging an earlier one again drops it and what came after. What is not finite is
+    written as "nan", "inf" or "-inf".
 
     After a resume the recomputed steps are compared with what was logged before the interruption, and the outcome is
     kept (`recomputed_steps`): each real crash is a test that resuming changes nothing.
@@ -77,15 +79,15 @@ class Tracker:
     def log(self, step: int, metrics: Metrics, timings: Metrics | None = None) -> None:
         if self._lines and step <= max(self._lines):
             self.rewind(step - 1)
-        finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
-        self._lines[step] = finite
-        _append(self.path, {"step": step, **finite})
+        line = {key: float(value) for key, value in metrics.items()}
+        self._lines[step] = line
+        _append(self.path, {"step": step, **_spelled(line)})
         if timings is not None:
-            _append(self._timings, {"step": step, "at": time.time(), **timings})
+            _append(self._timings, {"step": step, "at": time.time(), **_spelled(timings)})
         if step in self._before:
-            before = self._before.pop(step)
-            keys = before.keys() | finite.keys()
-            self.recomputed(step, sorted(key for key in keys if before.get(key) != finite.get(key)))
+            before, now = _spelled(self._before.pop(step)), _spelled(line)  # NaN is like NaN
+            keys = before.keys() | now.keys()
+            self.recomputed(step, sorted(key for key in keys if before.get(key) != now.get(key)))
         for sink in self._sinks:
             sink.catch_up(self._lines)
 
@@ -127,7 +129,7 @@ class Tracker:
         temporary = self.path.with_suffix(".tmp")
         with temporary.open("w") as file:
             for step, metrics in self._lines.items():
-                file.write(json.dumps({"step": step, **metrics}) + "\n")
+                file.write(json.dumps({"step": step, **_spelled(metrics)}, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
@@ -187,6 +189,10 @@ class _Sink:
             self._rest = 2 ** (self._failures - 1) - 1
 
 
+def _spelled(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    return {key: spelled(value) for key, value in metrics.items()}
+
+
 def _append(path: Path, line: dict[str, object]) -> None:
     with path.open("a") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")
@@ -195,7 +201,8 @@ def _append(path: Path, line: dict[str, object]) -> None:
 
 
 def read_lines(path: Path) -> dict[int, Metrics]:
-    return {line.pop("step"): line for line in _whole(path)}
+    """What is not finite is a number again, too."""
+    return {line.pop("step"): {key: number(value) for key, value in line.items()} for line in _whole(path)}
 
 
 def _whole(path: Path) -> Iterator[dict[str, Any]]:

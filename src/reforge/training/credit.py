@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from reforge.advantages import ADVANTAGES, soft_punishment
 from reforge.config.training import Overlong, Rung
+from reforge.rollouts.refusal import refusal
 from reforge.types import Group, Rollout
 
 
 def group_advantages(group: Group, advantage: str, overlong: Overlong, rung: Rung) -> list[float | None]:
     """One advantage per rollout; None where it counts nowhere, neither in the group's statistics nor in the loss: an
-    infrastructure failure, or a truncated rollout under the rule `filter`. 0 where it teaches nothing: a group of equal
-    rewards, or a truncated rollout without reward under the rule `silence`.
+    infrastructure failure, a refused rollout, or a truncated one under the rule `filter`. 0 where it teaches nothing: a
+    group of equal rewards, or a truncated rollout without reward under the rule `silence`.
     """
     members = list(zip(group.rollouts, group.rewards, strict=True))
     rewards = {
         number: reward.value + (_punishment(rollout, overlong, rung) if overlong.rule == "punish" else 0.0)
         for number, (rollout, reward) in enumerate(members)
-        if reward.value is not None and not (overlong.rule == "filter" and rollout.truncated)
+        if reward.value is not None and not (overlong.rule == "filter" and rollout.truncated) and not refusal(rollout)
     }
     values = dict(zip(rewards, ADVANTAGES[advantage](list(rewards.values())), strict=True))
     if overlong.rule == "silence":

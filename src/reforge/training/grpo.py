@@ -111,16 +111,20 @@ def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
 
 
 def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:
-    """Steps walk through one pass over the problems after another, each shuffled anew unless `seed` is None; no problem
-    twice within a step.
+    """Steps walk through one pass over the problems after another; no problem twice within a step.
+
+    Where `seed` is None all passes have the given order, and a step that ends one begins the next: what is last in the
+    order, such as the hardest problems, is trained on like the rest. Otherwise each pass is shuffled anew, and those
+    that do not fill a step are left out of it, other ones each time.
     """
     if len(prompts) < batch:
         raise UserError(f"rl.batch is {batch} prompts a step but there are only {len(prompts)} training problems")
-    steps_per_pass = len(prompts) // batch
-    number, position = divmod(step - 1, steps_per_pass)
+    if seed is None:
+        first = (step - 1) * batch
+        return [prompts[place % len(prompts)] for place in range(first, first + batch)]
+    number, position = divmod(step - 1, len(prompts) // batch)
     order = list(prompts)
-    if seed is not None:
-        random.Random(f"{seed}/pass/{number}").shuffle(order)
+    random.Random(f"{seed}/pass/{number}").shuffle(order)
     return order[position * batch : (position + 1) * batch]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from reforge.batches import Batch, Row, build_batch
@@ -12,8 +13,10 @@ from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
 from reforge.training.credit import group_advantages
 from reforge.training.rates import learning_rate
-from reforge.training.update import Objective, update
+from reforge.training.update import Objective, Unmade, update
 from reforge.types import Group
+
+log = logging.getLogger(__name__)
 
 Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
 
@@ -39,13 +42,27 @@ def learn(
     clip = learner.config.gradient_clip
     objective = Objective(config.loss, config.temperature, rate, clip, config.guards)
     metrics, bad = everyone(update, learner, batches, objective)
-    if bad and config.guards.bad_update == "stop":
-        raise UserError(
-            f"Step {step}: {bad[0]}. That update was not made: lower rl.learning_rate or learner.gradient_clip, "
-            "or let such updates be skipped and counted (rl.guards.bad_update=skip)."
-        )
+    _judge(bad, config.guards.bad_update, step)
     skipped = {"updates/empty": float(len(cuts) - len(batches)), "updates/bad": float(len(bad))}
     return {**metrics, **skipped, "learning_rate": rate}
+
+
+def _judge(bad: Sequence[Unmade], rule: str, step: int) -> None:
+    """Stop, or say what is skipped. Raises UserError."""
+    for one in bad:
+        if one.wrong_sampler:
+            raise UserError(
+                f"Step {step}: {one.why}: the sampler's log-probs are not those of the policy that it was given, at "
+                "the temperature that it draws at. That update was not made. Samplers that sampler.urls names must be "
+                "started with `reforge sampler serve`; if batches are drawn far ahead, lower rl.staleness or "
+                "rl.learning_rate, or raise rl.guards.gap."
+            )
+        if rule == "stop":
+            raise UserError(
+                f"Step {step}: {one.why}. That update was not made: lower rl.learning_rate or learner.gradient_clip, "
+                "or let such updates be skipped and counted (rl.guards.bad_update=skip)."
+            )
+        log.warning("Step %d: %s. That update is skipped (rl.guards.bad_update).", step, one.why)
 
 
 def batch_of(groups: Sequence[Group], advantages: Advantages, config: Rl, learner: Learner) -> Batch | None:

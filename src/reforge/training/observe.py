@@ -5,14 +5,16 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from reforge.rollouts.refusal import refusal
 from reforge.types import Group, Reward
 
 
 def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]) -> dict[str, float]:
-    """Rewards and their statistics are over scored rollouts; lengths are of completions, in tokens."""
+    """Rewards and their statistics are over scored rollouts, those refused among them; lengths are of completions, in
+    tokens."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     scored = [reward for group in groups for reward in group.rewards if reward.value is not None]
-    solved = [[reward.value == 1.0 for reward in group.rewards] for group in groups]
+    solved = [[bool(reward.solved) for reward in group.rewards] for group in groups]
     lengths = [len(rollout.token_ids) for rollout in rollouts]
     counted = [
         (value, length)
@@ -31,6 +33,7 @@ def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float
         "length/max": float(max(lengths)),
         "truncated": sum(rollout.truncated for rollout in rollouts) / len(rollouts),
         "infra": float(len(rollouts) - len(scored)),
+        "rollouts/refused": float(sum(bool(refusal(rollout)) for rollout in rollouts)),
         "groups/dropped": float(sum(not any(group) for group in advantages)),
         "advantage/mean": statistics.fmean(used) if used else 0.0,
         "advantage/std": statistics.pstdev(used) if used else 0.0,

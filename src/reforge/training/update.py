@@ -57,36 +57,46 @@ class Seen:
                 values.update(zip(values, tensor.tolist(), strict=True))
 
 
-def update(learner: Learner, batches: Sequence[Batch], objective: Objective) -> tuple[dict[str, float], list[str]]:
-    """An optimiser step for each batch; metrics are means over all trained tokens. Also, for each step that was not
-    made, why not.
-    """
+@dataclass(frozen=True)
+class Unmade:
+    """An optimiser step that must not be made, and why. `wrong_sampler`: it is not the learner's doing."""
+
+    why: str
+    loss: float
+    norm: float
+    wrong_sampler: bool = False
+
+
+def update(learner: Learner, batches: Sequence[Batch], objective: Objective) -> tuple[dict[str, float], list[Unmade]]:
+    """An optimiser step for each batch; metrics are means over all trained tokens. Also the steps not made."""
     # The first is on-policy by construction; later ones need the log-probs from before it.
     old = [
         _old_logprobs(learner, batch, objective.temperature) if number else None for number, batch in enumerate(batches)
     ]
-    seen, norms, bad = Seen(), list[float](), list[str]()
+    seen, norms, bad = Seen(), list[float](), list[Unmade]()
     for batch, old_logprobs in zip(batches, old, strict=True):
         now = Seen()
         _accumulate(learner, batch, old_logprobs, objective, now)
         now.over_ranks(learner)
         norm = learner.gradient_norm()
         problem = _problem(now, norm, objective.guards)
-        if problem:
+        if problem is not None:
             learner.discard()
             bad.append(problem)
             continue
         learner.step(objective.learning_rate)
         norms.append(norm)
         _merge(seen, now)
-    return _metrics(seen, norms, objective.gradient_clip), bad
+    return _metrics(seen, norms, objective.gradient_clip, bad), bad
 
 
-def _metrics(seen: Seen, norms: Sequence[float], gradient_clip: float) -> dict[str, float]:
-    """Means over tokens, loss and gradient over updates; of no update nothing but that."""
+def _metrics(seen: Seen, norms: Sequence[float], gradient_clip: float, bad: Sequence[Unmade]) -> dict[str, float]:
+    """Means over tokens, loss and gradient over updates. Where none was made, loss and gradient of the last that was
+    not: they show why."""
     made = len(norms)
     if not made:
-        return {"updates": 0.0, "tokens/trained": 0.0}
+        why = {"loss": bad[-1].loss, "grad_norm": bad[-1].norm} if bad else {}
+        return {"updates": 0.0, "tokens/trained": 0.0, **why}
     tokens, loss = seen.sums.pop("tokens"), seen.sums.pop("loss")
     return {name: total / tokens for name, total in seen.sums.items()} | {
         **seen.maxima,
@@ -151,15 +161,21 @@ def _old_logprobs(learner: Learner, batch: Batch, temperature: float) -> list[to
     return [learner.logprobs(micro.inputs, temperature)[0] for micro in learner.share(batch.micro_batches)]
 
 
-def _problem(seen: Seen, norm: float, guards: Guards) -> str:
-    """Why this step must not be made; "" where it may."""
-    if not math.isfinite(seen.sums["loss"]):
-        return "the loss is not finite"
+def _problem(seen: Seen, norm: float, guards: Guards) -> Unmade | None:
+    """Why this step must not be made; None where it may."""
+    loss, ratio = seen.sums["loss"], seen.maxima["ratio/max"]
+    gap = seen.sums["gap/k3"] / max(1.0, seen.sums["tokens"])
+    if not math.isfinite(seen.sums["kl/old"]):  # the learner's own, so the gap is none of the sampler's doing
+        return Unmade("the policy's log-probs are not finite", loss, norm)
+    if not gap <= guards.gap:
+        return Unmade(f"gap/k3 is {gap:.3g} nats per token (rl.guards.gap = {guards.gap:g})", loss, norm, True)
+    if not math.isfinite(loss):
+        return Unmade(f"the loss is {loss:g}", loss, norm)
     if not math.isfinite(norm):
-        return "the gradient is not finite"
-    if seen.maxima["ratio/max"] > guards.ratio:
-        return f"a token became {seen.maxima['ratio/max']:.3g} times as probable (rl.guards.ratio = {guards.ratio:g})"
-    return ""
+        return Unmade(f"the norm of the gradient is {norm:g}", loss, norm)
+    if ratio > guards.ratio:
+        return Unmade(f"a token became {ratio:.3g} times as probable (rl.guards.ratio = {guards.ratio:g})", loss, norm)
+    return None
 
 
 def _merge(seen: Seen, more: Seen) -> None:

@@ -13,22 +13,26 @@ import pytest
 from reforge.config.problems import PassRates
 from reforge.errors import UserError
 from reforge.problems.rates import graded, pass_rates, unteachable
-from reforge.types import Problem
+from reforge.types import Problem, Status
 
 ROLLOUTS = [
-    ("a", "32k", 1.0), ("a", "32k", 0.0), ("a", "32k", 0.0), ("a", "32k", None), ("a", "16k", 0.0),
-    ("b", "32k", 1.0), ("c", "32k", 0.0), ("d", "32k", None),
+    ("a", "32k", "AC"), ("a", "32k", "WA"), ("a", "32k", "TLE"), ("a", "32k", "INFRA"), ("a", "16k", "WA"),
+    ("b", "32k", "AC"), ("c", "32k", "WA"), ("d", "32k", "BROKEN"),
 ]  # fmt: skip
 
 
-def settings(path: Path, **more: Any) -> PassRates:
-    rows = [{"problem_id": id, "length": length, "reward": reward} for id, length, reward in ROLLOUTS]
+def settings(path: Path, old: bool = False, **more: Any) -> PassRates:
+    """`old`: a file from before there was a column `solved`. The reward is one of the user's own, never 0 or 1."""
+    rows = [{"problem_id": id, "length": length, "status": status, "reward": 0.1} for id, length, status in ROLLOUTS]
+    for row in rows if not old else []:
+        row["solved"] = Status(row["status"]).solved
     pq.write_table(pa.Table.from_pylist(rows), path)
     return PassRates(**{"path": str(path), "length": "32k", "above": 0.0, "below": 1.0, **more})
 
 
-def test_rates_are_means_over_scored_rollouts_at_one_length(tmp_path: Path) -> None:
-    config = settings(tmp_path / "r.parquet")
+@pytest.mark.parametrize("old", [False, True])
+def test_rates_are_shares_of_judged_rollouts_at_one_length(tmp_path: Path, old: bool) -> None:
+    config = settings(tmp_path / "r.parquet", old)
     rates = pass_rates(config)
     assert rates == {"a": pytest.approx(1 / 3), "b": 1.0, "c": 0.0}
     reasons = [unteachable(Problem(id, "", "", ()), rates, config) for id in "abcd"]

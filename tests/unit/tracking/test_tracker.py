@@ -87,9 +87,21 @@ def test_a_line_torn_by_a_kill_is_dropped(tmp_path: Path) -> None:
     assert lines(tmp_path) == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 2.0}]
 
 
-def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
-    tracker(tmp_path).log(1, {"loss": math.nan, "reward/mean": 0.0})
-    assert lines(tmp_path) == [{"step": 1, "reward/mean": 0.0}]
+NOT_FINITE = {"loss": math.nan, "gap/k3": math.inf, "gap/mean": -math.inf, "reward/mean": 0.0}
+
+
+def test_what_is_not_finite_is_logged_as_such_in_valid_json(tmp_path: Path) -> None:
+    mirror = Recorder()
+    kept = tracker(tmp_path, mirror)
+    kept.log(1, NOT_FINITE, {"seconds/train": math.nan})
+    spelled = {"step": 1, "loss": "nan", "gap/k3": "inf", "gap/mean": "-inf", "reward/mean": 0.0}
+    assert lines(tmp_path) == [spelled]
+    assert "NaN" not in (tmp_path / "r" / "timings.jsonl").read_text()
+    again = tracker(tmp_path)  # a resume reads numbers
+    assert str(again.last()) == str(NOT_FINITE)
+    again.rewind(0)
+    again.log(1, NOT_FINITE)
+    assert again.recomputed_steps() == [{"step": 1, "differing": []}]  # NaN is like NaN
 
 
 def test_timings_stay_apart(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ LOSS: dict[str, Any] = {
     "mean": "token", "constant_length": None, "ratio": "token", "clip_low": 0.2, "clip_high": 0.28, "dual_clip": None,
     "correction": None, "kl": None, "entropy": 0.0,
 }  # fmt: skip
-GUARDS = Guards(truncated=1.0, ratio=1e6, bad_update="skip", nothing_to_learn="skip")
+GUARDS = Guards(truncated=1.0, ratio=1e6, gap=1e6, bad_update="skip", nothing_to_learn="skip")
 
 
 def new_policy(folder: Path, architecture: Architecture = ARCHITECTURE) -> Path:

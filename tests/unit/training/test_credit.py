@@ -1,8 +1,12 @@
 """The rules for truncated rollouts, by hand: rewards (1, 0) and a truncated 0."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from reforge.config.training import Overlong, Rung
+from reforge.rollouts.refusal import refusal
 from reforge.training.credit import group_advantages
 from reforge.types import Group, Reward, Rollout, Status, Verdict
 
@@ -76,3 +80,28 @@ def test_a_group_of_equal_rewards_is_counted_and_teaches_nothing() -> None:
 def test_trap_04_the_engine_says_what_is_truncated() -> None:
     """Not the last token: models with several end tokens were counted truncated (TRL#7039)."""
     assert group_advantages(group((1.0, "stop"), (0.0, "stop"), tokens=8), "centred", FILTER, RUNG) == near(0.5, -0.5)
+
+
+BAD = [-math.inf, math.inf, math.nan, 0.5, 1e-3, -200.0, -1e30]
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_rollout_whose_log_probs_cannot_be_leaves_its_group(value: float, place: int) -> None:
+    """As an unscored one does: rewards (1, 0) are left, whatever the refused one earned."""
+    whole = group((1.0, "stop"), (1.0, "stop"), (0.0, "stop"))
+    logprobs = tuple(value if number == place else -0.1 for number in range(3))
+    bad = replace(whole, rollouts=(replace(whole.rollouts[0], logprobs=logprobs), *whole.rollouts[1:]))
+    refused, *kept = group_advantages(bad, "normalised", FILTER, RUNG)
+    assert refused is None
+    assert kept == group_advantages(group((1.0, "stop"), (0.0, "stop")), "normalised", FILTER, RUNG)
+
+
+def test_lists_of_other_lengths_are_refused_and_rounding_is_not() -> None:
+    one = group((1.0, "stop")).rollouts[0]
+    assert refusal(replace(one, logprobs=(-0.1, 1e-6, 0.0))) == ""
+    assert "3 tokens and 2 log-probs" in refusal(replace(one, logprobs=(-0.1, -0.1)))
+    assert "3 tokens and 4 log-probs" in refusal(replace(one, logprobs=(-0.1,) * 4))
+    assert "3 tokens and 1 policy versions" in refusal(replace(one, policy_versions=(0,)))
+    assert "no tokens" in refusal(replace(one, token_ids=(), logprobs=(), policy_versions=()))
+    assert refusal(replace(one, logprobs=(-0.1, math.nan, -0.1))) == "the log-prob of token 1 is nan"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from reforge.compose import compose
@@ -87,6 +89,7 @@ def test_what_is_said_of_a_steps_rollouts_by_hand() -> None:
             "length/max": 5.0,
             "truncated": 0.2,
             "infra": 1.0,
+            "rollouts/refused": 0.0,
             "groups/dropped": 1.0,
             "advantage/mean": 0.0,
             "advantage/std": 0.125**0.5,
@@ -103,6 +106,25 @@ def test_each_pass_visits_every_problem_once_and_depends_on_seed_and_step_alone(
     assert prompts_of_step(PROMPTS, 5, 3, 0) == prompts_of_step(PROMPTS, 5, 3, 0)
     assert prompts_of_step(PROMPTS, 5, 1, 0) != prompts_of_step(PROMPTS, 5, 1, 1)
     assert prompts_of_step(PROMPTS, 5, 1, 0) != prompts_of_step(PROMPTS, 5, 3, 0)  # another pass, another order
+
+
+def test_as_curated_the_rest_of_a_pass_begins_the_next_and_nothing_is_left_out() -> None:
+    """10 problems, 4 a step: the third step ends the first pass and begins the second."""
+    steps = [[prompt.problem_id for prompt in prompts_of_step(PROMPTS, 4, step, None)] for step in range(1, 6)]
+    assert steps == [
+        ["p0", "p1", "p2", "p3"], ["p4", "p5", "p6", "p7"], ["p8", "p9", "p0", "p1"], ["p2", "p3", "p4", "p5"],
+        ["p6", "p7", "p8", "p9"],
+    ]  # fmt: skip
+
+
+def test_refused_rollouts_are_counted_and_a_reward_of_ones_own_does_not_say_what_is_solved() -> None:
+    whole = group((1.0, "stop"), (1.0, "stop"), (0.0, "stop"))
+    rollouts = (replace(whole.rollouts[0], logprobs=(-0.1, float("-inf"), -0.1)), *whole.rollouts[1:])
+    paid = tuple(replace(reward, value=(reward.value or 0.0) + 0.1) for reward in whole.rewards)
+    metrics = rollout_metrics([replace(whole, rollouts=rollouts, rewards=paid)], [[None, 0.5, -0.5]])
+    assert metrics["rollouts/refused"] == 1.0
+    assert metrics["infra"] == 0.0
+    assert (metrics["reward/solved_some"], metrics["reward/mean"]) == (1.0, pytest.approx(2.3 / 3))
 
 
 def test_a_batch_larger_than_the_problem_set_is_an_error():

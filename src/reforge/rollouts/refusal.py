@@ -1,0 +1,28 @@
+"""Which rollouts must not be trained on, as what the sampler says of their tokens cannot be.
+
+The ratio of the learner's probability to the sampler's weighs every token: a log-prob of -inf gives it the largest
+weight there is, and NaN moves all weights at once. One such answer leaves its group, as if it had not been drawn, and
+is counted.
+"""
+
+from __future__ import annotations
+
+from reforge.types import Rollout
+
+_HIGHEST = 1e-4  # nats: a probability of 1, and what float32 rounds a sum over a large vocabulary by
+_LOWEST = -104.0  # nats: a probability that float32 holds as 0, so nothing draws such a token
+
+
+def refusal(rollout: Rollout) -> str:
+    """Why, in words; empty where it may be trained on. A function of the rollout alone, so it is asked wherever one
+    comes from: a sampler, a file, a replay."""
+    tokens = len(rollout.token_ids)
+    if not tokens:
+        return "it has no tokens"
+    for what, values in (("log-probs", rollout.logprobs), ("policy versions", rollout.policy_versions)):
+        if len(values) != tokens:
+            return f"it has {tokens} tokens and {len(values)} {what}"
+    for place, value in enumerate(rollout.logprobs):
+        if not _LOWEST <= value <= _HIGHEST:  # nor is NaN
+            return f"the log-prob of token {place} is {value:g}"
+    return ""
