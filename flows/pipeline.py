@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from flows.console import say
 from flows.hooks import close_tracking
 from flows.stage import Outcome, end_all, forget_progress, reproduce
-from reforge.compose import compose, write_params
+from reforge.compose import compose, keep_origins, write_params
 from reforge.digests import sha256
 from reforge.environment import quiet
 from reforge.errors import InfrastructureError, UserError
@@ -53,8 +53,10 @@ def pipeline(
         force: run the targets even if nothing that they depend on has changed
     """
     quiet()
-    values = compose([f"experiment={experiment}", *overrides])
+    overrides = [f"experiment={experiment}", *overrides]
+    values = compose(overrides)
     with occupied(change=lambda: write_params(values, runs.PARAMS), patience=20.0):
+        keep_origins(overrides, runs.PARAMS)
         return _run(targets, force)
 
 

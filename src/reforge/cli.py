@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,21 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all commands below, too
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"reforge {version('reforge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it, end.")] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -33,14 +48,14 @@ def compose(
     ] = None,
 ) -> None:
     """Resolve conf/ and the overrides into params.yaml."""
-    from reforge.compose import compose, write_params
+    from reforge.compose import compose, keep_origins, write_params
     from reforge.workspace import occupied
 
     os.chdir(project_root())
     path = Path("params.yaml")
     values = compose(overrides or [])
     with occupied(change=lambda: write_params(values, path)):
-        pass
+        keep_origins(overrides or [], path)
     print(f"{path.name}: experiment {values['experiment']}, seed {values['seed']}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -36,6 +38,22 @@ def build_config(values: Any, where: str) -> Config:
         raise UserError(f"{where}: " + "; ".join(lines)) from error
 
 
+def with_origins(text: str, origins: Mapping[str, str]) -> str:
+    """`text`, and of each value whose key it names where that was set, such as conf/experiment/smoke.yaml:9."""
+    named = [key for key in origins if _names(text, key)][:6]
+    if not named or "was set by" in text:
+        return text
+    return f"{text} ({'; '.join(f'{key} was set by {origins[key]}' for key in named)})"
+
+
+def _names(text: str, key: str) -> bool:
+    """By its whole name, or, after its section and a colon, by its last part."""
+    section, _, last = key.rpartition(".")
+    whole = re.search(rf"(?<![\w.]){re.escape(key)}(?![\w-]|\.\w)", text)
+    after = re.search(rf"(?<![\w.]){re.escape(section)}: .*(?<![\w.]){re.escape(last)}(?![\w-]|\.\w)", text)
+    return bool(whole or (section and after))
+
+
 def unknown_key(dotted: str) -> str:
     """Empty if `dotted` names a key of Config; else what is wrong with it and the nearest key that there is."""
     section: Any = Config
@@ -52,13 +70,13 @@ def unknown_key(dotted: str) -> str:
 
 
 def _nearest(parents: list[str], siblings: list[str], dotted: str) -> str:
-    """A close sibling; else a key of the same name in another section; else the nearest sibling, however far."""
+    """A close sibling; else a key of the same name in another section; else all that there is."""
     wrong = dotted.split(".")[len(parents)]
     close = [".".join([*parents, key]) for key in difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.7)]
     elsewhere = [key for key in _all_keys(Config) if key.rsplit(".", 1)[-1] == wrong]
-    farther = [".".join([*parents, key]) for key in difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.0)]
-    found = close or elsewhere or farther
-    return f", did you mean {' or '.join(map(repr, found))}?" if found else ""
+    if found := close or elsewhere:
+        return f", did you mean {' or '.join(map(repr, found))}?"
+    return f"; there are: {', '.join(siblings)}" if siblings else ""
 
 
 def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
@@ -77,11 +95,22 @@ def _present(annotation: Any) -> Any:
     return kinds[0] if isinstance(annotation, UnionType) else annotation
 
 
+def _section_wanted(dotted: str) -> str:
+    section: Any = Config
+    for part in filter(None, dotted.split(".")):
+        fields = getattr(section, "model_fields", None)
+        section = _present(fields[part].annotation) if fields and part in fields else (get_args(section) or (Any,))[-1]
+    keys = getattr(section, "model_fields", None)
+    return f"a section is needed here, with {', '.join(keys)}" if keys else "a table of names and values is needed here"
+
+
 def _explain(item: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return unknown_key(key)
     if item["type"] == "missing":
         return f"missing key {key!r}"
+    if item["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{key}: {_section_wanted(key)}, not {item['input']!r}".removeprefix(": ")
     got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
     return f"{key}: {item['msg'].removeprefix('Value error, ')}{got}".removeprefix(": ")

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,13 @@ def test_ui_on_a_port_in_use_says_which_and_what_to_do(project: Path) -> None:
 def test_ui_before_the_first_run(project: Path) -> None:
     Path("mlflow.db").unlink()
     assert "mlflow.db appears with the first run" in reforge("ui").stderr
+
+
+@pytest.mark.parametrize("words", [["-h"], ["gc", "-h"], ["judge", "-h"], ["judge", "program", "-h"]])
+def test_help_has_its_short_name_everywhere(words: list[str]) -> None:
+    done = reforge(*words)
+    assert (done.returncode, "Usage:" in done.stdout) == (0, True)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert reforge("--version").stdout == f"reforge {version('reforge')}\n"

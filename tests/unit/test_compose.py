@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from reforge.compose import compose, experiments, write_params
+from reforge.compose import compose, experiments, keep_origins, kept_origins, write_params
 from reforge.errors import UserError
-from reforge.params import build_config
+from reforge.params import build_config, with_origins
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.stages.grading import limits_of
 from tests.conftest import ROOT
@@ -50,7 +50,14 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("++rl.lerning_rate=1", "unknown key 'rl.lerning_rate', did you mean 'rl.learning_rate'?"),
         ("clip_low=0.1", "unknown key 'clip_low', did you mean 'rl.loss.clip_low'?"),
         ("smapler.threads=1", "unknown key 'smapler.threads', did you mean 'sampler'?"),
-        ("+new.key=1", "unknown key 'new.key'"),
+        ("+new.key=1", "unknown key 'new.key'; there are: experiment, seed, "),
+        ("foo=1", "unknown key 'foo'; there are: experiment, seed, "),
+        ("rl.foo=1", "unknown key 'rl.foo'; there are: batch, group_size, "),
+        ("seed=1,2", "gives several values, and a run has one. Start a run for each"),
+        ("experiment=tiny,smoke", "gives several values, and a run has one. Start a run for each"),
+        ("seed=range(1,5)", "gives several values, and a run has one. Start a run for each"),
+        ("learner.lora=3", "learner.lora: a section is needed here, with rank, alpha, targets, not 3"),
+        ("rl.rungs=3", "rl.rungs: a table of names and values is needed here, not 3"),
         ("rl.rungs.16k.stesp=1", "unknown key 'rl.rungs.16k.stesp', did you mean 'rl.rungs.16k.steps'?"),
         ("rl.rungs.8k.steps=1", "rl.rungs has no '8k'; there are: 16k, 32k"),
         ("evaluate.models.new=sft", "there is no 'new', only base, sft,"),
@@ -186,3 +193,52 @@ def test_experiments_are_the_files_of_their_folder() -> None:
 def test_settings_that_nothing_could_satisfy_are_refused(overrides: list[str], says: str) -> None:
     with pytest.raises(UserError, match=re.escape(says)):
         compose(overrides)
+
+
+MINE = """\
+defaults: [_published]
+sources: {mine: {adapter: reforge, path: mine.jsonl}}
+heldout: 20
+"""
+
+
+def mine(project: Path) -> None:
+    (project / "conf/problems/mine.yaml").write_text(MINE)
+    (project / "mine.jsonl").write_text("{}\n")
+
+
+def test_a_group_of_the_command_line_has_its_own_values_and_not_the_experiment_s(project: Path) -> None:
+    mine(project)
+    usual, problems = compose(["experiment=smoke"]), compose(["experiment=smoke", "problems=mine"])["problems"]
+    assert (usual["problems"]["heldout"], usual["problems"]["tests_per_problem"]) == (16, 8)
+    assert (problems["heldout"], problems["tests_per_problem"], problems["train"]) == (20, 5, None)
+    assert compose(["experiment=smoke", "problems=mine"])["sft"] == usual["sft"]
+    assert compose(["problems.heldout=7", "experiment=smoke", "problems=mine"])["problems"]["heldout"] == 7
+    # The experiment's own choice, said once more, changes nothing.
+    assert compose(["experiment=smoke", "problems=generated", "model=fresh"]) == usual
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["experiment=real", "model=qwen3"], "model.architecture.context was set by conf/model/fresh.yaml:10"),
+        (["experiment=real", "model=qwen3"], "evaluate.lengths.64k was set by conf/experiment/real.yaml:"),
+        (["rl.updates=3"], "rl.batch was set by conf/rl/grpo_plus.yaml:"),
+        (["rl.updates=3"], "rl.updates was set by the command line (rl.updates=3)"),
+    ],
+)
+def test_an_error_about_a_value_names_what_set_it(overrides: list[str], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose(overrides)
+    assert says in str(caught.value)
+
+
+def test_a_stage_names_it_too_as_long_as_the_values_are_those(project: Path) -> None:
+    write_params(compose(["experiment=smoke"]), Path("params.yaml"))
+    keep_origins(["experiment=smoke"], Path("params.yaml"))
+    text = with_origins("Too few: problems.tests_per_problem is 8.", kept_origins(Path("params.yaml")))
+    assert re.search(r"is 8\. \(problems\.tests_per_problem was set by conf/experiment/smoke\.yaml:\d+\)$", text)
+    line = int(text.rpartition(":")[2].rstrip(")"))
+    assert "tests_per_problem: 8" in Path("conf/experiment/smoke.yaml").read_text().splitlines()[line - 1]
+    Path("params.yaml").write_text(Path("params.yaml").read_text() + "# edited\n")
+    assert kept_origins(Path("params.yaml")) == {}

@@ -48,7 +48,7 @@ def test_a_wrong_type_fails(values: dict[str, Any], wrong: Any) -> None:
 
 
 def test_not_even_a_mapping() -> None:
-    assert complaint(None).startswith("params.yaml: Input should be")
+    assert complaint(None).startswith("params.yaml: a section is needed here, with experiment, seed, ")
 
 
 def test_lengths_that_do_not_fit_the_model(values: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from reforge import process
+from reforge.compose import kept_origins
 from reforge.config import Config, Determinism
 from reforge.digests import sha256
 from reforge.environment import project_root, quiet
@@ -25,7 +26,7 @@ from reforge.jsonfile import write_json
 from reforge.lineage import graph, levels, manifest
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
-from reforge.params import load_config
+from reforge.params import load_config, with_origins
 from reforge.stages import launch, runs, values
 from reforge.stages.determinism import make_deterministic, seed_of
 from reforge.tracking.timeline import steady_clock
@@ -265,6 +266,8 @@ def _explained(name: str, records: Path) -> Iterator[None]:
             (records / "error.log").write_text(traceback.format_exc())
         if paragraph:
             raise UserError(f"{paragraph} The whole traceback is in {records / 'error.log'}.") from error
+        if isinstance(error, UserError):
+            raise UserError(with_origins(str(error), kept_origins(runs.PARAMS))) from error
         raise
 
 

@@ -173,7 +173,9 @@ def _some(funnel: Funnel, cfg: Problems) -> None:
         first = f" First: {next(examples)}." if out else ""
         named = ", ".join(f"{name} ({source.adapter}: {source.path})" for name, source in cfg.sources.items())
         raise UserError(
-            f"No problem of {named} is usable: {why}.{first} Check problems.sources and what problems demands of them."
+            f"No problem of {named} is usable: {why}.{first} "
+            "Check problems.sources and what problems.tests_per_problem, problems.languages, problems.difficulties and "
+            "problems.statement_characters demand of them."
         )
 
 
