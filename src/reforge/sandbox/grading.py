@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from reforge.sandbox import lcb
 from reforge.sandbox.answers import is_exception, outcome_of, stumbled, value_of
 from reforge.sandbox.asserts import Call, Source, steps_of
 from reforge.sandbox.checkers import name_of, same_output, same_value
@@ -46,7 +47,8 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
         tests[kind]()
     except Failed as failed:
         status, reason, index = failed.status, failed.reason, run.test_index
-    if run.memory_kb > (limits.memory_mb << 10) + server.resident_kb and status is not Status.BROKEN_TEST:
+    judged = status is not Status.BROKEN_TEST and kind != "answer"  # an answer uses nothing: its checker does
+    if judged and run.memory_kb > (limits.memory_mb << 10) + server.resident_kb:
         status, reason, index = Status.MEMORY_LIMIT, f"used more than {limits.memory_mb} MB", run.test_index
     if server.broken:  # whatever it answered, and whatever came of that
         status, reason, index = Status.RUNTIME_ERROR, fit(server.broken), run.test_index
@@ -55,7 +57,7 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
         (run.cpu_seconds, limits.cpu_seconds, ""),
         (run.cpu_total, limits.budget_seconds, " for all tests together"),
     ):
-        if used > limit and status is not Status.BROKEN_TEST:
+        if judged and used > limit:
             status, reason, index = Status.TIME_LIMIT, f"used more than {limit} s of CPU time{of}", run.test_index
     checker = "python" if kind == "assert" else name_of(problem.checker)
     verdict = Verdict(
@@ -82,6 +84,7 @@ class _Run:
         self._problem = problem
         self._limits = limits
         self._server = server
+        self._preamble = lcb.PREAMBLE if problem.checker.rule == "lcb" else ""
         self.test_index = -1
         self.cpu_seconds = self.cpu_total = self.wall_seconds = 0.0
         self.memory_kb = 0
@@ -103,7 +106,8 @@ class _Run:
     def _compare(self, test: TestCase, text: str) -> None:
         checker = self._problem.checker
         if checker.rule == "program":
-            ask_checker(self._server, self._limits, checker.source, test.input, test.expected, text)
+            new_child = self._measured if test.kind == "answer" else self._unmeasured
+            ask_checker(new_child, checker.source, test.input, test.expected, text)
         else:
             _ask(partial(same_output, test.expected, text, checker))
 
@@ -112,7 +116,8 @@ class _Run:
         longest = self._limits.output_bytes(len(test.expected.encode()))
         with memory_file(test.input.encode()) as stdin, memory_file() as stdout:
             with self._measured(longest, stdin, stdout) as child:
-                child.start({"program": self._program, "entry": "", "files": dict(self._problem.files)})
+                job = {"program": self._program, "entry": "", "files": dict(self._problem.files)}
+                child.start({**job, "preamble": self._preamble})
                 child.finish()
                 ended = end_of(child)
             if ended.status is not Status.TIME_LIMIT and os.fstat(stdout).st_size > longest:
@@ -131,7 +136,7 @@ class _Run:
         longest = max(len(test.expected) for test in problem.tests)
         try:
             with self._measured(self._limits.output_bytes(longest)) as child:
-                load(child, self._program, problem.entry_point, dict(problem.files))
+                load(child, self._program, problem.entry_point, dict(problem.files), self._preamble)
                 for self.test_index, (arguments, expected) in enumerate(calls):
                     child.send({"call": [arguments, {}]})
                     message = child.receive()
@@ -144,9 +149,7 @@ class _Run:
             failure = self.test_index, failed
         for self.test_index, text in enumerate(kept):
             arguments, expected = calls[self.test_index]
-            ask_checker(
-                self._server, self._limits, problem.checker.source, arguments, typed(expected), json.loads(text)
-            )
+            ask_checker(self._unmeasured, problem.checker.source, arguments, typed(expected), json.loads(text))
         if failure is not None:
             self.test_index = failure[0]
             raise failure[1]
@@ -177,6 +180,9 @@ class _Run:
                     self.exposed = True
                     child.send({"evaluate": [problem.setup, step.source]})
                 _ask(partial(step.want.holds, value_of(child.receive())))
+
+    def _unmeasured(self, output: int) -> AbstractContextManager[Child]:
+        return quiet_child(self._server, "program", self._limits, output)
 
     @contextmanager
     def _measured(self, output: int, stdin: int | None = None, stdout: int | None = None) -> Iterator[Child]:

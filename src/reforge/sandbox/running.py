@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from reforge.sandbox import wire
@@ -16,6 +16,7 @@ from reforge.sandbox.process import Child
 from reforge.sandbox.questions import TESTS_BYTES
 from reforge.types import Status
 
+NewChild = Callable[[int], AbstractContextManager[Child]]  # given how many bytes it may return
 _CHECKER_BYTES = 1 << 16  # that a checker may return: it says yes or no
 
 
@@ -50,9 +51,9 @@ def memory_file(content: bytes = b"") -> Iterator[int]:
         os.close(descriptor)
 
 
-def load(child: Child, program: str, entry: str, files: dict[str, str] | None = None) -> None:
+def load(child: Child, program: str, entry: str, files: dict[str, str] | None = None, preamble: str = "") -> None:
     """Start a program that is to be called. Raises Failed where it does not get as far."""
-    child.start({"program": program, "entry": entry, "files": files or {}})
+    child.start({"program": program, "entry": entry, "files": files or {}, "preamble": preamble})
     message = child.receive()
     if "loaded" not in message:
         raise failure_of(message)
@@ -66,16 +67,16 @@ def end_of(child: Child) -> Failed:
         return failed
 
 
-def ask_checker(server: Server, limits: Limits, source: str, given: Any, expected: Any, returned: Any) -> None:
+def ask_checker(new_child: NewChild, source: str, given: Any, expected: Any, returned: Any) -> None:
     """The problem's own checker, a program like any other, in a process and a folder that no other program has been in.
     All three are typed JSON. If it fails at this answer but not at the expected one, the answer is wrong, not the
     checker broken: no answer may buy a verdict that is not scored.
     """
     try:
-        right = _checked(server, limits, source, [given, expected, returned])
+        right = _checked(new_child, source, [given, expected, returned])
     except Failed as failed:
         try:
-            _checked(server, limits, source, [given, expected, expected])
+            _checked(new_child, source, [given, expected, expected])
         except Failed as broken:
             reason = f"the checker failed at the expected answer: {broken.reason}"
             raise Failed(Status.BROKEN_TEST, reason) from broken
@@ -84,8 +85,8 @@ def ask_checker(server: Server, limits: Limits, source: str, given: Any, expecte
         raise Failed(Status.WRONG_ANSWER)
 
 
-def _checked(server: Server, limits: Limits, source: str, of: list[Any]) -> bool:
-    with quiet_child(server, "program", limits, _CHECKER_BYTES) as child:
+def _checked(new_child: NewChild, source: str, of: list[Any]) -> bool:
+    with new_child(_CHECKER_BYTES) as child:
         load(child, source, "check")
         child.send({"call": [of, {}]})
         answer = value_of(child.receive())

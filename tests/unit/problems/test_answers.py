@@ -14,7 +14,7 @@ import pytest
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.prompts import worked_answer
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase
+from reforge.types import Checker, Problem, Status, TestCase
 
 PACKAGES = ["math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime"]
 GSM8K = {"question": "Two and two?", "answer": "2 + 2 = <<2+2=4>>4\n#### 4"}
@@ -125,3 +125,20 @@ def test_published_answers_are_equal_to_themselves(shared: Path, judge: Judge) -
     wrong = [f"{problem.solution} + 1" for problem in problems]
     verdicts = judge.judge_many(list(zip(wrong, problems, strict=True)))
     assert [verdict.status for verdict in verdicts].count(Status.ACCEPTED) == 0
+
+
+@pytest.mark.parametrize("answer", ["18", "x^2", "9^{9^{9^{9}}}", "(" * 400, "1" * 5000])
+def test_an_answer_s_verdict_says_what_it_took(judge: Judge, answer: str) -> None:
+    verdict = judge.judge(answer, asking("17.5"))
+    assert verdict.status is Status.WRONG_ANSWER
+    assert verdict.wall_seconds > 0
+    assert verdict.cpu_seconds > 0
+
+
+def test_no_limit_makes_an_answer_anything_but_wrong() -> None:
+    """A checker that is ended from outside says nothing for the answer, as long as the expected one passes."""
+    source = "def check(given, expected, answer):\n    while answer != expected: pass\n    return True"
+    problem = Problem("p", "", "7", (TestCase("answer", "", "7"),), checker=Checker("program", source=source))
+    with Judge(Limits(0.3, 20.0, 256, 64), 1) as judge:
+        assert judge.judge("8", problem).status is Status.WRONG_ANSWER
+        assert judge.judge("7", problem).status is Status.ACCEPTED
