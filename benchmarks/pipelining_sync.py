@@ -52,12 +52,12 @@ def main() -> None:
                 with torch.no_grad():
                     for parameter in model.parameters():
                         parameter.mul_(1.0 + 2.0**-7)
-                canaries = sequence_logprobs(lambda inputs, temperature: policy(*inputs, temperature), CANARIES)
+                canaries, _ = sequence_logprobs(lambda inputs, temperature: policy(*inputs, temperature), CANARIES, 1.0)
                 began = time.perf_counter()
                 place = folder / f"{version:06d}"
                 save_model(model, tokenizer, place, worn=folder / f"{version - STALENESS - 1:06d}")
                 written = time.perf_counter()
-                gap = sampler.load(Weights(version, place, CANARIES, [found.tolist() for found in canaries]))
+                gap = sampler.load(Weights(version, place, CANARIES, canaries))
                 runs.append({"write": written - began, "load and check": time.perf_counter() - written,
                              "pause": sampler.pause_seconds, "gap": gap})  # fmt: skip
     whole = statistics.median(run["write"] + run["load and check"] for run in runs)

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from reforge.cli_judge import judging
+from reforge.cli_sampler import sampling
 from reforge.environment import project_root, quiet
 from reforge.errors import InfrastructureError, UserError
 
@@ -189,6 +190,7 @@ def _bounds(steps: str) -> tuple[int, int | None]:
 
 
 app.add_typer(judging, name="judge")
+app.add_typer(sampling, name="sampler")
 
 problems = typer.Typer(no_args_is_help=True, help="What curation kept and what it left out.")
 app.add_typer(problems, name="problems")

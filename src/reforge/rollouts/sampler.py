@@ -20,30 +20,31 @@ from typing import Any
 
 import httpx
 
-from reforge.errors import Events, InfrastructureError
+from reforge.errors import Events, InfrastructureError, UserError
+from reforge.rollouts.flags import Flags, wrong
+from reforge.rollouts.protocol import Lost, check, check_answer, lost, named, real, request, token_header
+from reforge.rollouts.protocol import Sampling as Sampling
 from reforge.rollouts.refusal import refusal
 from reforge.types import Prompt, Rollout
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
 _LIVES = 3  # of a server, for one wave
-
-
-@dataclass(frozen=True)
-class Sampling:
-    temperature: float
-    top_p: float
-    max_tokens: int
+_START = "Start it with `reforge sampler serve` (docs/pipelining.md)."
 
 
 @dataclass(frozen=True)
 class Weights:
     """A policy version in a folder; `logprobs` are what its owner finds for the tokens of `canaries`, all but the first
-    of each."""
+    of each, and `next_logprobs` for the tokens `named` of each as the one after it, at the `temperature` of drawing:
+    what a server says of the tokens of a prompt does not depend on that.
+    """
 
     version: int
     folder: Path
     canaries: Sequence[Sequence[int]]
     logprobs: Sequence[Sequence[float]]
+    temperature: float = 1.0
+    next_logprobs: Sequence[Sequence[float]] = ()
 
 
 @dataclass
@@ -52,10 +53,6 @@ class Server:
 
     url: str
     restart: Callable[[], None] | None = None
-
-
-class Lost(InfrastructureError):
-    """A server that does not answer as a living one does."""
 
 
 @dataclass
@@ -75,7 +72,8 @@ class Sampler:
     working: Callable[[int], Any] = lambda number: nullcontext()  # around what a server does, for a timeline
 
     def __post_init__(self) -> None:
-        self._client = httpx.Client(timeout=httpx.Timeout(self.patience), limits=httpx.Limits(max_connections=None))
+        limits = httpx.Limits(max_connections=None)
+        self._client = httpx.Client(timeout=httpx.Timeout(self.patience), limits=limits, headers=token_header())
 
     def sample(self, prompts: Sequence[Prompt], copies: int, sampling: Sampling, seed: str) -> Iterator[Rollout]:
         """`copies` rollouts of each prompt, in the order in which they finish.
@@ -129,7 +127,7 @@ class Sampler:
         have had: what had been answered is answered alike, and passed over."""
         seeds = [rollout_seed(seed, prompt.problem_id, index) for prompt, index in jobs]
         requests = [
-            _request(prompt.token_ids, sampling, number) for (prompt, _), number in zip(jobs, seeds, strict=True)
+            request(prompt.token_ids, sampling, number) for (prompt, _), number in zip(jobs, seeds, strict=True)
         ]
         answered: set[int] = set()
         for life in range(_LIVES):
@@ -156,7 +154,7 @@ class Sampler:
             policy_versions=tuple(answer["versions"]),
             prompt_ids=prompt.token_ids,
             token_ids=token_ids,
-            logprobs=tuple(map(_real, answer["logprobs"])),
+            logprobs=tuple(map(real, answer["logprobs"])),
             finish_reason="length" if answer["finish_reason"] == "length" else "stop",
             text=self.decode(token_ids),
         )
@@ -209,14 +207,38 @@ class Sampler:
         return gap
 
     def gap(self, server: Server, weights: Weights) -> float:
-        """max |Δ log p| over the canaries; NaN counts as a gap without bound."""
-        requests = [_request(ids, Sampling(1.0, 1.0, 1), 0) | {"prompt_logprobs": True} for ids in weights.canaries]
-        gaps = [
-            abs(mine - other)
-            for answer in self._post_wave(server.url, requests)
-            for mine, other in zip(weights.logprobs[answer["number"]], answer["prompt_logprobs"], strict=True)
+        """max |Δ log p| over the canaries, of their own tokens and of those drawn after them; NaN counts as a gap
+        without bound. A temperature below 1 magnifies rounding: it is taken back."""
+        drawing = Sampling(weights.temperature, 1.0, 1)
+        requests = [
+            request(ids, drawing, 0)
+            | {"prompt_logprobs": True}
+            | ({"next_of": named(ids)} if weights.next_logprobs else {})
+            for ids in weights.canaries
         ]
+        gaps = list[float]()
+        for answer in self._post_wave(server.url, requests):
+            number = answer["number"]
+            pairs = zip(weights.logprobs[number], answer["prompt_logprobs"], strict=True)
+            gaps += [abs(mine - real(other)) for mine, other in pairs]
+            if weights.next_logprobs:
+                drawn = zip(weights.next_logprobs[number], answer["next_logprobs"], strict=True)
+                gaps += [abs(mine - real(other)) * min(1.0, weights.temperature) for mine, other in drawn]
         return math.inf if any(map(math.isnan, gaps)) else max(gaps)
+
+    def require_flags(self, wanted: Flags) -> None:
+        """Raises UserError where a server runs with others, or does not say with which."""
+        for server in self.servers:
+            try:
+                response = self._client.get(f"{server.url}/reforge/flags")
+                check(server.url, response)
+                found = wrong(dict(response.json()), wanted)
+            except (httpx.TransportError, ValueError, InfrastructureError) as error:
+                if isinstance(error, httpx.TransportError | Lost):
+                    continue  # it is lost, which is found out and got over when it is asked for something
+                raise UserError(f"The server at {server.url} is none of Reforge: {error} {_START}") from error
+            if found:
+                raise UserError(f"The sampler at {server.url} runs with wrong flags: {'; '.join(found)}. {_START}")
 
     # --- HTTP -----------------------------------------------------------------------------------------------------
 
@@ -226,68 +248,28 @@ class Sampler:
             with self._client.stream("POST", f"{url}/reforge/wave", json={"requests": requests}) as response:
                 if response.status_code != 200:
                     response.read()
-                _check(url, response)
+                check(url, response)
                 for line in response.iter_lines():
                     if line:
                         answered += 1
                         answer = json.loads(line)
-                        _check_answer(url, answer, len(requests))
+                        check_answer(url, answer, len(requests))
                         yield answer
         except (httpx.TransportError, httpx.StreamError, ValueError) as error:
-            raise _lost(url, error) from error
+            raise lost(url, error) from error
         if answered != len(requests):
             raise Lost(f"The sampler at {url} answered {answered} of {len(requests)} requests.")
 
     def _post(self, url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         try:
             response = self._client.post(f"{url}/reforge/{path}", json=body)
-            _check(url, response)
+            check(url, response)
             return dict(response.json())
         except (httpx.TransportError, ValueError) as error:
-            raise _lost(url, error) from error
-
-
-def _lost(url: str, error: Exception) -> Lost:
-    return Lost(f"The sampler at {url} broke off: {type(error).__name__}: {error}.")
-
-
-def _check(url: str, response: httpx.Response) -> None:
-    if response.status_code != 200:
-        kind = Lost if response.status_code >= 500 else InfrastructureError
-        raise kind(f"The sampler at {url} answered {response.status_code}: {response.text[:500]}.")
+            raise lost(url, error) from error
 
 
 def rollout_seed(run: str, problem_id: str, index: int) -> int:
     """31 bits (vLLM's CPU generator takes no more) of a hash: no two rollouts of a run share one by construction."""
     digest = hashlib.sha256(f"{run}/{problem_id}/{index}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
-
-
-def _real(value: Any) -> float:
-    """NaN for what is no number."""
-    try:
-        return float(value) if type(value) in (float, int) else math.nan
-    except OverflowError:
-        return math.inf
-
-
-def _check_answer(url: str, answer: Any, requests: int) -> None:
-    """What cannot be a rollout is no answer of a living server; whether its numbers are right is asked later."""
-    known = isinstance(answer, dict) and type(answer.get("number")) is int and 0 <= answer["number"] < requests
-    for key in ("token_ids", "versions", "logprobs"):
-        known = known and isinstance(answer.get(key), list)
-        if key != "logprobs":
-            known = known and all(type(value) is int and 0 <= value < 2**31 for value in answer[key])
-    if not known or "finish_reason" not in answer:
-        raise Lost(f"The sampler at {url} answered what is no rollout: {str(answer)[:200]}.")
-
-
-def _request(token_ids: Sequence[int], sampling: Sampling, seed: int) -> dict[str, Any]:
-    return {
-        "token_ids": list(token_ids),
-        "seed": seed,
-        "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "prompt_logprobs": False,
-    }

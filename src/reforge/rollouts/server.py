@@ -20,6 +20,8 @@ import httpx
 from reforge.config.policy import Sampler as SamplerConfig
 from reforge.errors import InfrastructureError
 from reforge.process import free_port
+from reforge.rollouts.flags import ALWAYS, PROMPT_ROOM
+from reforge.rollouts.protocol import token_header
 from reforge.rollouts.sampler import Sampler, Server
 
 _POLL_SECONDS = 0.25
@@ -30,7 +32,6 @@ _CAUSE_LINES = 4
 _KEEP_MEMORY = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1099511627776:glibc.malloc.trim_threshold=1099511627776"
 )
-_PROMPT_ROOM = 65536  # tokens prefilled in one engine step: a seeded prompt must never be split (CPU engine dies)
 
 
 @contextmanager
@@ -53,6 +54,8 @@ def open_sampler(
             servers = [Server(server.url, server.restart) for server in opened]
         sampler = Sampler(servers, decode, config.parity_tolerance, config.patience_seconds)
         stack.callback(sampler.close)
+        if config.urls:
+            sampler.require_flags({**ALWAYS, "dtype": config.dtype})
         yield sampler
 
 
@@ -71,20 +74,35 @@ def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[Server]:
         own.stop()
 
 
+def serve(folder: Path, config: SamplerConfig, log: Path, host: str, port: int, ready: Callable[[], None]) -> None:
+    """One server for samplers of other processes, until it ends or this one is stopped. `ready` is told once it is."""
+    own = _Own(folder, config, log, host=host, port=port)
+    try:
+        own.begin()
+        own.wait()
+        ready()
+        own.last()
+    finally:
+        own.stop()
+
+
 class _Own:
     """A child process; `number` says which of several it is."""
 
-    def __init__(self, folder: Path, config: SamplerConfig, log: Path, number: int = 0) -> None:
+    def __init__(
+        self, folder: Path, config: SamplerConfig, log: Path, number: int = 0, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.folder, self.config, self.log, self.number = folder, config, log, number
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.host, self.port = host, port or free_port()
+        reached = "127.0.0.1" if host in ("0.0.0.0", "localhost") else f"[{host}]" if ":" in host else host
+        self.url = f"http://{reached}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         # The kernel ends the server when the thread ends that started it (vllm_main.py): so that one must last.
         self._starter = ThreadPoolExecutor(1)
 
     def begin(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = _command(self.folder, self.port, self.config)
+        command = _command(self.folder, self.host, self.port, self.config)
         environment = _environment(self.config, self.number)
         with self.log.open("w") as stream:
             start: Any = subprocess.Popen
@@ -101,23 +119,28 @@ class _Own:
         self.begin()
         self.wait()
 
+    def last(self) -> None:
+        """Returns never: raises when the server has ended."""
+        assert self._process is not None
+        code = self._process.wait()
+        raise InfrastructureError(f"vLLM ended with exit code {code}: {_cause(self.log)} Its whole log: {self.log}")
+
     def stop(self) -> None:
         if self._process is not None:
             _stop(self._process)
 
 
-def _command(folder: Path, port: int, config: SamplerConfig) -> list[str]:
+def _command(folder: Path, host: str, port: int, config: SamplerConfig) -> list[str]:
     options = {
         "--model": str(folder),
-        "--host": "127.0.0.1",
+        "--host": host,
         "--port": str(port),
         "--dtype": config.dtype,
         "--max-num-seqs": str(config.max_sequences),
-        "--max-num-batched-tokens": str(max(_PROMPT_ROOM, _context(folder))),
+        "--max-num-batched-tokens": str(max(PROMPT_ROOM, _context(folder))),
         "--tensor-parallel-size": str(config.tensor_parallel),
         "--gpu-memory-utilization": str(config.gpu_memory_utilization),
-        "--logprobs-mode": "processed_logprobs",  # after the temperature, as the learner computes them
-        "--generation-config": "vllm",  # the model folder's own sampling defaults must not slip in
+        **{f"--{name}": str(ALWAYS[name]) for name in ("logprobs-mode", "generation-config", "seed")},
         "--middleware": "reforge.rollouts.vllm_plugin.Routes",
         "--worker-extension-cls": "reforge.rollouts.vllm_plugin.WeightUpdate",
     }
@@ -141,7 +164,7 @@ def _context(folder: Path) -> int:
 def _environment(config: SamplerConfig, number: int) -> dict[str, str]:
     environment = dict(os.environ)
     environment |= {
-        "VLLM_SERVER_DEV_MODE": "1",  # /collective_rpc; the server listens on loopback only
+        "VLLM_SERVER_DEV_MODE": "1",  # /collective_rpc: on loopback, or behind a token only
         "VLLM_CPU_KVCACHE_SPACE": str(config.memory_gb),
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
@@ -168,7 +191,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, seconds: flo
                 f"Its whole log: {log}"
             )
         try:
-            if httpx.get(f"{url}/health", timeout=2.0).status_code == 200:
+            if httpx.get(f"{url}/health", timeout=2.0, headers=token_header()).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(_POLL_SECONDS)

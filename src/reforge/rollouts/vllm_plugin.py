@@ -10,8 +10,10 @@ engine steps, and each token is known by the policy version that it was drawn fr
 from __future__ import annotations
 
 import asyncio
+import hmac
 import itertools
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,18 +22,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-WAVE, WEIGHTS = "/reforge/wave", "/reforge/weights"
+from reforge.rollouts.flags import flags_of, wrong
+
+WAVE, WEIGHTS, FLAGS = "/reforge/wave", "/reforge/weights", "/reforge/flags"
 HEARTBEAT_SECONDS = 2.0
 _NUMBERS = itertools.count()
 
 
 class Routes:
-    """ASGI middleware that answers two paths and passes everything else on.
+    """ASGI middleware that answers three paths and passes everything else on; with a token, only to who has it.
 
     POST /reforge/wave {"requests": [{"token_ids": [...], "seed": 1, "max_tokens": 8, "temperature": 1.0, "top_p": 1.0,
     "prompt_logprobs": false}, ...]}: one JSON line per request, as each finishes; while none does, now and then an
     empty line, which says that the engine lives.
+    "next_of": [ids] asks for the log-probs of these at the place of the first token drawn.
     POST /reforge/weights {"folder": "...", "version": 3}: {"version": 3, "pause_seconds": 0.1}.
+    GET /reforge/flags: what the engine runs with. With wrong flags (flags.py) the two others are refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,14 +45,31 @@ class Routes:
         self._version = 0
         self._running: dict[str, _Running] = {}
         self._one_pause = asyncio.Lock()
+        self._token = os.environ.get("REFORGE_SAMPLER_TOKEN", "")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = {WAVE: self._wave, WEIGHTS: self._weights}.get(scope.get("path", ""))
-        if answer is None:
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        body = await Request(scope, receive).json()
+        if not self._knows(scope):
+            refused = JSONResponse({"error": "a token is needed: Authorization: Bearer …"}, status_code=401)
+            await refused(scope, receive, send)
+            return
+        path = scope.get("path", "")
+        if path not in (WAVE, WEIGHTS, FLAGS):
+            await self.app(scope, receive, send)
+            return
         engine = scope["app"].state.engine_client
+        flags = flags_of(engine.vllm_config)
+        if path == FLAGS:
+            await JSONResponse(flags)(scope, receive, send)
+            return
+        if found := wrong(flags):
+            said = JSONResponse({"error": f"this vLLM runs with wrong flags: {'; '.join(found)}"}, status_code=400)
+            await said(scope, receive, send)
+            return
+        body = await Request(scope, receive).json()
+        answer = self._wave if path == WAVE else self._weights
         try:
             async with self._one_pause:
                 response = await answer(engine, body)
@@ -54,6 +77,10 @@ class Routes:
             status = 500 if engine.errored else 400
             response = JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=status)
         await response(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        given = dict(scope.get("headers", [])).get(b"authorization", b"")
+        return not self._token or hmac.compare_digest(given, f"Bearer {self._token}".encode())
 
     async def _wave(self, engine: Any, body: Any) -> Response:
         wave: list[str] = []
@@ -72,20 +99,22 @@ class Routes:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        named = request.get("next_of") or []
         params = SamplingParams(
             n=1,
             seed=request["seed"],
             max_tokens=request["max_tokens"],
             temperature=request["temperature"],
             top_p=request["top_p"],
-            logprobs=0,
+            logprobs=len(named),
+            logprob_token_ids=named or None,
             prompt_logprobs=0 if request["prompt_logprobs"] else None,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         name = f"wave-{next(_NUMBERS)}"
         collector = await engine.add_request(name, {"prompt_token_ids": request["token_ids"]}, params)
-        self._running[name] = _Running(collector, [(0, self._version)])
+        self._running[name] = _Running(collector, [(0, self._version)], named)
         return name
 
     async def _finished(self, engine: Any, wave: list[str]) -> AsyncIterator[str]:
@@ -128,8 +157,8 @@ class Routes:
 class _Running:
     """`policies`: (first token, version) of each policy that draws a request's tokens."""
 
-    def __init__(self, collector: Any, policies: list[tuple[int, int]]) -> None:
-        self.collector, self.policies = collector, policies
+    def __init__(self, collector: Any, policies: list[tuple[int, int]], named: list[int]) -> None:
+        self.collector, self.policies, self.named = collector, policies, named
 
     def goes_on_with(self, version: int, drawn: int | None) -> None:
         """`drawn` tokens it has so far; None: it is finished, or has not begun."""
@@ -158,6 +187,8 @@ def _answer(number: int, output: Any, running: _Running) -> dict[str, Any]:
         ],
         "finish_reason": completion.finish_reason,
     }
+    if running.named:
+        answer["next_logprobs"] = [completion.logprobs[0][token].logprob for token in running.named]
     if output.prompt_logprobs is not None:
         rows = zip(output.prompt_logprobs[1:], output.prompt_token_ids[1:], strict=True)
         answer["prompt_logprobs"] = [row[token].logprob for row, token in rows]

@@ -57,7 +57,7 @@ def _ask_teacher(ctx: StageContext) -> None:
     sampling = Sampling(config.temperature, 1.0, config.max_tokens)
     with (
         judge_of(ctx) as judge,
-        sampler_of(ctx, tokenizer) as sampler,
+        sampler_of(ctx, tokenizer, config.temperature) as sampler,
     ):
         rollouts = sampler.sample(prompts, config.answers, sampling, str(ctx.seed))
         bar = tqdm(rollouts, total=len(prompts) * config.answers, desc=f"{ctx.name}: teacher", unit="answer")

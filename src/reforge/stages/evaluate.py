@@ -31,7 +31,7 @@ def run(ctx: StageContext) -> None:
     rows, outcomes = [], []
     with (
         judge_of(ctx) as judge,
-        sampler_of(ctx, tokenizer) as sampler,
+        sampler_of(ctx, tokenizer, config.temperature) as sampler,
     ):
         # The same seed for every model: paired rollouts.
         rollouts = sampler.sample(prompts, config.rollouts, longest, f"{ctx.cfg.seed}/evaluate")

@@ -98,7 +98,7 @@ def resample(name: str, first: int, last: int | None) -> Outcomes:
                 steps = [step for step in range(first, end + 1) if version_for(step, rl.staleness) == version]
                 if steps:
                     canaries = [prompt.token_ids for prompt in _prompts(rung.groups(steps[0]))[:CANARIES]]
-                    sampler.load(publish(rung.learner, scratch, version, canaries))
+                    sampler.load(publish(rung.learner, scratch, version, canaries, None, rl.temperature))
                     shutil.rmtree(folder_of(scratch, version))
                 for step in steps:
                     yield f"step {step}", _resampled(rung, sampler, step)

@@ -48,7 +48,7 @@ def run(ctx: StageContext) -> None:
     ctx.metrics["prompts/too_long"] = float(len(prompts) - len(fitting))
     states, weights = ctx.scratch / "checkpoint", _handover(ctx)
     timeline = Timeline(ctx.log_folder / "timeline.json", steady_clock())
-    with judge_of(ctx) as judge, sampler_of(ctx, tokenizer) as sampler, _removed(weights):
+    with judge_of(ctx) as judge, sampler_of(ctx, tokenizer, config.temperature) as sampler, _removed(weights):
         sampler.working = lambda number: timeline.span(f"vllm {number}", "sample")
         events = {"sampler": sampler.events, "judge": judge.events}
         show(timeline, events)

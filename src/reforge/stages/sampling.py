@@ -11,19 +11,21 @@ from reforge.prompts import decoder
 from reforge.rollouts.sampler import Sampler, Weights
 from reforge.rollouts.server import open_sampler
 from reforge.stages.contract import StageContext
-from reforge.training.handover import sequence_logprobs
+from reforge.training.handover import require_finite, sequence_logprobs
 
 _CANARY = 16  # tokens; any sequence tells one set of weights from another
 
 
 @contextmanager
-def sampler_of(ctx: StageContext, tokenizer: Any) -> Iterator[Sampler]:
-    """A sampler with the weights of the stage's `model`."""
+def sampler_of(ctx: StageContext, tokenizer: Any, temperature: float) -> Iterator[Sampler]:
+    """A sampler with the weights of the stage's `model`, which is to draw at `temperature`."""
     folder, config = ctx.dep("model"), ctx.cfg.sampler
     with open_sampler(folder, config, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler:
         if config.urls:
             canaries = [[number % len(tokenizer) for number in range(1, _CANARY)]]
             network = TokenLogprobs(load_model(folder))
-            logprobs = sequence_logprobs(lambda inputs, temperature: network(*inputs, temperature), canaries)
-            sampler.load(Weights(0, folder, canaries, [found.tolist() for found in logprobs]))
+            found = sequence_logprobs(lambda inputs, at: network(*inputs, at), canaries, temperature)
+            weights = Weights(0, folder, canaries, found[0], temperature, found[1])
+            require_finite(weights)
+            sampler.load(weights)
         yield sampler

@@ -103,7 +103,7 @@ def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
     staleness = run.config.staleness
     worn = folder_of(run.weights_folder, version - staleness - 1)
     canaries = [prompt.token_ids for prompt in run.prompts[:CANARIES]]
-    weights = publish(run.learner, run.weights_folder, version, canaries, worn)
+    weights = publish(run.learner, run.weights_folder, version, canaries, worn, run.config.temperature)
     if is_drawn_from(version, staleness, run.rung.steps):
         worker.publish(weights)
     shutil.rmtree(worn, ignore_errors=True)

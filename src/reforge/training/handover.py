@@ -5,58 +5,87 @@ that a sampler is believed only when it finds the same.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
 
 from reforge.batches import Row, build_batch
+from reforge.errors import UserError
 from reforge.policy.learner import Learner
 from reforge.policy.model import Inputs
 from reforge.policy.ranks import everyone
+from reforge.rollouts.protocol import named
 from reforge.rollouts.sampler import Weights
 
 _CANARIES = "canaries.json"
+Scores = tuple[list[list[float]], list[list[float]]]
 
 
 def publish(
-    learner: Learner, folder: Path, version: int, canaries: Sequence[Sequence[int]], worn: Path | None = None
+    learner: Learner,
+    folder: Path,
+    version: int,
+    canaries: Sequence[Sequence[int]],
+    worn: Path | None = None,
+    temperature: float = 1.0,
 ) -> Weights:
     """The learner's policy as `version`, in a folder of its own in `folder`; that of `worn`, a version that nobody
-    needs any more, where it can be."""
+    needs any more, where it can be. `temperature` is that which its rollouts are drawn at. Raises UserError where the
+    policy is not finite: nothing is to be drawn from it, and it must not become a checkpoint.
+    """
     place = folder_of(folder, version)
     shutil.rmtree(place, ignore_errors=True)
     everyone(Learner.save_model, learner, place, worn)
-    logprobs = [found.tolist() for found in everyone(score, learner, canaries)]
-    weights = Weights(version, place, [list(ids) for ids in canaries], logprobs)
-    (place / _CANARIES).write_text(json.dumps({"ids": weights.canaries, "logprobs": logprobs}))
+    logprobs, next_logprobs = everyone(score, learner, canaries, temperature)
+    weights = Weights(version, place, [list(ids) for ids in canaries], logprobs, temperature, next_logprobs)
+    require_finite(weights)
+    kept = {"logprobs": logprobs, "temperature": temperature, "next_logprobs": next_logprobs}
+    (place / _CANARIES).write_text(json.dumps({"ids": weights.canaries, **kept}))
     return weights
+
+
+def require_finite(weights: Weights) -> None:
+    if not all(map(math.isfinite, chain(*weights.logprobs, *weights.next_logprobs))):
+        raise UserError(
+            f"Policy version {weights.version}, in {weights.folder}, is not finite: some of its log-probs are NaN or "
+            "infinite, so a weight is. Nothing is drawn from it. The last checkpoint is from before it: lower the "
+            "learning rate or learner.gradient_clip, and the same command goes on from there."
+        )
 
 
 def published(folder: Path, version: int) -> Weights:
     """What `publish` wrote."""
     place = folder_of(folder, version)
     canaries = json.loads((place / _CANARIES).read_text())
-    return Weights(version, place, canaries["ids"], canaries["logprobs"])
+    rest = canaries["temperature"], canaries["next_logprobs"]
+    return Weights(version, place, canaries["ids"], canaries["logprobs"], *rest)
 
 
 def folder_of(folder: Path, version: int) -> Path:
     return folder / f"{version:06d}"
 
 
-def score(learner: Learner, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    """Log-probs of each token but the first. Every rank scores all: under ZeRO-3 none may stay away."""
-    return sequence_logprobs(learner.logprobs, sequences)
+def score(learner: Learner, sequences: Sequence[Sequence[int]], temperature: float) -> Scores:
+    """Every rank scores all: under ZeRO-3 none may stay away."""
+    return sequence_logprobs(learner.logprobs, sequences, temperature)
 
 
 @torch.no_grad()
 def sequence_logprobs(
-    logprobs: Callable[[Inputs, float], tuple[torch.Tensor, torch.Tensor]], sequences: Sequence[Sequence[int]]
-) -> list[torch.Tensor]:
-    """By the policy that `logprobs` runs, at temperature 1."""
-    scored = []
+    logprobs: Callable[[Inputs, float], tuple[torch.Tensor, torch.Tensor]],
+    sequences: Sequence[Sequence[int]],
+    temperature: float,
+) -> Scores:
+    """By the policy that `logprobs` runs: of each token but the first at temperature 1; and of the tokens `named` of
+    each sequence, as the one after it, at `temperature`."""
+    scored, following = [], []
     for ids in sequences:
         (micro,) = build_batch([Row(tuple(ids[:1]), tuple(ids[1:]))], len(ids)).micro_batches
-        scored.append(logprobs(micro.inputs, 1.0)[0].cpu())
-    return scored
+        scored.append(logprobs(micro.inputs, 1.0)[0].tolist())
+        after = [build_batch([Row(tuple(ids), (token,))], len(ids) + 1).micro_batches[0] for token in named(ids)]
+        following.append([float(logprobs(micro.inputs, temperature)[0]) for micro in after])
+    return scored, following
