@@ -12,12 +12,14 @@ import vllm.envs
 from reforge.batches import Row, build_batch
 from reforge.compose import compose
 from reforge.config.policy import Architecture
-from reforge.errors import InfrastructureError
+from reforge.errors import InfrastructureError, UserError
 from reforge.params import build_config
 from reforge.policy.learner import open_learner
 from reforge.policy.model import TokenLogprobs, load_model, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.prompts import decoder
+from reforge.rollouts import server as server_room
+from reforge.rollouts.flags import ALWAYS
 from reforge.rollouts.sampler import Sampler, Sampling, Server, rollout_seed
 from reforge.rollouts.server import open_sampler, serving
 from reforge.training.handover import publish, published
@@ -171,6 +173,32 @@ def test_a_server_that_fails_to_start_shows_its_cause(config, tmp_path):
         serving(folder, config.sampler, Path(tmp_path) / "vllm.log"),
     ):
         pytest.fail("it came up")
+
+
+def test_a_server_with_a_wrong_flag_is_refused_and_refuses(config, checkpoint, learner, tmp_path, monkeypatch):
+    """Raw log-probs: at temperature 1 nobody would notice."""
+    monkeypatch.setattr(server_room, "ALWAYS", {**ALWAYS, "logprobs-mode": "raw_logprobs"})
+    with serving(checkpoint, config.sampler, tmp_path / "vllm.log") as wrong:
+        monkeypatch.undo()
+        asked = config.sampler.model_copy(update={"urls": [wrong.url]})
+        said = "logprobs-mode is raw_logprobs, and processed_logprobs is wanted"
+        with (
+            pytest.raises(UserError, match=said),
+            open_sampler(checkpoint, asked, decoder(learner.tokenizer), tmp_path / "log"),
+        ):
+            pytest.fail("it was taken")
+        sampler = sampler_on([wrong], learner.tokenizer)
+        with pytest.raises(InfrastructureError, match=said):
+            sampler.load(publish(learner, tmp_path / "weights", 0, CANARIES))
+
+
+def test_the_right_flags_pass_and_the_canaries_are_drawn_at_the_temperature(server, config, learner, tmp_path):
+    asked = config.sampler.model_copy(update={"urls": [server.url]})
+    with open_sampler(tmp_path, asked, decoder(learner.tokenizer), tmp_path / "log") as sampler:
+        weights = publish(learner, tmp_path / "weights", 0, CANARIES, None, 0.6)
+        assert sampler.load(weights) < 1e-4
+        raw = publish(learner, tmp_path / "raw", 0, CANARIES, None, 1.0)  # what a server of raw log-probs would say
+        assert sampler.gap(server, replace(weights, next_logprobs=raw.next_logprobs)) > 0.1
 
 
 def test_an_unreachable_sampler_is_an_infrastructure_error(learner):

@@ -42,12 +42,12 @@ def learn(
     clip = learner.config.gradient_clip
     objective = Objective(config.loss, config.temperature, rate, clip, config.guards)
     metrics, bad = everyone(update, learner, batches, objective)
-    _judge(bad, config.guards.bad_update, step)
+    refuse(bad, config.guards.bad_update, step)
     skipped = {"updates/empty": float(len(cuts) - len(batches)), "updates/bad": float(len(bad))}
     return {**metrics, **skipped, "learning_rate": rate}
 
 
-def _judge(bad: Sequence[Unmade], rule: str, step: int) -> None:
+def refuse(bad: Sequence[Unmade], rule: str, step: int) -> None:
     """Stop, or say what is skipped. Raises UserError."""
     for one in bad:
         if one.wrong_sampler:

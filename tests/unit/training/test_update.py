@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from reforge.batches import Row, build_batch
 from reforge.config.training import Guards
+from reforge.errors import UserError
 from reforge.policy import head
 from reforge.policy.learner import Learner
 from reforge.policy.lora import merged
+from reforge.training.handover import publish
+from reforge.training.learn import refuse
 from reforge.training.update import Objective, imitate, update
 from tests.unit.training.policies import ARCHITECTURE, LOSS, new_policy, objective, open_policy, rows
 
@@ -216,3 +219,27 @@ def test_the_reference_is_the_first_policy_and_only_there_when_used(folder: Path
 
 def test_loss_of_defaults_is_what_the_tests_say() -> None:
     assert objective().loss.model_dump() == LOSS
+
+
+@pytest.mark.parametrize("rule", ["stop", "skip"])
+def test_a_sampler_that_is_not_the_policy_stops_the_run_whatever_is_skipped(folder: Path, rule: Any) -> None:
+    """The rollouts' log-probs are not the policy's own: -5 where it says about -5.7."""
+    learner, what = open_policy(folder), objective()
+    guards = Guards(truncated=1.0, ratio=1e6, gap=0.01, bad_update=rule, nothing_to_learn="skip")
+    before = merged(learner.model, keep=True)
+    strict = Objective(what.loss, what.temperature, 1e-3, 1.0, guards)
+    metrics, bad = update(learner, [build_batch(rows(0), 96)], strict)
+    assert [one.wrong_sampler for one in bad] == [True]
+    assert metrics["updates"] == 0.0
+    assert all(torch.equal(before[name], value) for name, value in merged(learner.model, keep=True).items())
+    with pytest.raises(UserError, match=r"Step 3: gap/k3 is .* \(rl\.guards\.gap = 0\.01\).*reforge sampler serve"):
+        refuse(bad, rule, 3)
+
+
+def test_a_policy_that_is_not_finite_is_handed_to_nobody(folder: Path, tmp_path: Path) -> None:
+    learner = open_policy(folder)
+    assert publish(learner, tmp_path, 1, [[5, 6, 7]], None, 0.6).version == 1
+    with torch.no_grad():
+        next(learner.model.parameters()).fill_(math.nan)
+    with pytest.raises(UserError, match=r"Policy version 2, .* is not finite"):
+        publish(learner, tmp_path, 2, [[5, 6, 7]], None, 0.6)

@@ -1,0 +1,71 @@
+"""Evaluation with a reward of one's own: what is solved is what the verdict says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from reforge.compose import compose
+from reforge.params import build_config
+from reforge.policy.tokenizer import train_tokenizer
+from reforge.problems.store import write_problems
+from reforge.rewards import score
+from reforge.stages import evaluate
+from reforge.types import Problem, Reward, Rollout, Status, TestCase, Verdict
+
+STATUSES = [Status.ACCEPTED, Status.WRONG_ANSWER, Status.ACCEPTED, Status.INFRASTRUCTURE]
+
+
+class Judge:
+    def judge(self, program: str, problem: Problem) -> Verdict:
+        return Verdict(STATUSES[int(problem.id)])
+
+
+class Sampler:
+    def sample(self, prompts: Any, copies: int, sampling: Any, seed: str) -> Iterator[Rollout]:
+        for prompt in prompts:
+            for index in range(copies):
+                text = "```python\npass\n```"
+                yield Rollout(prompt.problem_id, index, 0, (0,), prompt.token_ids, (5,), (-0.1,), "stop", text)
+
+
+@contextmanager
+def given(what: Any) -> Iterator[Any]:
+    yield what
+
+
+def with_format(*args: Any) -> Reward:
+    """accuracy + 0.1 · format, as docs/extend.md allows."""
+    reward = score(*args)
+    if reward.value is None:
+        return reward
+    return replace(reward, value=reward.value + 0.1, parts={**reward.parts, "format": 1.0})
+
+
+@pytest.mark.parametrize("reward", [score, with_format])
+def test_pass_at_1_is_the_same_under_any_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reward: Any) -> None:
+    """AC, WA, AC and INFRA: 2 of 3."""
+    problems = [Problem(str(n), "s", "pass", (TestCase("stdin", "", ""),)) for n in range(len(STATUSES))]
+    write_problems(tmp_path / "problems" / "heldout.parquet", problems)
+    monkeypatch.setattr(evaluate, "score", reward)
+    monkeypatch.setattr(evaluate, "judge_of", lambda ctx: given(Judge()))
+    monkeypatch.setattr(evaluate, "sampler_of", lambda *args: given(Sampler()))
+    monkeypatch.setattr(evaluate, "load_tokenizer", lambda folder: train_tokenizer(["pass"] * 3, 300))
+    config = build_config(compose(["experiment=smoke", "evaluate.ks=[1]"]), "test")
+    ctx: Any = SimpleNamespace(
+        cfg=config, key="sft", name="evaluate@sft", out=tmp_path, metrics={}, dep=lambda name: tmp_path / name
+    )
+    evaluate.run(ctx)
+    table = json.loads((tmp_path / "scores.json").read_text())["lengths"]["16k"]
+    assert table["pass@1"]["value"] == pytest.approx(2 / 3)
+    assert table["infra"] == 2
+    rows = pq.read_table(tmp_path / "rollouts.parquet").to_pylist()
+    assert {row["problem_id"]: row["solved"] for row in rows} == {"0": True, "1": False, "2": True, "3": None}
