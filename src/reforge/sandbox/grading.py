@@ -135,9 +135,10 @@ class _Run:
         failure: tuple[int, Failed] | None = None
         longest = max(len(test.expected) for test in problem.tests)
         try:
-            with self._measured(self._limits.output_bytes(longest)) as child:
+            with self._measured(self._limits.output_bytes(longest), tests=len(calls)) as child:
                 load(child, self._program, problem.entry_point, dict(problem.files), self._preamble)
                 for self.test_index, (arguments, expected) in enumerate(calls):
+                    child.next_test()
                     child.send({"call": [arguments, {}]})
                     message = child.receive()
                     returned = value_of(message)
@@ -185,14 +186,16 @@ class _Run:
         return quiet_child(self._server, "program", self._limits, output)
 
     @contextmanager
-    def _measured(self, output: int, stdin: int | None = None, stdout: int | None = None) -> Iterator[Child]:
+    def _measured(
+        self, output: int, stdin: int | None = None, stdout: int | None = None, tests: int = 1
+    ) -> Iterator[Child]:
         child = None
         try:
-            with quiet_child(self._server, "program", self._limits, output, stdin, stdout) as child:
+            with quiet_child(self._server, "program", self._limits, output, stdin, stdout, tests) as child:
                 yield child
         finally:
             if child is not None:
-                self.cpu_seconds = max(self.cpu_seconds, child.cpu_seconds)
+                self.cpu_seconds = max(self.cpu_seconds, child.longest)
                 self.cpu_total += child.cpu_seconds
                 self.wall_seconds = max(self.wall_seconds, child.wall_seconds)
                 self.memory_kb = max(self.memory_kb, child.memory_kb)

@@ -16,11 +16,11 @@ MARGIN = 1.6
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one process: of each stdin test, and of all call or assert tests of a program together.
+    """Of one process. Time is that of each stdin and call test, and of all assert tests of a program together.
 
     The CPU time decides. The wall clock is a backstop for programs that sleep; time spent waiting for a processor does
     not count. `memory_mb` is real memory. `output_kb` bounds what it prints and each value it returns; where a test's
-    expected answer is long, it may be twice as long. `budget_seconds` is the CPU time of all stdin tests of a program
+    expected answer is long, it may be twice as long. `budget_seconds` is the CPU time of all tests of a program
     together.
     """
 

@@ -18,6 +18,7 @@ from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.types import Status
 
 FILE_BYTES = 16 << 20  # of each file that it writes: as large as a jail's scratch folder
+_QUICK = 0.02  # seconds
 _ENVELOPE = 1024  # bytes around a value in a message
 _TESTS_BYTES = 1 << 27  # of a message from the tests; they are ours
 FOREIGN = "the program wrote to the channel of its results"
@@ -26,12 +27,15 @@ FOREIGN = "the program wrote to the channel of its results"
 class Child:
     """A process for one program, or for tests that call one. On leaving the context, everything of it is gone.
 
-    `role`: "program" or "tests". `output`: bytes that it may return at once. Raises InfrastructureError or OSError if
-    the process could not be brought to the point at which it meets the program; after that, nothing a program does may
-    look like a failure of the machine.
+    `role`: "program" or "tests". `output`: bytes that it may return at once. `tests`: how many share it, each with
+    limits of time of its own; `longest` is the CPU time of the one that took most. Raises InfrastructureError or
+    OSError if the process could not be brought to the point at which it meets the program; after that, nothing a
+    program does may look like a failure of the machine.
     """
 
-    def __init__(self, server: Server, role: str, limits: Limits, stdin: int, stdout: int, output: int) -> None:
+    def __init__(
+        self, server: Server, role: str, limits: Limits, stdin: int, stdout: int, output: int, tests: int = 1
+    ) -> None:
         self._server = server
         self._limits = limits
         self._started = time.monotonic()
@@ -41,11 +45,13 @@ class Child:
         self._exit_code: int | None = None
         self._handle: int | None = None
         self._host_pid: int | None = None
-        self.cpu_seconds = self.wall_seconds = 0.0
+        self.cpu_seconds = self.wall_seconds = self.longest = 0.0
+        self._since, self._before = self._started, (0.0, 0.0)  # when this test began, and what was used until then
+        most = min(tests * limits.cpu_seconds, max(limits.cpu_seconds, limits.budget_seconds))
         self.memory_kb = 0
         order = {
             "role": role,
-            "cpu_seconds": math.ceil(MARGIN * limits.cpu_seconds) + 1,  # the kernel's, should this process be held up
+            "cpu_seconds": math.ceil(MARGIN * most) + 1,  # the kernel's, should this process be held up
             "memory_bytes": limits.memory_mb << 20,
             "file_bytes": max(FILE_BYTES, output + 1),
             "value_bytes": output,
@@ -138,6 +144,7 @@ class Child:
             self.wall_seconds = time.monotonic() - self._started
             self._exit_code = ending["code"]
             self.cpu_seconds, self.memory_kb = ending["cpu_seconds"], ending["memory_kb"]
+            self.longest = max(self.longest, self.cpu_seconds - self._before[0])
 
     def _ended(self) -> Failed:
         """How a process ended that has closed its pipe; it may take its time to."""
@@ -149,6 +156,19 @@ class Child:
             Status.RUNTIME_ERROR, f"ended with exit code {self._exit_code} instead of answering", self._exit_code
         )
 
+    def next_test(self) -> None:
+        """From here on time counts for another test. To ask what was used takes longer than many a test: what quick
+        ones use counts for the one after them.
+        """
+        now = time.monotonic()
+        if now - self._since < _QUICK:
+            return
+        used = self._used()
+        if used[0] > MARGIN * self._limits.budget_seconds:
+            raise Failed(Status.TIME_LIMIT)
+        self.longest = max(self.longest, used[0] - self._before[0])
+        self._since, self._before = now, used
+
     def _await(self, descriptor: int, event: int) -> None:
         while not ready(descriptor, event, self._patience()):
             pass
@@ -156,10 +176,10 @@ class Child:
     def _patience(self) -> float:
         """Seconds that may pass before the limits need another look. Raises Failed where one is exceeded."""
         stop = MARGIN * self._limits.cpu_seconds
-        wall = time.monotonic() - self._started
+        wall = time.monotonic() - self._since
         if wall < stop:
             return stop - wall
-        used, waited = self._used()
+        used, waited = (now - before for now, before in zip(self._used(), self._before, strict=True))
         if used > stop:
             raise Failed(Status.TIME_LIMIT, f"used more than {self._limits.cpu_seconds} s of CPU time")
         if wall - waited > self._limits.wall_seconds:

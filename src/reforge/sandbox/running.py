@@ -22,7 +22,13 @@ _CHECKER_BYTES = 1 << 16  # that a checker may return: it says yes or no
 
 @contextmanager
 def quiet_child(
-    server: Server, role: str, limits: Limits, output: int, stdin: int | None = None, stdout: int | None = None
+    server: Server,
+    role: str,
+    limits: Limits,
+    output: int,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    tests: int = 1,
 ) -> Iterator[Child]:
     """A child that hears and says nothing but through these."""
     with open(os.devnull, "r+b", buffering=0) as null:
@@ -33,6 +39,7 @@ def quiet_child(
             null.fileno() if stdin is None else stdin,
             null.fileno() if stdout is None else stdout,
             output,
+            tests,
         )
     with child:
         yield child

@@ -135,6 +135,38 @@ def test_the_budget_bounds_all_tests_together() -> None:
     assert verdict.test_index < 10
 
 
+WORK = (
+    "import time\ndef f(x):\n    end = time.process_time() + x\n    while time.process_time() < end: pass\n    return x"
+)
+
+
+def calls(*seconds: float) -> Problem:
+    return Problem("calls", "", "", tuple(TestCase("call", f"[{x}]", f"{x}") for x in seconds), entry_point="f")
+
+
+def test_each_call_has_the_limit_of_a_test() -> None:
+    """Eight calls of 0.15 s take longer than one may; each is in time."""
+    with Judge(Limits(1.0, 20.0, 256, 64), 1) as judge:
+        verdict = judge.judge(WORK, calls(*[0.15] * 8))
+    assert (verdict.status, verdict.reason) == (Status.ACCEPTED, "")
+    assert 0.15 <= verdict.cpu_seconds < 1.0
+
+
+def test_a_call_over_its_limit_is_named_whatever_the_others_took() -> None:
+    with Judge(Limits(0.5, 20.0, 256, 64), 1) as judge:
+        verdict = judge.judge(WORK, calls(0.1, 0.1, 60.0, 0.1))
+    assert (verdict.status, verdict.test_index) == (Status.TIME_LIMIT, 2)
+    assert verdict.cpu_seconds < 10
+
+
+def test_the_budget_bounds_all_calls_together() -> None:
+    with Judge(Limits(0.5, 20.0, 256, 64, budget_seconds=0.6), 1) as judge:
+        verdict = judge.judge(WORK, calls(*[0.15] * 30))
+    assert verdict.status is Status.TIME_LIMIT
+    assert "all tests together" in verdict.reason
+    assert verdict.test_index < 15
+
+
 # --- problems -----------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +211,7 @@ def test_a_problem_s_own_checker(judge: Judge) -> None:
     [
         ("def check(input): undefined(\n", "SyntaxError"),
         ("def check(given, expected, output):\n    while True: pass", "CPU time"),
-        ("def check(given, expected, output): return 'no'", "it returned 'no', not True or False"),
+        ("def check(given, expected, output): return 'no'", "it returned a value of type str, not True or False"),
         ("def check(given): return True", "TypeError"),
     ],
 )
