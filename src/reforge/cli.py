@@ -222,6 +222,11 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
                 f"make ui PORT={port + 1}"
             ) from error
     os.chdir(project_root())
+    from reforge.params import load_config
+    from reforge.tracking.mlflow_mirror import page_of
+
+    page = page_of(f"sqlite:///{database}", load_config(Path("params.yaml")).tracking.mlflow_experiment)
+    print(f"Open http://127.0.0.1:{port}/{page} (Ctrl-C ends it)", flush=True)
     command = ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1"]
     command += ["--artifacts-destination", str(database.with_name("mlartifacts"))]
     os.execvp("mlflow", [*command, "--port", str(port)])

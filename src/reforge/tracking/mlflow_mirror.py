@@ -116,6 +116,13 @@ def reports(uri: str) -> list[str]:
     return [_lock_of(client, run) for run in found if run.data.tags["reforge.status"] == "ran"]
 
 
+def page_of(uri: str, experiment: str) -> str:
+    """Where MLflow's pages show the experiment's runs: without being told, they open those for prompts and agents."""
+    found = _there(uri).get_experiment_by_name(experiment)
+    place = f"experiments/{found.experiment_id}/runs" if found else "experiments"
+    return f"#/{place}?workflowType=machine_learning"
+
+
 def unknown(uri: str, run_ids: Iterable[str]) -> list[str]:
     """Those that this MLflow has never heard of, or has forgotten: it may be another database."""
     from mlflow.exceptions import MlflowException
@@ -189,7 +196,7 @@ def _parent(client: MlflowClient, experiment: str, info: RunInfo) -> str:
     if found:
         return str(found[0].info.run_id)
     tags = {"reforge.pipeline": info.pipeline, "reforge.stage": "pipeline"}
-    run = client.create_run(experiment, tags=tags, run_name=f"{info.title}, {time.strftime('%Y-%m-%d')}")
+    run = client.create_run(experiment, tags=tags, run_name=f"{info.title}, {time.strftime('%Y-%m-%d %H:%M')}")
     _log_params(client, run.info.run_id, info.values)
     _log_files(client, run.info.run_id, info)
     return str(run.info.run_id)

@@ -59,11 +59,11 @@ def _headline(stage: str, run: Any) -> Iterator[tuple[str, float]]:
 def _minutes(runs: dict[str, Any]) -> Metrics:
     """Of the stages that ran, from their first beginning to their end."""
     found = {
-        f"minutes/{stage.replace('@', '-')}": round((run.info.end_time - run.info.start_time) / 60_000, 2)
+        f"wall_minutes/{stage.replace('@', '-')}": round((run.info.end_time - run.info.start_time) / 60_000, 2)
         for stage, run in runs.items()
         if run.info.end_time and run.data.tags.get("reforge.status") == "ran"
     }
-    return {**found, "minutes/all": round(sum(found.values()), 2)} if found else {}
+    return {**found, "wall_minutes/all": round(sum(found.values()), 2)} if found else {}
 
 
 def _crown(client: MlflowClient, info: RunInfo, runs: dict[str, Any], wanted: Metrics) -> None:

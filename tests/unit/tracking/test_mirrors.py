@@ -269,10 +269,10 @@ def test_a_parent_has_what_compares_it_with_others(client: MlflowClient, tmp_pat
     experiment = client.get_experiment_by_name("reforge")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     parent = children(client)["pipeline"]
-    assert re.fullmatch(r"tiny, seed 3, \d{4}-\d\d-\d\d", parent.info.run_name)
+    assert re.fullmatch(r"tiny, seed 3, \d{4}-\d\d-\d\d \d\d:\d\d", parent.info.run_name)
     assert parent.data.params == {"rl.learning_rate": "0.0001", "seed": "3"}
-    minutes = {key: value for key, value in parent.data.metrics.items() if key.startswith("minutes/")}
-    assert minutes.keys() >= {"minutes/all", "minutes/sft", "minutes/rl-16k", "minutes/report"}
+    minutes = {key: value for key, value in parent.data.metrics.items() if key.startswith("wall_minutes/")}
+    assert minutes.keys() >= {f"wall_minutes/{stage}" for stage in ("all", "sft", "rl-16k", "report")}
     assert {key: value for key, value in parent.data.metrics.items() if key not in minutes} == {
         "pass_at_1/sft/16k": 0.25,
         "pass_at_1/rl-16k/16k": 0.5,
