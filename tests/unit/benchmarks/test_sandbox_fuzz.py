@@ -1,0 +1,33 @@
+"""A slice of the campaign, and faults of each kind planted: a campaign that finds nothing must not be blind."""
+
+import pytest
+
+from benchmarks.hostile import PLANNED, hostile
+from benchmarks.sandbox_fuzz import PLANTED, SLOW, Campaign
+
+
+def test_nothing_hostile_leaves_the_judge() -> None:
+    campaign = Campaign(seed=1)
+    campaign.run(range(160))
+    assert not campaign.left
+    assert not campaign.failed
+    assert not campaign.unwritable
+    assert not campaign.unscored
+    assert sum(campaign.verdicts.values()) == 160
+    assert {name.split()[0] for name in campaign.verdicts} == {"stdin", "call", "assert", "answer"}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_found(name: str) -> None:
+    campaign = Campaign(seed=1)
+    with PLANTED[name]():
+        campaign.run(range(len(PLANNED)))
+    if name.startswith("quadratic"):  # its own CPU time, however busy the machine is; elsewhere it is milliseconds
+        assert campaign.slowest > SLOW
+    else:
+        assert campaign.left or campaign.failed or campaign.unwritable
+
+
+def test_inputs_are_made_from_the_seed() -> None:
+    assert [hostile(3, n) for n in range(50)] == [hostile(3, n) for n in range(50)]
+    assert hostile(3, 40) != hostile(4, 40)
