@@ -170,7 +170,7 @@ def _planned() -> list[tuple[str, Problem]]:
         ("raise type('/' * 20000, (Exception,), {})('x')", _CALL),
         (forged(f"""'{{"value": {{"$": "set", "v": [' + {colliding} + ']}}}}'"""), _CALL),
         (forged("""'{"value": ' + '[' * 5000 + ']' * 5000 + '}'"""), _CALL),
-        (forged("""'{"raised": ["' + '/' * 12000 + '", ""]}'"""), _CALL),
+        (forged("""'{"raised": ["' + '/' * 20000 + '", ""]}'"""), _CALL),
         (forged("""'{"unplain": ' + '[' * 900 + ']' * 900 + '}'"""), _CALL),
     ]
 

@@ -35,7 +35,7 @@ from reforge.sandbox.service import RemoteJudge, app_of
 from reforge.types import Reward, Rollout, Verdict
 
 LIMITS = Limits(cpu_seconds=0.5, wall_seconds=1.5, memory_mb=256, output_kb=1024, budget_seconds=5.0)
-WORKERS, ROUND = 2, 1000
+WORKERS, ROUND, INPUTS = 2, 1000, 200_000
 SLOW = 1.0  # seconds of a judge's own CPU time for one input, of at most a megabyte
 
 
@@ -162,7 +162,7 @@ def claims_of(campaign: Campaign, inputs: int) -> list[Claim]:
     unscored, unwritable = len(campaign.unscored), len(campaign.unwritable)
     left, slowest = len(campaign.left) + campaign.failed, campaign.slowest
     return [
-        claim("hostile programs and answers, run and judged end to end", inputs, "", "≥ 200000", inputs >= 200_000),
+        claim("hostile programs and answers, run and judged end to end", inputs, "", f"≥ {INPUTS}", inputs >= INPUTS),
         claim("exceptions that left the judge, or that its last net caught", left, "", "0", not left),
         claim("verdicts that JSON, HTTP or Parquet would not take", unwritable, "", "0", not unwritable),
         claim("verdicts INFRA or BROKEN, which nobody may buy", unscored, "", "0", not unscored),
@@ -175,7 +175,7 @@ def claims_of(campaign: Campaign, inputs: int) -> list[Claim]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--inputs", type=int, default=200_000)
+    parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--planted", choices=PLANTED)
     given = parser.parse_args()
@@ -187,7 +187,7 @@ def main() -> None:
     show(claims)
     for line in [*campaign.left, *campaign.unwritable, *campaign.unscored][:40]:
         print(line)
-    if not given.planted:
+    if not given.planted and given.inputs >= INPUTS:
         run = {
             "seed": given.seed, "seconds": round(time.monotonic() - start),
             "own CPU seconds": round(time.process_time() - used),

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.hostile import PLANNED, hostile
-from benchmarks.sandbox_fuzz import PLANTED, SLOW, Campaign
+from benchmarks.sandbox_fuzz import PLANTED, Campaign
 
 
 def test_nothing_hostile_leaves_the_judge() -> None:
@@ -17,13 +17,20 @@ def test_nothing_hostile_leaves_the_judge() -> None:
     assert {name.split()[0] for name in campaign.verdicts} == {"stdin", "call", "assert", "answer"}
 
 
+@pytest.fixture(scope="module")
+def usual() -> float:
+    campaign = Campaign(seed=1)
+    campaign.run(range(len(PLANNED)))
+    return campaign.slowest
+
+
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_fault_is_found(name: str) -> None:
+def test_a_planted_fault_is_found(name: str, usual: float) -> None:
     campaign = Campaign(seed=1)
     with PLANTED[name]():
         campaign.run(range(len(PLANNED)))
-    if name.startswith("quadratic"):  # its own CPU time, however busy the machine is; elsewhere it is milliseconds
-        assert campaign.slowest > SLOW
+    if name.startswith("quadratic"):
+        assert campaign.slowest > 10 * usual  # of the judge's own CPU time, however busy or quick the machine is
     else:
         assert campaign.left or campaign.failed or campaign.unwritable
 
