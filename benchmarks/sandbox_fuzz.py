@@ -46,6 +46,7 @@ class Campaign:
         self.left: list[str] = []  # exceptions that left the judge
         self.unwritable: list[str] = []  # verdicts that a store, JSON or HTTP would not take
         self.unscored: list[str] = []
+        self.ended: list[str] = []  # what would have ended a run
         self.longest = self.slowest = 0.0
         self.failed = 0
 
@@ -62,9 +63,12 @@ class Campaign:
             ):
                 for start in range(inputs.start, inputs.stop, ROUND):
                     numbers = range(start, min(start + ROUND, inputs.stop))
-                    with ThreadPoolExecutor(WORKERS) as pool:
-                        one = lambda number: self._one(remote if number % 10 == 9 else judge, number)  # noqa: E731
-                        self._store([verdict for verdict in pool.map(one, numbers) if verdict is not None])
+                    try:
+                        with ThreadPoolExecutor(WORKERS) as pool:
+                            one = lambda number: self._one(remote if number % 10 == 9 else judge, number)  # noqa: E731
+                            self._store([verdict for verdict in pool.map(one, numbers) if verdict is not None])
+                    except Exception as error:  # such as a table that cannot be written: a run would have ended here
+                        self.ended.append(f"{start}: {type(error).__name__}: {error!s:.200}")
                     judge._cache._known.clear()
                 self.failed = judge.events.counts["failed"] + remote.events.counts["lost"]
         finally:
@@ -166,7 +170,7 @@ def claims_of(campaign: Campaign, inputs: int) -> list[Claim]:
         claim("exceptions that left the judge, or that its last net caught", left, "", "0", not left),
         claim("verdicts that JSON, HTTP or Parquet would not take", unwritable, "", "0", not unwritable),
         claim("verdicts INFRA or BROKEN, which nobody may buy", unscored, "", "0", not unscored),
-        claim("runs ended", 0, "", "0", True),
+        claim("runs ended", len(campaign.ended), "", "0", not campaign.ended),
         claim("the judge's own CPU time for one input, at most", slowest, "s", f"< {SLOW:g}", slowest < SLOW),
         claim("longest standstill of the process, waiting for a processor included", campaign.longest, "s"),
         *(claim(f"of these {kind} tests", count, "") for kind, count in sorted(kinds.items())),
@@ -185,7 +189,7 @@ def main() -> None:
         campaign.run(range(given.inputs))
     claims = claims_of(campaign, given.inputs)
     show(claims)
-    for line in [*campaign.left, *campaign.unwritable, *campaign.unscored][:40]:
+    for line in [*campaign.left, *campaign.ended, *campaign.unwritable, *campaign.unscored][:40]:
         print(line)
     if not given.planted and given.inputs >= INPUTS:
         run = {

@@ -11,6 +11,7 @@ def test_nothing_hostile_leaves_the_judge() -> None:
     campaign.run(range(160))
     assert not campaign.left
     assert not campaign.failed
+    assert not campaign.ended
     assert not campaign.unwritable
     assert not campaign.unscored
     assert sum(campaign.verdicts.values()) == 160
@@ -32,7 +33,7 @@ def test_a_planted_fault_is_found(name: str, usual: float) -> None:
     if name.startswith("quadratic"):
         assert campaign.slowest > 10 * usual  # of the judge's own CPU time, however busy or quick the machine is
     else:
-        assert campaign.left or campaign.failed or campaign.unwritable
+        assert campaign.left or campaign.failed or campaign.unwritable or campaign.ended
 
 
 def test_inputs_are_made_from_the_seed() -> None:
