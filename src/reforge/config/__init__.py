@@ -22,6 +22,7 @@ class Sandbox(Section):
     memory_mb: int = Field(ge=64)
     output_kb: int = Field(ge=1)
     budget_seconds: Annotated[float, Field(gt=0)] | None
+    exposed: Literal["refuse", "accept"]
     minimum_isolation: Literal["limits", "syscalls", "files", "full"]
     packages: list[str]
     urls: list[str]

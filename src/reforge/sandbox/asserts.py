@@ -1,19 +1,21 @@
 """Assert tests taken apart, so that as little of them as can be meets the program.
 
-`assert f(1, 2) == 3` becomes a call, whose value is compared here. A test that only the program's own names make sense
-of (`assert f(Node(1)) == 3`) becomes an expression, evaluated in the program's process; what it should be stays here.
-Anything else runs as it is in a process of its own, from which only the calls of the entry point go to the program.
+`assert f(1, 2) == 3` becomes a call, whose value is compared here. Anything else runs as it is in a process of its own,
+where the names that only the program knows stand for objects of the program's process.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from reforge.types import Problem
+
+_CLASS_MAKERS = ("namedtuple", "NamedTuple", "Enum", "IntEnum", "make_dataclass")
 
 
 @dataclass(frozen=True)
@@ -39,33 +41,25 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Expression:
-    source: str
-    want: Want
-
-
-@dataclass(frozen=True)
 class Source:
     """The tests of this kind of a problem have their own numbering: they are sent to their process at once."""
 
     text: str
 
 
-Step = Call | Expression | Source
+Step = Call | Source
 
 
 def steps_of(problem: Problem) -> list[Step]:
     """One for each test."""
-    return [_step(test.input, problem.entry_point, problem.setup) for test in problem.tests]
+    return [_step(test.input, problem.entry_point) for test in problem.tests]
 
 
-def _step(source: str, entry: str, setup: str) -> Step:
+def _step(source: str, entry: str) -> Step:
     taken = _taken_apart(source)
     if taken is None:
         return Source(source)
     asked, want = taken
-    if _free_names(f"{setup}\n{source}") - {entry}:
-        return Expression(ast.unparse(asked), want)
     if isinstance(asked, ast.Call) and isinstance(asked.func, ast.Name) and asked.func.id == entry:
         try:
             arguments = [ast.literal_eval(argument) for argument in asked.args]
@@ -75,6 +69,54 @@ def _step(source: str, entry: str, setup: str) -> Step:
         if len(keywords) == len(asked.keywords):  # no **mapping
             return Call(arguments, keywords, want)
     return Source(source)
+
+
+def job_of(problem: Problem, sources: list[str]) -> dict[str, Any]:
+    """What the tests' process is told."""
+    entries = entries_of(problem.entry_point)
+    free = set[str]().union(*(_free_names(f"{problem.setup}\n{source}") for source in ["", *sources]))
+    called = set[str]().union(*map(_called_names, [problem.setup, *sources]))
+    return {
+        "setup": problem.setup,
+        "tests": sources,
+        "names": sorted(free | entries),
+        "entries": sorted(entries),
+        "modules": sorted((free - entries) & sys.stdlib_module_names),  # never the program's
+        "classes": [name for name, _ in _classes(_parsed(problem.setup), entries)],
+        "called": sorted(called & (free | entries)),
+    }
+
+
+def entries_of(entry: str) -> set[str]:
+    """Names that stand for the entry point, or for the class whose method it is."""
+    owner, _, name = entry.rpartition(".")
+    return {entry, name, owner or "Solution"}
+
+
+def shown_of(problem: Problem) -> dict[str, Any]:
+    """What the program gets of the tests' setup, as a statement would show it: the classes whose objects it meets, and
+    imports. A class that uses the entry point is a test and stays away from it, as all the rest does.
+    """
+    tree = _parsed(problem.setup)
+    classes = _classes(tree, entries_of(problem.entry_point))
+    if tree is None or not classes:
+        return {}
+    shown = {id(node) for _, node in classes}
+    kept = [node for node in tree.body if id(node) in shown or isinstance(node, ast.Import | ast.ImportFrom)]
+    return {"definitions": [ast.unparse(node) for node in kept], "classes": [name for name, _ in classes]}
+
+
+def _classes(tree: ast.Module | None, entries: set[str]) -> list[tuple[str, ast.stmt]]:
+    found: list[tuple[str, ast.stmt]] = []
+    for node in tree.body if tree is not None else []:
+        if isinstance(node, ast.ClassDef):
+            if not entries & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}:
+                found.append((node.name, node))
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made_by, target = ast.unparse(node.value.func).rpartition(".")[2], node.targets[0]
+            if made_by in _CLASS_MAKERS and isinstance(target, ast.Name):
+                found.append((target.id, node))
+    return found
 
 
 def _taken_apart(source: str) -> tuple[ast.expr, Want] | None:
@@ -118,6 +160,12 @@ def _free_names(source: str) -> set[str]:
         elif isinstance(node, ast.ExceptHandler) and node.name:
             made.add(node.name)
     return used - made
+
+
+def _called_names(source: str) -> set[str]:
+    tree = _parsed(source)
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree is not None else []
+    return {name.id for name in calls if isinstance(name, ast.Name)}
 
 
 def _parsed(source: str) -> ast.Module | None:

@@ -6,7 +6,7 @@ make the parent receive no more than a value.
 
 from __future__ import annotations
 
-import builtins
+import contextlib
 import json
 import os
 import sys
@@ -15,12 +15,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from reforge.sandbox import idioms, lcb, wire
+from reforge.sandbox import evaluator, idioms, lcb, wire
 from reforge.sandbox.kinds import NotPlainError
+from reforge.sandbox.remote import Peer, everything
 
 REQUESTS, ANSWERS = 3, 4  # descriptors
-_ARGUMENTS_BYTES = 1 << 26  # of one call by a test; the tests are ours
-_STEERING = (StopIteration, StopAsyncIteration)
 
 
 class Channel:
@@ -49,7 +48,7 @@ def run(channel: Channel, role: str, value_bytes: int) -> None:
     """`role`: "program" or "tests". `value_bytes` bounds what a program may return."""
     job = channel.receive()
     if role == "tests":
-        run_tests(channel, job)
+        evaluator.run_tests(channel, job)
     else:
         run_program(channel, job, value_bytes)
 
@@ -68,6 +67,9 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
         code = compiled(source.removeprefix("\ufeff"), "program.py")
     except BaseException as error:
         _stop(channel, "broken", error)
+    for definition in job.get("definitions", ()):  # of the tests' setup, as a statement shows them
+        with contextlib.suppress(BaseException):
+            exec(compile(definition, "setup.py", "exec", dont_inherit=True), module.__dict__)
     try:
         exec(job["preamble"], module.__dict__)
         exec(code, module.__dict__)
@@ -78,9 +80,10 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
         if isinstance(error, SystemExit) and not entry:
             _exit(0 if job["preamble"] else error.code, module.__dict__, source)
         _stop(channel, "raised", error)
+    peer = _peer(channel, module.__dict__, job, function, value_bytes)
     channel.send("loaded", "true")
     while True:
-        _answer(channel, module, function, channel.receive(), value_bytes)
+        _answer(channel, peer, function, channel.receive(), value_bytes)
 
 
 def _write_files(files: dict[str, str]) -> None:
@@ -111,26 +114,44 @@ def _entry_point(names: dict[str, Any], entry: str) -> Callable[..., object]:
     return lambda *arguments, **keywords: getattr(kind(), method)(*arguments, **keywords)
 
 
-def _answer(
-    channel: Channel, module: types.ModuleType, function: Callable[..., object], request: dict[str, Any], limit: int
-) -> None:
-    """A call of the entry point, or an expression of a test that only the program's own names can make sense of."""
+def _answer(channel: Channel, peer: Peer, function: Callable[..., object], request: dict[str, Any], limit: int) -> None:
+    """A call of the entry point with plain values, or a question of the tests."""
+    if "ask" in request:
+        peer.serve(request["ask"])
+        return
     try:
-        if "call" in request:
-            arguments, keywords = wire.build(request["call"], wire.MESSAGE_DEPTH)
-            value = function(*arguments, **keywords)
-        else:
-            setup, expression = request["evaluate"]
-            scope = dict(module.__dict__)
-            exec(compile(setup, "setup.py", "exec", dont_inherit=True), scope)
-            value = eval(compile(expression, "test.py", "eval", dont_inherit=True), scope)
-        text = wire.dumps(value, limit)
+        arguments, keywords = wire.build(request["call"], wire.MESSAGE_DEPTH)
+        text = wire.dumps(function(*arguments, **keywords), limit)
     except NotPlainError as error:
         channel.send("unplain", json.dumps(str(error)))
     except BaseException as error:
         channel.send("raised", _described(error))
     else:
         channel.send("value", text)
+
+
+def _peer(channel: Channel, names: dict[str, Any], job: dict[str, Any], entry: object, limit: int) -> Peer:
+    """The program's side of the questions. Its object number 0 tells the tests what the program's names stand for."""
+    peer = Peer(channel, limit, everything)
+    peer.classes = {name: names[name] for name in job.get("classes", ()) if isinstance(names.get(name), type)}
+
+    def look_up(wanted: list[str]) -> list[dict[str, Any]]:
+        found: dict[str, Any] = {job["entry"].rpartition(".")[2]: entry}
+        found |= {name: names[name] for name in wanted if name in names and name not in found}
+        library = {name: _library_module(it, name) for name, it in found.items()}
+        imported = {name: module for name, module in library.items() if module}
+        return [{name: it for name, it in found.items() if name not in imported}, imported]
+
+    peer.refer(look_up)
+    return peer
+
+
+def _library_module(value: object, name: str) -> str:
+    """Where the library has this very object under this name."""
+    module = getattr(value, "__module__", None)
+    if type(module) is not str or module.lstrip("_") not in sys.stdlib_module_names:
+        return ""
+    return module.lstrip("_") if getattr(sys.modules.get(module.lstrip("_")), name, None) is value else ""
 
 
 def _stop(channel: Channel, kind: str, error: BaseException) -> NoReturn:
@@ -144,65 +165,3 @@ def _described(error: BaseException) -> str:
         return json.dumps([type(error).__name__[:500], str(error)[:500]])
     except BaseException:
         return '["Exception", ""]'
-
-
-def run_tests(channel: Channel, job: dict[str, Any]) -> None:
-    """Run test sources, with a proxy in place of the program's entry point, up to the first that does not pass."""
-    scope: dict[str, Any] = {"__name__": "tests"}
-    proxy = Proxy(channel)
-    try:
-        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), scope)
-    except BaseException as error:
-        _stop(channel, "unusable", error)
-    for source in job["tests"]:
-        proxy.answers = 0
-        try:
-            exec(compile(source, "test.py", "exec", dont_inherit=True), scope | {job["entry"]: proxy})
-        except BaseException as error:
-            _stop(channel, _blame(error, proxy), error)
-        if not proxy.answers:
-            _stop(channel, "unusable", RuntimeError(f"it passed without calling {job['entry']!r}"))
-        channel.send("passed", "true")
-
-
-def _blame(error: BaseException, proxy: Proxy) -> str:
-    """An AssertionError is the test's verdict. Else it is the program's exception, its value, or the test itself."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if cause is proxy.raised:
-            return "raised"
-        cause = cause.__cause__ or cause.__context__
-    if not proxy.answers:
-        return "unusable"
-    return "failed" if isinstance(error, AssertionError) else "stumbled"
-
-
-class Proxy:
-    """Stands for the program's entry point among the tests; the parent carries the call to the program and back."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self.answers = 0
-        self.raised: BaseException | None = None  # the last of the program's exceptions
-
-    def __call__(self, *arguments: object, **keywords: object) -> Any:
-        self._channel.send("call", wire.dumps([arguments, keywords], _ARGUMENTS_BYTES, wire.MESSAGE_DEPTH))
-        answer = self._channel.receive()
-        self.answers += 1
-        if "value" in answer:
-            return wire.build(answer["value"])
-        self.raised = _like(*answer["raised"])
-        raise self.raised
-
-
-def _like(name: str, message: str) -> BaseException:
-    """The builtin exception of that name, for tests that expect one. Not those that steer a caller: a StopIteration
-    inside `all(map(f, ...))` would end the loop, and the test would pass.
-    """
-    kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _STEERING):
-        try:
-            return kind(message)
-        except TypeError:
-            pass  # a few take more than a message
-    return RuntimeError(f"{name}: {message}")

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from reforge.sandbox import lcb
-from reforge.sandbox.answers import is_exception, outcome_of, stumbled, value_of
-from reforge.sandbox.asserts import Call, Source, steps_of
+from reforge.sandbox.answers import value_of
+from reforge.sandbox.asserts import Source, job_of, shown_of, steps_of
 from reforge.sandbox.checkers import name_of, same_output, same_value
 from reforge.sandbox.forkserver import Server
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.sandbox.process import Child
 from reforge.sandbox.questions import calls_of
 from reforge.sandbox.reasons import fit
+from reforge.sandbox.relay import Exposure, carry
 from reforge.sandbox.running import ask_checker, end_of, load, memory_file, quiet_child, typed
 from reforge.types import Problem, Status, TestCase, Verdict
 
+EXPOSED = "exposed: what the tests compare was decided by the program itself (sandbox.exposed: refuse)"
 _KEPT_BYTES = 1 << 26  # of all answers of a program together, kept for a checker of the problem's own
 
 
@@ -50,6 +52,8 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
     judged = status is not Status.BROKEN_TEST and kind != "answer"  # an answer uses nothing: its checker does
     if judged and run.memory_kb > (limits.memory_mb << 10) + server.resident_kb:
         status, reason, index = Status.MEMORY_LIMIT, f"used more than {limits.memory_mb} MB", run.test_index
+    if status is Status.ACCEPTED and run.exposed and limits.exposed == "refuse":
+        status, reason = Status.WRONG_ANSWER, EXPOSED
     if server.broken:  # whatever it answered, and whatever came of that
         status, reason, index = Status.RUNTIME_ERROR, fit(server.broken), run.test_index
     right = status is Status.ACCEPTED
@@ -164,23 +168,22 @@ class _Run:
         problem, steps = self._problem, steps_of(self._problem)
         sources = [step.text for step in steps if isinstance(step, Source)]
         output = self._limits.output_bytes(max(len(test.input) for test in problem.tests))
+        exposure = Exposure(problem.entry_point)
         with self._measured(output) as child, ExitStack() as stack:
-            load(child, self._program, problem.entry_point, dict(problem.files))
+            shown = shown_of(problem) if sources else {}
+            load(child, self._program, problem.entry_point, dict(problem.files), shown=shown)
             tests = None
             if sources:
                 tests = stack.enter_context(quiet_child(self._server, "tests", self._limits, output))
-                tests.start({"setup": problem.setup, "tests": sources, "entry": problem.entry_point})
+                tests.start(job_of(problem, sources))
             for self.test_index, step in enumerate(steps):
                 if isinstance(step, Source):
                     assert tests is not None
-                    _serve(tests, child)
-                    continue
-                if isinstance(step, Call):
-                    child.send({"call": typed([step.arguments, step.keywords])})
+                    carry(tests, child, exposure)
+                    self.exposed = exposure.exposed
                 else:
-                    self.exposed = True
-                    child.send({"evaluate": [problem.setup, step.source]})
-                _ask(partial(step.want.holds, value_of(child.receive())))
+                    child.send({"call": typed([step.arguments, step.keywords])})
+                    _ask(partial(step.want.holds, value_of(child.receive())))
 
     def _unmeasured(self, output: int) -> AbstractContextManager[Child]:
         return quiet_child(self._server, "program", self._limits, output)
@@ -209,25 +212,3 @@ def _ask(compare: Callable[[], bool]) -> None:
         raise Failed(Status.WRONG_ANSWER, f"it could not be compared: {type(error).__name__}") from error
     if not right:
         raise Failed(Status.WRONG_ANSWER)
-
-
-def _serve(tests: Child, program: Child) -> None:
-    """Carry calls until the evaluator has finished one test. Returns if it passed."""
-    answered = False
-    while True:
-        try:
-            message = tests.receive()
-        except Failed as failed:
-            if failed.status is Status.TIME_LIMIT:
-                raise Failed(failed.status, f"while its answer was tested: {failed.reason}") from failed
-            raise stumbled(failed.reason, answered) from failed
-        if "passed" in message:
-            return
-        if "call" not in message:
-            raise outcome_of(message, answered)
-        program.send(message)
-        message = program.receive()
-        if not is_exception(message) or message["raised"][0] == "MemoryError":  # tests may expect an exception
-            value_of(message)
-        answered = True
-        tests.send(message)  # written anew: the program chose the words, not their form

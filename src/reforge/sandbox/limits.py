@@ -21,7 +21,7 @@ class Limits:
     The CPU time decides. The wall clock is a backstop for programs that sleep; time spent waiting for a processor does
     not count. `memory_mb` is real memory. `output_kb` bounds what it prints and each value it returns; where a test's
     expected answer is long, it may be twice as long. `budget_seconds` is the CPU time of all tests of a program
-    together.
+    together. `exposed`: "refuse" or "accept" a right verdict that the program itself decided (relay.py).
     """
 
     cpu_seconds: float
@@ -29,10 +29,14 @@ class Limits:
     memory_mb: int
     output_kb: int
     budget_seconds: float = math.inf
+    exposed: str = "refuse"
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not getattr(self, field.name) > 0:
+            if field.name == "exposed":
+                if self.exposed not in ("refuse", "accept"):
+                    raise UserError(f"Limits: exposed is refuse or accept, not {self.exposed!r}.")
+            elif not getattr(self, field.name) > 0:
                 raise UserError(f"Limits: {field.name} must be more than 0, not {getattr(self, field.name)}.")
 
     def output_bytes(self, expected: int) -> int:

@@ -40,6 +40,7 @@ class Child:
         self._limits = limits
         self._started = time.monotonic()
         self._buffer = bytearray()
+        self._output = output
         self._longest = output + _ENVELOPE if role == "program" else _TESTS_BYTES
         self._fenced = False
         self._exit_code: int | None = None
@@ -73,6 +74,7 @@ class Child:
 
     def send(self, message: dict[str, Any]) -> None:
         rest = memoryview(json.dumps(message).encode() + b"\n")
+        self._longest = max(self._longest, self._output + 2 * len(rest) + _ENVELOPE)  # it may hand back what it gets
         with contextlib.suppress(BrokenPipeError):  # it has ended; receive() will say how
             while rest:
                 try:

@@ -58,9 +58,16 @@ def memory_file(content: bytes = b"") -> Iterator[int]:
         os.close(descriptor)
 
 
-def load(child: Child, program: str, entry: str, files: dict[str, str] | None = None, preamble: str = "") -> None:
-    """Start a program that is to be called. Raises Failed where it does not get as far."""
-    child.start({"program": program, "entry": entry, "files": files or {}, "preamble": preamble})
+def load(
+    child: Child,
+    program: str,
+    entry: str,
+    files: dict[str, str] | None = None,
+    preamble: str = "",
+    shown: dict[str, Any] | None = None,
+) -> None:
+    """Start a program that is to be called. Raises Failed where it does not get as far. `shown`: of the setup."""
+    child.start({"program": program, "entry": entry, "files": files or {}, "preamble": preamble, **(shown or {})})
     message = child.receive()
     if "loaded" not in message:
         raise failure_of(message)

@@ -41,7 +41,9 @@ def local_judge(config: Sandbox, cache: Path | None = None) -> Judge:
 
 def limits_of(config: Sandbox) -> Limits:
     budget = math.inf if config.budget_seconds is None else config.budget_seconds
-    return Limits(config.cpu_seconds, config.wall_seconds, config.memory_mb, config.output_kb, budget)
+    return Limits(
+        config.cpu_seconds, config.wall_seconds, config.memory_mb, config.output_kb, budget, exposed=config.exposed
+    )
 
 
 def minimum_of(config: Sandbox) -> Isolation:

@@ -1,6 +1,6 @@
 import pytest
 
-from reforge.sandbox.asserts import Call, Expression, Source, Step, Want, steps_of
+from reforge.sandbox.asserts import Call, Source, Step, Want, job_of, shown_of, steps_of
 from reforge.types import Problem, TestCase
 
 
@@ -47,11 +47,24 @@ def test_anything_else_stays_as_it_is(source: str) -> None:
     assert step(source) == Source(source)
 
 
-def test_what_only_the_program_s_names_make_sense_of_is_evaluated_there() -> None:
-    assert step("assert f(Node(1)) == 3") == Expression("f(Node(1))", Want("==", 3))
-    assert step("assert f(root) == 3", setup="root = Node(1)") == Expression("f(root)", Want("==", 3))
-    assert isinstance(step("assert f(math.inf) == 3", setup="import math"), Source)
-    assert isinstance(step("assert f([x for x in range(3)]) == 3"), Source)
+def test_what_only_the_program_knows_is_told_apart() -> None:
+    def job(source: str, setup: str = "") -> dict[str, object]:
+        return job_of(Problem("p", "", "", (), entry_point="f", setup=setup), [source])
+
+    assert step("assert f(Node(1)) == 3") == Source("assert f(Node(1)) == 3")
+    assert job("assert f(Node(1)) == 3")["names"] == ["Node", "Solution", "f"]
+    assert job("assert f(root) == 3", setup="root = Node(1)")["called"] == ["Node", "f"]
+    assert job("assert f(math.inf) == 3", setup="import math")["modules"] == []
+    assert job("assert f(math.inf) == 3")["modules"] == ["math"]
+
+
+def test_the_program_is_shown_the_classes_of_setup_and_nothing_else() -> None:
+    setup = (
+        "import math\nSECRET = 7\nclass Node: pass\nclass Case:\n    def run(self): return f(1) == 7\ndef g(): return 7"
+    )
+    shown = shown_of(Problem("p", "", "", (), entry_point="f", setup=setup))
+    assert shown == {"definitions": ["import math", "class Node:\n    pass"], "classes": ["Node"]}
+    assert shown_of(Problem("p", "", "", (), entry_point="f", setup="import math\nSECRET = 7")) == {}
 
 
 @pytest.mark.parametrize(

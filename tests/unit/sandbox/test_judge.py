@@ -421,9 +421,9 @@ def test_every_field_of_the_configuration_changes_the_key() -> None:
         "limits": [
             dataclasses.replace(LIMITS, **{field.name: getattr(LIMITS, field.name) / 2})
             for field in dataclasses.fields(Limits)
-            if getattr(LIMITS, field.name) not in (math.inf,)
+            if getattr(LIMITS, field.name) not in (math.inf, "refuse")
         ]
-        + [dataclasses.replace(LIMITS, budget_seconds=7.0)],
+        + [dataclasses.replace(LIMITS, budget_seconds=7.0), dataclasses.replace(LIMITS, exposed="accept")],
         "layers": [()],
         "interpreter": ["cpython 3.99"],
         "packages": [(), ("numpy==3 ab",), ("numpy==2 cd",)],
