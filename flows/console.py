@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
-PLAIN_SECONDS = 15.0
-TERMINAL = "REFORGE_TERMINAL"  # "tty" or "plain" where a person reads this process's standard output, else unset
+from reforge.progress import PLAIN_SECONDS, TERMINAL
 
 # DVC's housekeeping, of no interest to somebody who did not ask for DVC. The Prefect log has it all.
 _HOUSEKEEPING = re.compile(

@@ -23,15 +23,16 @@ from typing import IO, Any
 
 import psutil
 
-from flows.console import TERMINAL
 from flows.hooks import close_tracking
 from flows.leash import end, leashed
 from reforge.compose import compose
-from reforge.environment import project_root, quiet
+from reforge.environment import command, project_root, quiet
 from reforge.errors import InfrastructureError, UserError
 from reforge.process import free_port
+from reforge.progress import TERMINAL
 from reforge.workspace import described, occupied
 
+PORT = "PREFECT_SERVER_API_PORT"
 START_SECONDS = 180.0
 MARK = "REFORGE_LOCAL"  # in the environment of every process of a local run: the folder that it works in
 
@@ -59,7 +60,8 @@ def main(arguments: list[str]) -> int:
         print(f"reforge: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        how = "Without --force the same" if wanted["force"] else "The same"
+        print(f"\nStopped. {how} command goes on from here.", file=sys.stderr)
         return 130
 
 
@@ -73,6 +75,7 @@ def run(root: Path, wanted: dict[str, Any]) -> int:
         log = stack.enter_context((home / "server.log").open("ab"))
         server = stack.enter_context(running([*PREFECT, "server", "start"], stdout=log, stderr=log))
         wait_until_healthy(environment["PREFECT_API_URL"], server, home / "server.log")
+        print(f"Prefect shows this run, while it goes, at http://127.0.0.1:{environment[PORT]}", flush=True)
         asyncio.run(prepare())
         call([*PREFECT, "--no-prompt", "deploy", "--name", "cpu"], log)
         worker = stack.enter_context(running([sys.executable, "-c", WORKER], stderr=log))
@@ -82,6 +85,12 @@ def run(root: Path, wanted: dict[str, Any]) -> int:
     return show(root, flow_run.state, time.monotonic() - started)
 
 
+NEXT = {
+    "make ui": "every run and metric, in a browser",
+    "reforge why report": "what the numbers were made from, and how surely each comes about again",
+    "dvc dag": "the graph",
+    "reforge --help": "the rest",
+}
 PREFECT = [sys.executable, "-m", "prefect"]
 # `prefect worker start --pool cpu` without its own words, which would stand among those of the stages.
 WORKER = """
@@ -99,7 +108,7 @@ def settings(home: Path, port: int) -> dict[str, str]:
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
-        "PREFECT_SERVER_API_PORT": str(port),
+        PORT: str(port),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the stages speak for themselves
         "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -135,8 +144,8 @@ def left_over(mark: str) -> list[psutil.Process]:
 
 
 @contextmanager
-def running(command: list[str], **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
-    process = leashed(command, **popen)
+def running(words: list[str], **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = leashed(words, **popen)
     try:
         yield process
     finally:
@@ -144,11 +153,11 @@ def running(command: list[str], **popen: Any) -> Iterator[subprocess.Popen[bytes
         process.wait()
 
 
-def call(command: list[str], log: IO[bytes]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def call(words: list[str], log: IO[bytes]) -> None:
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     log.write(done.stdout)
     if done.returncode:
-        raise InfrastructureError(f"`prefect {command[3]}` failed: {done.stdout.decode(errors='replace')[-800:]}")
+        raise InfrastructureError(f"`prefect {words[3]}` failed: {done.stdout.decode(errors='replace')[-800:]}")
 
 
 def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -207,12 +216,15 @@ async def run_deployment(parameters: dict[str, Any], worker: subprocess.Popen[by
 def show(root: Path, state: Any, seconds: float) -> int:
     if not state.is_completed():
         reason = re.sub(r"^.*?(UserError|InfrastructureError): ", "", state.message or state.name, flags=re.DOTALL)
-        print(f"\nreforge: {reason}\nFinished work is kept: the same command goes on from here.", file=sys.stderr)
+        own = "UserError" in (state.message or "")
+        then = "once that is mended, the same command goes on" if own else "the same command goes on"
+        print(f"\nreforge: {reason}\nFinished stages are kept: {then} from here.", file=sys.stderr)
         return 1
     table, page = root / "report" / "table.md", root / "report" / "report.html"
     print(f"\n{table.read_text().strip()}\n" if table.is_file() else "")
-    print(f"Done in {seconds / 60:.1f} min. Next: open {page} in a browser,")
-    print("`make ui` for every run and metric, `dvc dag` for the graph, `reforge --help` for the rest.")
+    print(f"Done in {seconds / 60:.1f} min. Next, open {page} in a browser, or type:")
+    for words, what in NEXT.items():
+        print(f"  {command(words)}  # {what}")
     return 0
 
 

@@ -15,7 +15,7 @@ import typer
 
 from reforge.cli_judge import judging
 from reforge.cli_sampler import sampling
-from reforge.environment import project_root, quiet
+from reforge.environment import command, project_root, quiet
 from reforge.errors import InfrastructureError, UserError
 
 app = typer.Typer(
@@ -84,7 +84,7 @@ def table() -> None:
     """Print the table of the last report."""
     path = project_root() / "report" / "table.md"
     if not path.is_file():
-        raise UserError(f"{path} not found. Make it with: dvc repro report")
+        raise UserError(f"{path} not found. Make it with: {command('dvc repro report')}")
     print(path.read_text(), end="")
 
 
@@ -159,7 +159,7 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say wha
     from reforge.stages.gc import collect
 
     found = collect(remove=yes)
-    done, more = ("Removed", "") if yes else ("Would remove", " Do it with: reforge gc --yes")
+    done, more = ("Removed", "") if yes else ("Would remove", f" Do it with: {command('reforge gc --yes')}")
     for folder in found.folders:
         print(f"{done}: {folder}")
     print(
@@ -211,7 +211,8 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     """Show every run and metric in MLflow's own pages, on this machine only."""
     database = project_root() / "mlflow.db"
     if not database.is_file():
-        raise UserError("There is nothing to show yet: mlflow.db appears with the first run. Start with: make demo")
+        first = command("make demo")
+        raise UserError(f"There is nothing to show yet: mlflow.db appears with the first run. Start with: {first}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -219,7 +220,7 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
         except OSError as error:
             raise UserError(
                 f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}). Stop what listens there or take another: "
-                f"make ui PORT={port + 1}"
+                f"{command(f'make ui PORT={port + 1}')}"
             ) from error
     os.chdir(project_root())
     from reforge.params import load_config
@@ -227,9 +228,9 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
 
     page = page_of(f"sqlite:///{database}", load_config(Path("params.yaml")).tracking.mlflow_experiment)
     print(f"Open http://127.0.0.1:{port}/{page} (Ctrl-C ends it)", flush=True)
-    command = ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1"]
-    command += ["--artifacts-destination", str(database.with_name("mlartifacts"))]
-    os.execvp("mlflow", [*command, "--port", str(port)])
+    shown = ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1"]
+    shown += ["--artifacts-destination", str(database.with_name("mlartifacts"))]
+    os.execvp("mlflow", [*shown, "--port", str(port)])
 
 
 @app.command()
@@ -252,7 +253,8 @@ def main() -> None:
         print(f"reforge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("reforge: interrupted; finished steps are kept, the same command goes on from there", file=sys.stderr)
+        kept = "; finished steps are kept, the same command goes on from there" if "stage" in sys.argv[1:2] else ""
+        print(f"reforge: interrupted{kept}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from reforge.config.problems import PassRates, ProblemSource
 from reforge.digests import sha256
-from reforge.environment import project_root
+from reforge.environment import command, project_root
 from reforge.errors import UserError
 from reforge.jsonfile import read_json, write_json
 from reforge.params import TABLES, build_config, unknown_key, with_origins
@@ -158,8 +158,8 @@ def _hydra(parsed: dict[str, Override], conf: Path) -> tuple[Any, list[tuple[str
                 ]
             missing = sorted(OmegaConf.missing_keys(composed))
             if missing:
-                wanted = " ".join(f"{key}=…" for key in missing)
-                raise UserError(f"No value for {', '.join(missing)}. Give it as an override: reforge compose {wanted}")
+                wanted = command(f"reforge compose {' '.join(f'{key}=…' for key in missing)}")
+                raise UserError(f"No value for {', '.join(missing)}. Give it as an override: {wanted}")
             return OmegaConf.to_container(composed, resolve=True), files
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"conf/ and {overrides} do not compose: {_one_line(error)}") from error
@@ -240,7 +240,8 @@ def _pin(key: str, named: ProblemSource | PassRates, root: Path) -> str:
     """The digest of a local file, so that DVC sees when its bytes change; "" for what is not a file."""
     name, pinned = named.path, named.sha256
     if not name:
-        raise UserError(f"No value for {key}.path. Give it as an override: reforge compose {key}.path=FILE")
+        wanted = command(f"reforge compose {key}.path=FILE")
+        raise UserError(f"No value for {key}.path. Give it as an override: {wanted}")
     path = root / os.path.expanduser(name)
     if not path.is_file():
         if path.is_dir():

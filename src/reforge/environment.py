@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -33,6 +34,8 @@ def quiet() -> None:
     environment are found by their names, also where nobody has activated it."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it lists the fonts, once
+    logging.getLogger("DeepSpeed").addFilter(lambda record: "accelerator" not in record.getMessage())  # a CPU will do
     path, bin = os.environ.get("PATH", os.defpath), str(_bin())
     os.environ.setdefault(_SHELL_PATH, path)
     os.environ.setdefault(_SHELL_FOLDER, os.getcwd())

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from reforge.config import Config
+from reforge.environment import command
 from reforge.errors import UserError
 
 # Keys whose entries an experiment names freely, in dotted form.
@@ -22,7 +23,7 @@ TABLES = ("rl.rungs", "evaluate.models", "evaluate.lengths")
 def load_config(path: Path) -> Config:
     """Read a resolved params file. Raises UserError naming the file, the key and the nearest valid key."""
     if not path.is_file():
-        raise UserError(f"{path} not found. Write it with: reforge compose experiment=tiny")
+        raise UserError(f"{path} not found. Write it with: {command('reforge compose experiment=tiny')}")
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:

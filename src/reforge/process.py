@@ -64,6 +64,16 @@ def held(lock: Path) -> bool:
 def stop_cleanly_on_sigterm() -> None:
     """SIGTERM unwinds like an exception, so that servers are stopped and files closed on the way out."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.unraisablehook = _again
+
+
+def _again(lost: sys.UnraisableHookArgs) -> None:
+    """Python drops what is raised in a finaliser or a callback, and says `Exception ignored`: a stop that fell there is
+    asked for once more."""
+    if issubclass(lost.exc_type, SystemExit):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def die_with_conductor(poll_seconds: float = 1.0) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 # The frame around every stage: it decides how a stage is run and told of, not what comes out.
 FRAME = ("cli", "compose", "config", "doctor", "environment", "errors", "process", "types", "workspace")
-FRAME += ("lineage", "tracking")
+FRAME += ("lineage", "progress", "tracking")
 FRAME_FILES = {f"src/reforge/{name}" for name in FRAME} | {f"src/reforge/{name}.py" for name in FRAME}
 FRAME_FILES |= {f"src/reforge/stages/{name}.py" for name in ("contract", "launch", "runs", "values")}
 

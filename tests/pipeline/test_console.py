@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.console import TERMINAL, last_paragraph, relay
+from flows.console import last_paragraph, relay
 from flows.leash import leashed
+from reforge.progress import TERMINAL
 
 BAR = b"loading\n\r 0%\r50%\r100%\n> reforge stage sft\ndone \xe2\x9c\x93"
 

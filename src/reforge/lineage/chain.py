@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from reforge.environment import project_root
+from reforge.environment import command, project_root
 from reforge.errors import UserError
 from reforge.lineage import graph, levels, manifest
 
@@ -16,7 +16,8 @@ def explain(target: str) -> list[str]:
     again, and what it read."""
     specs, upstream = graph.stages(), graph.graph()
     if not graph.locked(target):
-        raise UserError(f"{target} has not run here, or is not in dvc.lock. Start with: dvc repro {target}")
+        first = command(f"dvc repro {target}")
+        raise UserError(f"{target} has not run here, or is not in dvc.lock. Start with: {first}")
     needed = {target}
     for name in reversed(upstream):  # downstream first
         if name in needed:

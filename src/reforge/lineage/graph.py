@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from reforge.digests import sha256
-from reforge.environment import project_root, quiet
+from reforge.environment import command, project_root, quiet
 from reforge.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
         for path in paths:
             absolute = Path(repo.root_dir, path)
             if not absolute.exists():
-                raise UserError(f"{path} is missing. If a stage makes it, run: dvc repro")
+                raise UserError(f"{path} is missing. If a stage makes it, run: {command('dvc repro')}")
             _, _, tree = build(repo.cache.local, str(absolute), repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)
             found[path] = str(tree.hash_info.value)
     return found
@@ -113,7 +113,9 @@ def _repo() -> Iterator[Repo]:
 
     root = project_root()
     if not (root / "params.yaml").is_file():
-        raise UserError(f"{root / 'params.yaml'} not found. Write it with: reforge compose experiment=tiny")
+        raise UserError(
+            f"{root / 'params.yaml'} not found. Write it with: {command('reforge compose experiment=tiny')}"
+        )
     try:
         with Repo(str(root)) as repo:
             yield repo

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reforge.environment import command
 from reforge.errors import UserError
 from reforge.lineage import graph
 from reforge.lineage.declared import slice_of
@@ -18,7 +19,8 @@ _PARAMS, _CODE = "params.yaml", ("src/", "requirements/")
 def lock_of(name: str) -> dict[str, Any]:
     lock = graph.locked(name)
     if not lock:
-        raise UserError(f"{name} is not in dvc.lock: there is nothing to compare with. Run: dvc repro {name}")
+        first = command(f"dvc repro {name}")
+        raise UserError(f"{name} is not in dvc.lock: there is nothing to compare with. Run: {first}")
     return lock
 
 

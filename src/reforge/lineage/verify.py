@@ -14,7 +14,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
-from reforge.environment import project_root
+from reforge.environment import command, project_root
 from reforge.errors import UserError
 from reforge.lineage import graph, levels, manifest
 from reforge.lineage.compare import differences
@@ -51,8 +51,9 @@ def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, al
     expected = {entry["path"]: entry["md5"] for entry in lock["outs"]}
     if alone:
         _bring(spec, root, copy)
+    again = command(f"dvc repro {spec.name}")
+    remedy = f"commit or undo the change, or make it again with the code of now ({again})"
     with chdir(copy):
-        remedy = f"commit or undo the change, or make it again with the code of now (dvc repro {spec.name})"
         wrong = other_inputs(spec, lock) + [f"{line}: {remedy}" for line in other_code(lock)]
         if wrong:
             return wrong, False
@@ -107,7 +108,8 @@ def _bring(spec: StageSpec, root: Path, copy: Path) -> None:
     for path in spec.deps:
         if path.startswith("outputs") and not (copy / path).exists():
             if not (root / path).exists():
-                raise UserError(f"{path} is missing. Fetch it (dvc checkout {path}), or verify what makes it, too.")
+                fetch = command(f"dvc checkout {path}")
+                raise UserError(f"{path} is missing. Fetch it ({fetch}), or verify what makes it, too.")
             shutil.copytree(root / path, copy / path)
 
 

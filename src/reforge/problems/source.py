@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from reforge.config.problems import PassRates, ProblemSource
 from reforge.digests import sha256
+from reforge.environment import command
 from reforge.errors import UserError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -67,7 +68,7 @@ def check_pin(path: Path, named: ProblemSource | PassRates) -> None:
     if named.sha256 not in ("", found):
         raise UserError(
             f"{named.path} changed since compose (sha256 {found}, in params.yaml {named.sha256}). If the new content "
-            "is meant, run reforge compose again; else bring the old file back."
+            f"is meant, compose again (`{command('reforge compose')} …`, as before); else bring the old file back."
         )
 
 

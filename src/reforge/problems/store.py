@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from reforge.environment import command
 from reforge.errors import UserError
 from reforge.parquet import read_table, write_rows
 from reforge.problems.funnel import Entry, Quarantined
@@ -78,7 +79,7 @@ def write_origins(path: Path, kept: Iterable[Entry]) -> None:
 def fate_of(folder: Path, id: str) -> list[str]:
     """What became of a problem, named by its id, its line or SOURCE:LINE, a line of text for each that fits."""
     if not (folder / "quarantined.parquet").is_file():
-        raise UserError(f"{folder} holds no curated problems. Make them with: dvc repro curate")
+        raise UserError(f"{folder} holds no curated problems. Make them with: {command('dvc repro curate')}")
     fates = dict[str, str]()
     for side, words in (("train", "kept for training"), ("heldout", "held out for evaluation")):
         fates |= dict.fromkeys(_read(folder / f"{side}.parquet", PROBLEMS).column("id").to_pylist(), words)
@@ -103,6 +104,6 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not table.schema.equals(schema):
         raise UserError(
             f"{path} was written by another version of Reforge: its columns are {', '.join(table.column_names)}. "
-            "Make it again with: reforge stage curate"
+            f"Make it again with: {command('reforge stage curate')}"
         )
     return table

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reforge.config.problems import Verification
+from reforge.environment import command
 from reforge.errors import InfrastructureError
 from reforge.problems.funnel import Entry, Quarantined
 from reforge.sandbox.judge import Judging, in_parallel
@@ -56,8 +57,8 @@ def _asked(judge: Judging, program: str, problem: Problem) -> Verdict:
     if verdict.status is Status.INFRASTRUCTURE:
         raise InfrastructureError(
             f"The sandbox itself failed on a reference solution of {problem.id}: {verdict.reason}. No problem was "
-            "dropped for it and nothing was written; see `reforge doctor`, then start the stage again: what has been "
-            "verified is not verified again."
+            f"dropped for it and nothing was written; see `{command('reforge doctor')}`, then start the stage again: "
+            "what has been verified is not verified again."
         )
     return verdict
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reforge.environment import command
 from reforge.errors import UserError
 from reforge.jsonfile import number
 from reforge.parquet import read_table
@@ -23,7 +24,8 @@ def read_curve(folder: Path, name: str, max_tokens: int) -> RungCurve:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         steps = tuple({key: number(value) for key, value in line.items()} for line in lines)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}). Make it again with: dvc repro -f rl@{name}") from error
+        again = command(f"dvc repro -f rl@{name}")
+        raise UserError(f"{path} cannot be read ({error}). Make it again with: {again}") from error
     return RungCurve(name, max_tokens, steps)
 
 

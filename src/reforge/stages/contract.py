@@ -20,7 +20,7 @@ from reforge import process
 from reforge.compose import kept_origins
 from reforge.config import Config, Determinism
 from reforge.digests import sha256
-from reforge.environment import project_root, quiet
+from reforge.environment import command, project_root, quiet
 from reforge.errors import UserError
 from reforge.jsonfile import write_json
 from reforge.lineage import graph, levels, manifest
@@ -141,7 +141,6 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
     ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, began, clock())
     write_json(records / "manifest.json", manifest.statement(ran))
     _remove(ctx.scratch)
-    print(f"{spec.name}: {tags['reforge.level']}", flush=True)
 
 
 def _remove(scratch: Path) -> None:
@@ -282,8 +281,8 @@ def _disk_trouble(name: str, error: BaseException) -> str:
         free = shutil.disk_usage(".").free / 2**20
         return (
             f"Stage {name!r} stopped: no space left on the disk of {Path.cwd()} ({free:.0f} MiB free): {text}. Its "
-            "output was not touched and its finished steps are kept: free some space (`reforge gc` lists what may go) "
-            "and start it again."
+            f"output was not touched and its finished steps are kept: free some space (`{command('reforge gc')}` lists "
+            "what may go) and start it again."
         )
     if isinstance(error, OSError) and error.errno in _DISK:
         return (

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from reforge import progress
 from reforge.config.problems import PassRates, Problems, ProblemSource
 from reforge.errors import UserError
 from reforge.problems import filters, rates
@@ -41,7 +42,7 @@ def run(ctx: StageContext) -> None:
     _some(funnel, cfg)
     if cfg.near:
         entries = funnel.kept
-        compared = tqdm(entries, desc="compare", unit="problem")
+        compared = progress.bar(entries, desc="compare", unit="problem")
         funnel.step("duplicates", len(entries), *drop_duplicates(compared, cfg.near))
         entries = funnel.kept
         funnel.step("contamination", len(entries), *drop_contaminated(entries, _evaluation_sets(ctx), cfg.near))
@@ -58,7 +59,7 @@ def _read(ctx: StageContext, funnel: Funnel) -> None:
     for name, source in ctx.cfg.problems.sources.items():
         folder = ctx.out / "raw" / "sources" / name
         rows = _generated(ctx, folder) if source.adapter == "generated" else snapshot(source, folder)
-        for row in tqdm(rows, desc=f"read {name}", unit="row"):
+        for row in progress.bar(rows, desc=f"read {name}", unit="row"):
             came += 1
             try:
                 problem = _problem(source, row)
@@ -88,7 +89,7 @@ def _generated(ctx: StageContext, folder: Path) -> Iterator[Row]:
     cfg = ctx.cfg.problems
     assert cfg.train is not None  # or Problems would have refused it
     streams = {d: generate([d], cfg.tests_per_problem, ctx.seed + d) for d in cfg.difficulties}
-    with tqdm(desc="generate", unit="problem") as bar:
+    with progress.bar(desc="generate", unit="problem") as bar:
         problems = balanced(streams, cfg.train, cfg.heldout, _advancing(bar))
     write_jsonl(folder / "rows.jsonl", map(asdict, problems))
     yield from (Row(line, problem) for line, problem in enumerate(problems, 1))
@@ -107,7 +108,7 @@ def _verify(ctx: StageContext, funnel: Funnel) -> None:
         [entry for entry in entries if not entry.problem.solution.strip()],
         lambda entry: "" if cfg.sources[entry.source].unverified else "no reference: there is no published program",
     )
-    with tqdm(total=len(given), desc="verify", unit="problem") as bar, curation_judge(ctx) as judge:
+    with progress.bar(total=len(given), desc="verify", unit="problem") as bar, curation_judge(ctx) as judge:
         kept, failed = verify(given, judge, cfg.verify, sandbox.cpu_seconds, sandbox.workers, _advancing(bar))
     places = {(entry.source, entry.line): at for at, entry in enumerate(entries)}
     kept = sorted([*kept, *allowed], key=lambda entry: places[entry.source, entry.line])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tqdm import tqdm
-
+from reforge import progress
 from reforge.batches import Row
 from reforge.errors import UserError
 from reforge.policy.learner import open_learner
@@ -60,7 +59,7 @@ def _ask_teacher(ctx: StageContext) -> None:
         sampler_of(ctx, tokenizer, config.temperature) as sampler,
     ):
         rollouts = sampler.sample(prompts, config.answers, sampling, str(ctx.seed))
-        bar = tqdm(rollouts, total=len(prompts) * config.answers, desc=f"{ctx.name}: teacher", unit="answer")
+        bar = progress.bar(rollouts, total=len(prompts) * config.answers, desc=f"{ctx.name}: teacher", unit="answer")
         groups = score_as_they_finish(
             bar, lambda rollout: score(rollout, by_id[rollout.problem_id], judge), prompts, ctx.cfg.sandbox.workers
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tqdm import tqdm
-
+from reforge import progress
 from reforge.evaluation.limits import cut
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.policy.model import load_tokenizer
@@ -35,7 +34,7 @@ def run(ctx: StageContext) -> None:
     ):
         # The same seed for every model: paired rollouts.
         rollouts = sampler.sample(prompts, config.rollouts, longest, f"{ctx.cfg.seed}/evaluate")
-        bar = tqdm(rollouts, total=len(prompts) * config.rollouts, desc=ctx.name, unit="rollout")
+        bar = progress.bar(rollouts, total=len(prompts) * config.rollouts, desc=ctx.name, unit="rollout")
         drawn = list(bar)
         for name, limit in config.lengths.items():
             shorter = (cut(rollout, limit, decoder(tokenizer)) for rollout in drawn)

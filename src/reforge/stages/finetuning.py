@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
+from reforge import progress
 from reforge.batches import Row
 from reforge.config.training import Sft
 from reforge.policy.learner import Learner
@@ -19,7 +18,7 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], config: S
     folder = ctx.scratch / "checkpoint"
     start = checkpoint.resume(learner, folder)
     ctx.tracker.rewind(start)
-    bar = tqdm(total=config.steps, initial=start, desc=ctx.name, unit="step")
+    bar = progress.bar(total=config.steps, initial=start, desc=ctx.name, unit="step")
 
     def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
         ctx.tracker.log(step, metrics, timings)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reforge import process
-from reforge.environment import project_root, quiet
+from reforge.environment import command, project_root, quiet
 from reforge.errors import UserError
 from reforge.lineage import graph
 from reforge.params import load_config
@@ -44,7 +44,8 @@ def collect(remove: bool) -> Garbage:
     quiet()
     os.chdir(project_root())
     if runs.UNSENT.is_dir() and list(runs.UNSENT.glob("[0-9]*")):
-        raise UserError("MLflow has not heard of every run yet, so nobody knows all reports. First: reforge sync")
+        first = command("reforge sync")
+        raise UserError(f"MLflow has not heard of every run yet, so nobody knows all reports. First: {first}")
     config = load_config(runs.PARAMS)
     runs.require_known(config)
     kept = reports(config.tracking.mlflow_uri)

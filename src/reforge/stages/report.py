@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from reforge.config import Config
+from reforge.environment import command
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
 from reforge.jsonfile import read_json
@@ -15,7 +16,9 @@ from reforge.reports.model_card import render_model_card
 from reforge.reports.report import Chain, Gain, Link, Report, Scores, render_html, render_text
 from reforge.stages.contract import StageContext
 
-_REMEDY = "Make it again with: dvc repro"
+
+def _remedy() -> str:
+    return f"Make it again with: {command('dvc repro')}"
 
 
 def run(ctx: StageContext) -> None:
@@ -35,7 +38,7 @@ def build_report(ctx: StageContext) -> Report:
     cfg, curate, evaluate = ctx.cfg, ctx.dep("curate"), ctx.dep("evaluate")
     last_rung = list(cfg.rl.rungs)[-1]
     length = last_rung if last_rung in cfg.evaluate.lengths else list(cfg.evaluate.lengths)[-1]
-    scores = {model: read_json(evaluate / model / "scores.json", _REMEDY) for model in cfg.evaluate.models}
+    scores = {model: read_json(evaluate / model / "scores.json", _remedy()) for model in cfg.evaluate.models}
     gain = _gain(cfg, scores, length)
     shown = gain.model if gain else list(scores)[-1]
     side = curate / "problems" / f"{cfg.evaluate.side}.parquet"
@@ -50,7 +53,7 @@ def build_report(ctx: StageContext) -> Report:
         scores=scores,
         gain=gain,
         curves=tuple(read_curve(ctx.dep("rl") / name, name, rung.max_tokens) for name, rung in rungs),
-        funnel=tuple(funnel_rows(read_json(curate / "funnel.json", _REMEDY))),
+        funnel=tuple(funnel_rows(read_json(curate / "funnel.json", _remedy()))),
         model=shown,
         examples=pick_examples(evaluate / shown / "rollouts.parquet", length, answered),
         problems=_link(ctx, curate / "problems"),

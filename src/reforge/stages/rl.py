@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from reforge import progress
 from reforge.errors import Events, UserError
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import load_tokenizer
@@ -56,7 +57,7 @@ def run(ctx: StageContext) -> None:
         start = checkpoint.resume(learner, states)
         checkpoint.restore_policies(states, start, weights)
         ctx.tracker.rewind(start)
-        bar = tqdm(total=rung.steps, initial=start, desc=ctx.name, unit="step")
+        bar = progress.bar(total=rung.steps, initial=start, desc=ctx.name, unit="step")
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
             ctx.tracker.log(step, metrics, timings | counts(events))

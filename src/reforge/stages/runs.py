@@ -13,6 +13,7 @@ from pathlib import Path
 
 from reforge.config import Config
 from reforge.digests import sha256
+from reforge.environment import command
 from reforge.errors import UserError
 from reforge.jsonfile import flat, read_json
 from reforge.lineage import graph, manifest
@@ -91,7 +92,8 @@ def keep_unsent(
     moved = [Path(path.as_posix().replace(f"{scratch.as_posix()}/out", out)) for path in tracker.artifacts]
     artifacts = {path.name: path for path in moved}
     unsent.keep(UNSENT, info, tracker.path, scratch / "mlflow.json", artifacts, metrics, tags)
-    log.warning("MLflow has not heard all of %s. It will when the next stage begins, or with: reforge sync", info.stage)
+    sync = command("reforge sync")
+    log.warning("MLflow has not heard all of %s. It will when the next stage begins, or with: %s", info.stage, sync)
 
 
 def send_unsent(config: Config) -> bool:
@@ -184,4 +186,4 @@ def _is_code(path: str) -> bool:
 
 
 def _headline(path: Path) -> Metrics:
-    return read_json(path, "Bring it back with: dvc repro") if path.is_file() else {}
+    return read_json(path, f"Bring it back with: {command('dvc repro')}") if path.is_file() else {}

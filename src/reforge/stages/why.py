@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reforge.environment import project_root
+from reforge.environment import command, project_root
 from reforge.errors import UserError
 from reforge.jsonfile import flat, read_json
 from reforge.lineage import graph, manifest
@@ -35,7 +35,7 @@ def why(what: str) -> list[str]:
         lines, makers = [line for _, line in numbers], sorted({name for name, _ in numbers} - {"report"}) or ["report"]
         lines[_SHOWN:] = [f"… and in {len(lines) - _SHOWN} more places"] if len(lines) > _SHOWN else []
         if len(makers) > 1:
-            return [*lines, f"Several stages have found it. Ask of one, as in: reforge why {makers[0]}"]
+            return [*lines, f"Several stages have found it. Ask of one, as in: {command(f'reforge why {makers[0]}')}"]
         return [*lines, *explain(makers[0])]
     near = difflib.get_close_matches(what, [*specs, *(key for _, _, key, _ in _found(specs))], 1)
     raise UserError(
@@ -70,7 +70,7 @@ def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, s
 def _found(specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, Path, str, Any]]:
     """(stage, file, key, value) of all headlines and tables."""
     for name, spec in specs.items():
-        remedy = f"Bring it back with: dvc repro {name}"
+        remedy = f"Bring it back with: {command(f'dvc repro {name}')}"
         for path in (Path(spec.metrics), *sorted(Path(spec.out).glob("*.json"))):
             for key, value in flat(read_json(path, remedy)).items() if path.is_file() else ():
                 yield name, path, key, value

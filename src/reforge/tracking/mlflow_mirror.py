@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from reforge.environment import command
 from reforge.errors import UserError
 from reforge.tracking import mlflow_files
 from reforge.tracking.mlflow_models import point_at, register
@@ -155,7 +156,7 @@ def _lock_of(client: MlflowClient, run: Any) -> str:
     if lock is None:
         raise UserError(
             f"The report of MLflow run {run.info.run_id} was made without DVC (no dvc.lock is kept with it), so nobody "
-            "knows what it hangs on. Make it again with dvc repro, or delete that run in MLflow."
+            f"knows what it hangs on. Make it again ({command('dvc repro')}), or delete that run in MLflow."
         )
     own = [run.data.tags.get(name, "") for name in ("reforge.out", "reforge.metrics")]
     return "\n".join([lock, *(f"md5: {digest}" for digest in own)]) + "\n"
