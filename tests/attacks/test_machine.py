@@ -1,5 +1,6 @@
 """Attempts on the machine, at every level of isolation that it offers. Every payload is bounded."""
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -7,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pip
 import pytest
 
 from reforge.sandbox.judge import Judge
 from reforge.types import Problem, Status, TestCase, Verdict
-from tests.attacks.breaches import BREACHES, Breach
-from tests.attacks.levels import OFFERED, judge_at
+from tests.attacks.breaches import BREACHES
+from tests.attacks.gaps import GAPS, TRACES_LEFT, documented, expected, left_by_the_last
+from tests.attacks.levels import judge_at
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,12 +38,19 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     secret = folder / "secret"
     secret.write_text("hunter2")
     secret.chmod(0o666)
+    (folder / "link").symlink_to(secret)
+    (folder / "private").write_text("hunter2")
+    (folder / "private").chmod(0o600)
+    libc = ctypes.CDLL(None, use_errno=True)
+    segment = libc.shmget(0, 4096, 0o1666)
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env={"TOKEN": "hunter2"})
     with (
         sleeper,
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.socket(socket.AF_UNIX) as local,
         socket.socket(socket.AF_UNIX) as abstract,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as abstract_datagrams,
     ):
         port = server.getsockname()[1]
         local.bind(str(folder / "socket"))
@@ -48,6 +58,9 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         local.listen()
         abstract.bind(f"\0{port}")
         abstract.listen()
+        datagrams.bind(str(folder / "datagrams"))
+        (folder / "datagrams").chmod(0o777)
+        abstract_datagrams.bind(f"\0{port}d")
         yield {
             "SECRET": str(secret),
             "FOLDER": str(folder),
@@ -56,14 +69,17 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             "PARENT": str(os.getpid()),
             "SLEEPER": str(sleeper.pid),
             "REPOSITORY": str(REPOSITORY),
+            "SEGMENT": str(segment),
+            "PACKAGES": os.path.dirname(os.path.dirname(pip.__file__)),
         }
         sleeper.kill()
+    libc.shmctl(segment, 0, None)
 
 
-def attempt(judge: Judge, breach: Breach, targets: dict[str, str]) -> str:
+def attempt(judge: Judge, breach: str, targets: dict[str, str]) -> str:
     """Either "breached" or "held", or how the program ended that could say neither."""
-    Path(targets["FOLDER"], "victim").write_text("x")
-    body = breach.body
+    left_by_the_last(Path(targets["FOLDER"]))
+    body = breach
     for name, value in targets.items():
         body = body.replace(name, value)
     program = "import os, random, socket, threading, time\ntry:\n"
@@ -83,10 +99,7 @@ def test_breaches(
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     said = attempt(judge, BREACHES[name], targets)
-    if level not in BREACHES[name].open_at:
-        assert said == "held"
-    elif os.geteuid() == 0:  # the list of known gaps was made as root; elsewhere more is held
-        assert said == "breached", "a gap has closed: take it off the list, here and in docs/sandbox.md"
+    assert said == expected(name, level), "docs/sandbox.md lists where this succeeds: mend the gap, or the list"
 
 
 def test_the_attempts_are_real(targets: dict[str, str]) -> None:
@@ -96,14 +109,6 @@ def test_the_attempts_are_real(targets: dict[str, str]) -> None:
     for name in ("read a file", "write to a folder", "connect to a server", "fork", "subprocess", "io_uring"):
         assert name in succeeded
     assert len(succeeded) >= 30
-
-
-def test_the_gaps_are_documented() -> None:
-    text = (REPOSITORY / "docs" / "sandbox.md").read_text()
-    table = text.partition("| attempt | succeeds at |\n|---|---|\n")[2].partition("\n\n")[0]
-    documented = dict(row.strip("| ").split(" | ") for row in table.splitlines())
-    gaps = {name: breach.open_at for name, breach in BREACHES.items() if breach.open_at}
-    assert documented == {name: ", ".join(level for level in OFFERED if level in at) for name, at in gaps.items()}
 
 
 EXHAUSTING = {
@@ -208,9 +213,9 @@ TRACES = {
         "open('left', 'w').write('x')",
         "import os; print(os.path.exists('left'))",
     ),
-    "a file elsewhere in memory": (
+    "a file in /tmp": (
         "open('/tmp/left', 'w').write('x')",
-        "import os; print(os.path.exists('/tmp/left'))",
+        "import os\nprint(os.path.exists('/tmp/left'))\ntry: os.unlink('/tmp/left')\nexcept OSError: pass",
     ),
     "a folder nobody may enter": (
         "import os\nos.makedirs('a/b')\nopen('a/b/left', 'w').close()\nos.chmod('a', 0)",
@@ -256,6 +261,27 @@ TRACES = {
         "import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)",
         "import signal; print(signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN)",
     ),
+    "an attribute of the folder": (
+        "import os\nos.setxattr('.', 'user.left', b'x')",
+        "import os; print(bool(os.listxattr('.')))",
+    ),
+    "times of the folder": (
+        "import os\nopen('f', 'w').close()\nos.unlink('f')\nos.utime('.', (7, 7))",
+        "import os; s = os.stat('.'); print(s.st_mtime == 7 or s.st_mtime > s.st_ctime)",
+    ),
+    "flags of an open file": (
+        "import fcntl, os\nfor d in range(3): fcntl.fcntl(d, fcntl.F_SETFL, os.O_NONBLOCK)",
+        "import fcntl, os; print(any(fcntl.fcntl(d, fcntl.F_GETFL) & os.O_NONBLOCK for d in range(3)))",
+    ),
+    "a lock on an open file": (
+        "import fcntl\nfor d in range(3): fcntl.flock(d, fcntl.LOCK_EX)",
+        "import fcntl\ntry: fcntl.flock(open('/dev/null'), fcntl.LOCK_EX | fcntl.LOCK_NB); print(False)\n"
+        "except BlockingIOError: print(True)",
+    ),
+    "a file in /dev/shm": (
+        "open('/dev/shm/left', 'w').write('x')",
+        "import os\nprint(os.path.exists('/dev/shm/left'))\ntry: os.unlink('/dev/shm/left')\nexcept OSError: pass",
+    ),
     "a mask for new files": (
         "import os\nos.umask(0o777)",
         "import os; print(os.umask(0) == 0o777)",
@@ -265,11 +291,36 @@ TRACES = {
 
 @pytest.mark.parametrize("name", TRACES)
 def test_no_program_meets_what_another_left(judge: Judge, level: str, name: str) -> None:
-    if name == "a file elsewhere in memory" and level in ("syscalls", "limits"):
-        pytest.skip("a known gap: all that this user may write to is open at these levels")
-    left, found = TRACES[name]
-    printed(judge, f"# {name}\n{left}", "")
-    assert printed(judge, f"# {name}\n{found}", "False").status is Status.ACCEPTED
+    left = found(judge, name)
+    assert left == documented(TRACES_LEFT, name, level), "docs/sandbox.md lists where this is left"
+
+
+def found(judge: Judge, name: str) -> bool:
+    first, second = TRACES[name]
+    printed(judge, f"# {name}\n{first}", "")
+    verdict = printed(judge, f"# {name}\n{second}", "False")
+    assert verdict.status in (Status.ACCEPTED, Status.WRONG_ANSWER), verdict.reason
+    return verdict.status is Status.WRONG_ANSWER
+
+
+def test_no_process_is_left(judge: Judge) -> None:
+    """Where programs can start others, these have left their group and lost their parent."""
+    program = (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)"
+    )
+    for number in range(3):
+        printed(judge, f"# {number}\n{program}", "")
+    (server,) = judge._fleet._folders
+    for task in Path(f"/proc/{server._process.pid}/task").iterdir():
+        children = (task / "children").read_text().split()
+        assert len(children) <= (judge._fleet.layers[:1] == ("namespaces",))  # there, the server is one itself
+
+
+def test_the_tables_name_what_is_tried() -> None:
+    assert GAPS.keys() <= BREACHES.keys()
+    assert TRACES_LEFT.keys() <= TRACES.keys()
+    for table in (GAPS, TRACES_LEFT):
+        assert all(any(levels) and "full" not in levels[0] | levels[1] for levels in table.values())
 
 
 def test_nothing_runs_after_the_verdict(judge: Judge) -> None:

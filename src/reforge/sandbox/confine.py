@@ -17,31 +17,48 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 # Offsets in struct seccomp_data, and the instructions of classic BPF that the filter is made of.
 _NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
-_LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
+_LOAD, _AND, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _EPERM, _ENOSYS, _ENOTSUP = 0x7FFF0000, 0x00050001, 0x00050026, 0x0005005F
 _CLONE_THREAD = 0x00010000
 _X32 = 0x40000000
+_AF_UNIX, _SOCK_STREAM, _SOCK_TYPE = 1, 1, 0xF
 # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX and ioctl FIOSETOWN, SIOCSPGRP name a process that the kernel then signals;
-# ioctl TIOCSTI types into a terminal.
-_OWNING = (8, 10, 15, 0x8901, 0x8902, 0x5412)
+# ioctl TIOCSTI types into a terminal; fcntl F_SETLEASE, F_NOTIFY and ioctl FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR act on
+# files that are only open for reading.
+_OWNING = (8, 10, 15, 0x8901, 0x8902, 0x5412, 1024, 1026, 0x40086602, 0x401C5820)
+# prctl PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_SECUREBITS, PR_SET_MM, PR_SET_CHILD_SUBREAPER,
+# PR_CAP_AMBIENT, PR_SCHED_CORE, PR_SET_PTRACER: a process that outlives its server, or lets others look into it.
+_FREEING = (1, 4, 8, 28, 35, 36, 47, 62, 0x59616D61)
 
-# machine → audit architecture, clone, clone3, and three lists. fcntl and ioctl, with those commands forbidden. Calls
-# allowed on the process itself only (named by the first argument): kill, tgkill, prlimit64, sched_setaffinity,
-# sched_setscheduler, sched_setparam, sched_setattr. Calls denied: execve, execveat, fork, vfork, socket,
-# ptrace, process_vm_readv, process_vm_writev, unshare, setns, mount, umount2, pivot_root, chroot, bpf, io_uring_setup,
-# keyctl, add_key, request_key, userfaultfd, pidfd_getfd, pidfd_send_signal, rt_sigqueueinfo, rt_tgsigqueueinfo, tkill,
-# setpriority, ioprio_set, perf_event_open, shmget, msgget, semget, mq_open, memfd_secret, kcmp, process_madvise,
-# quotactl, fanotify_init, open_by_handle_at, personality.
+# machine → audit architecture, clone, clone3, socketpair, prctl, and five lists. fcntl and ioctl, with those commands
+# forbidden. Calls allowed on the process itself only (named by the first argument): kill, tgkill, prlimit64,
+# sched_setaffinity, sched_setscheduler, sched_setparam, sched_setattr. Calls denied: execve, execveat, fork, vfork,
+# socket, ptrace, process_vm_readv, process_vm_writev, unshare, setns, mount, umount2, pivot_root, chroot, bpf,
+# io_uring_setup, keyctl, add_key, request_key, userfaultfd, pidfd_getfd, pidfd_send_signal, rt_sigqueueinfo,
+# rt_tgsigqueueinfo, tkill, setpriority, ioprio_set, perf_event_open, shmget, msgget, semget, mq_open, memfd_secret,
+# kcmp, process_madvise, quotactl, fanotify_init, open_by_handle_at, personality;
+# bind, connect, listen, accept, accept4, sendmsg, sendmmsg, shmat, shmctl, semop, semctl, semtimedop, msgsnd, msgrcv,
+# msgctl, mq_unlink, io_setup, inotify_init, inotify_init1, syslog, migrate_pages, move_pages, pidfd_open,
+# name_to_handle_at, mincore, cachestat, sync, syncfs, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick,
+# mount_setattr, statmount, listmount.
+# And outside a jail, where Landlock does not cover them: chmod, chown and utime in all their forms; setxattr and
+# removexattr in theirs.
 _MACHINES = {
     "x86_64": (
-        0xC000003E, 56, 435, (72, 16), (62, 234, 302, 203, 144, 142, 314),
+        0xC000003E, 56, 435, 53, 157, (72, 16), (62, 234, 302, 203, 144, 142, 314),
         (59, 322, 57, 58, 41, 101, 310, 311, 272, 308, 165, 166, 155, 161, 321, 425, 250, 248, 249, 323, 438, 424,
-         129, 297, 200, 141, 251, 298, 29, 68, 64, 240, 447, 312, 440, 179, 300, 304, 135),
+         129, 297, 200, 141, 251, 298, 29, 68, 64, 240, 447, 312, 440, 179, 300, 304, 135,
+         49, 42, 50, 43, 288, 46, 307, 30, 31, 65, 66, 220, 69, 70, 71, 241, 206, 253, 294, 103, 256, 279, 434, 303,
+         27, 451, 162, 306, 428, 429, 430, 431, 432, 433, 442, 457, 458),
+        (90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 261, 280), (188, 189, 190, 463, 197, 198, 199, 466, 469),
     ),
     "aarch64": (
-        0xC00000B7, 220, 435, (25, 29), (129, 131, 261, 122, 119, 118, 274),
+        0xC00000B7, 220, 435, 199, 167, (25, 29), (129, 131, 261, 122, 119, 118, 274),
         (221, 281, 198, 117, 270, 271, 97, 268, 40, 39, 41, 51, 280, 425, 219, 217, 218, 282, 438, 424, 138, 240,
-         130, 140, 30, 241, 194, 186, 190, 180, 447, 272, 440, 60, 262, 265, 92),
+         130, 140, 30, 241, 194, 186, 190, 180, 447, 272, 440, 60, 262, 265, 92,
+         200, 203, 201, 202, 242, 211, 269, 196, 195, 193, 191, 192, 189, 188, 187, 181, 0, 26, 116, 238, 239, 434,
+         264, 232, 451, 81, 267, 428, 429, 430, 431, 432, 433, 442, 457, 458),
+        (53, 52, 452, 54, 55, 88), (5, 6, 7, 463, 14, 15, 16, 466, 469),
     ),
 }  # fmt: skip
 
@@ -63,35 +80,40 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int) ->
         resource.setrlimit(what, (value, value))
 
 
-def drop_privileges(libc: ctypes.CDLL) -> None:
+def keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
+    """Of those that this process has; a bit for each."""
+    if libc.capset(struct.pack("<II", _CAPABILITY_VERSION_3, 0), struct.pack("<6I", kept, kept, 0, 0, 0, 0)):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def drop_privileges(libc: ctypes.CDLL, kept: int = 0) -> None:
     """No process of the same user may look into this one; no program started from here could regain anything."""
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if libc.capset(struct.pack("<II", _CAPABILITY_VERSION_3, 0), bytes(24)):
-        raise OSError(ctypes.get_errno(), "capset")
+    keep_capabilities(libc, kept)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
 
 
-def filter_calls(libc: ctypes.CDLL) -> None:
+def filter_calls(libc: ctypes.CDLL, jailed: bool) -> None:
     """Raises OSError where this machine has no such filter."""
-    if libc.prctl(_PR_SET_SECCOMP, 2, prepared_filter(os.getpid())[1], 0, 0):
+    if libc.prctl(_PR_SET_SECCOMP, 2, prepared_filter(os.getpid(), jailed)[1], 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_SECCOMP)")
 
 
 @functools.cache
-def prepared_filter(own: int) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_char_p]:
+def prepared_filter(own: int, jailed: bool) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_char_p]:
     """The instructions, and what the kernel takes: how many and where. Cached: in process namespaces of their own, all
     programs have the same number.
     """
-    code = ctypes.create_string_buffer(filter_program(os.uname().machine, own))
+    code = ctypes.create_string_buffer(filter_program(os.uname().machine, own, jailed))
     return code, ctypes.c_char_p(struct.pack("@HP", len(code) // 8, ctypes.addressof(code)))
 
 
-def filter_program(machine: str, own: int) -> bytes:
+def filter_program(machine: str, own: int, jailed: bool) -> bytes:
     """Each block either decides or falls through to the next; the accumulator holds the call's number in between."""
     if machine not in _MACHINES:
         raise OSError(f"no list of system calls for {machine}")
-    architecture, clone, clone3, ownerless, own_only, denied = _MACHINES[machine]
+    architecture, clone, clone3, pair, prctl, ownerless, own_only, denied, changing, attributes = _MACHINES[machine]
     code = [
         _op(_LOAD, _ARCH),
         _op(_JUMP_EQ, architecture, 1, 0),
@@ -107,10 +129,20 @@ def filter_program(machine: str, own: int) -> bytes:
         _op(_RETURN, _EPERM),
         _op(_RETURN, _ALLOW),
     ]
-    for number in ownerless:
-        code += [_op(_JUMP_EQ, number, 0, 2 + 2 * len(_OWNING)), _op(_LOAD, _ARG1)]
-        for command in _OWNING:
-            code += [_op(_JUMP_EQ, command, 0, 1), _op(_RETURN, _EPERM)]
+    code += [  # two ends of a stream can only talk to each other; a datagram finds whoever has an address
+        _op(_JUMP_EQ, pair, 0, 7),
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_EQ, _AF_UNIX, 0, 3),
+        _op(_LOAD, _ARG1),
+        _op(_AND, _SOCK_TYPE),
+        _op(_JUMP_EQ, _SOCK_STREAM, 1, 0),
+        _op(_RETURN, _EPERM),
+        _op(_RETURN, _ALLOW),
+    ]
+    for number, argument, forbidden in (*((n, _ARG1, _OWNING) for n in ownerless), (prctl, _ARG0, _FREEING)):
+        code += [_op(_JUMP_EQ, number, 0, 2 + 2 * len(forbidden)), _op(_LOAD, argument)]
+        for value in forbidden:
+            code += [_op(_JUMP_EQ, value, 0, 1), _op(_RETURN, _EPERM)]
         code += [_op(_RETURN, _ALLOW)]
     for number in own_only:
         code += [
@@ -121,8 +153,10 @@ def filter_program(machine: str, own: int) -> bytes:
             _op(_RETURN, _EPERM),
             _op(_RETURN, _ALLOW),
         ]
-    for number in denied:
-        code += [_op(_JUMP_EQ, number, 0, 1), _op(_RETURN, _EPERM)]
+    refused = {_EPERM: denied} if jailed else {_EPERM: denied + changing, _ENOTSUP: attributes}
+    for error, numbers in refused.items():
+        for number in numbers:
+            code += [_op(_JUMP_EQ, number, 0, 1), _op(_RETURN, error)]
     return b"".join([*code, _op(_RETURN, _ALLOW)])
 
 

@@ -5,8 +5,10 @@ root, and a Landlock rule set. Linux calls that Python has no names for.
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import struct
+import sys
 import sysconfig
 from contextlib import suppress
 
@@ -17,7 +19,8 @@ _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _CLONE_PIDFD, _CLONE_CHILD_SETTID, _SIGCHLD = 0x1000, 0x01000000, 17
 _CLONE = {"x86_64": 56, "aarch64": 220}
-_PR_SET_PDEATHSIG, _PR_GET_TID_ADDRESS, _SIGKILL = 1, 40, 9
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_GET_TID_ADDRESS, _SIGKILL = 1, 36, 40, 9
+_ROUNDS = 200  # of ending orphans
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 32, 4096
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
 _MNT_DETACH = 2
@@ -26,7 +29,7 @@ _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _MOUNT_SETATTR, _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 442, 444, 445, 446
 
 # Landlock's rights on files, by the version of its interface that brought them.
-_READ, _EXECUTE, _WRITE_FILE = 0b1100, 1, 0b10
+_READ, _LIST, _EXECUTE, _WRITE_FILE = 0b1100, 0b1000, 1, 0b10
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _NET_RIGHTS, _SCOPES = 0b11, 0b11  # bind and connect TCP (4); abstract sockets and signals (6)
 
@@ -36,13 +39,23 @@ SCRATCH_BYTES, SCRATCH_FILES = 16 << 20, 512
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib")
 _FILES = ("/etc/ld.so.cache", "/usr/share/zoneinfo")
+_FOREIGN = ("site-packages", "dist-packages", "_bundled")  # folders in a library that hold what is not part of it
 
 
 def readable(packages: list[str]) -> list[str]:
     """What a program may read: the interpreter's library, those it is linked with, and the packages given."""
-    paths = sysconfig.get_paths()
-    library = [paths["stdlib"], paths["platstdlib"], *_LIBRARIES, *_FILES, *packages]
-    return [path for path in dict.fromkeys(library) if os.path.exists(path)]
+    base = {"installed_base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    library = [sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")]
+    found = [*sorted({*library, *_LIBRARIES, *_FILES}), *packages]  # outer folders first: others are put into them
+    return [path for path in dict.fromkeys(found) if os.path.exists(path)]
+
+
+def foreign(source: str) -> list[str]:
+    """Folders in a library whose packages may only be read where they are named."""
+    if set(_FOREIGN) & set(source.split("/")):
+        return []
+    found = [glob.glob(f"{glob.escape(source)}/{inside}{name}") for name in _FOREIGN for inside in ("", "*/")]
+    return [path for paths in found for path in paths if os.path.isdir(path) and not os.path.islink(path)]
 
 
 def enter_namespaces(root: str, sources: list[str]) -> bool:
@@ -71,8 +84,14 @@ def enter_namespaces(root: str, sources: list[str]) -> bool:
 def _build_root(root: str, sources: list[str]) -> None:
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    covers = []
     for source in sources:
         _bind(source, root)
+        for path in [] if os.path.islink(source) else foreign(source):
+            covers.append(root + path)
+            _mount("tmpfs", covers[-1], "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    for cover in covers:
+        _protect(cover, _ATTR_NODEV)
     os.mkdir(f"{root}/dev", 0o755)
     for device in _DEVICES:
         _bind(f"/dev/{device}", root)
@@ -109,12 +128,15 @@ def _bind(source: str, root: str) -> None:
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     _mount(source, target, "", _MS_BIND | _MS_REC)
-    nodev = 0 if source.startswith("/dev/") else _ATTR_NODEV
+    _protect(target, 0 if source.startswith("/dev/") else _ATTR_NODEV)
+
+
+def _protect(target: str, nodev: int) -> None:
     attributes = struct.pack("<QQQQ", _ATTR_RDONLY | _ATTR_NOSUID | nodev, 0, 0, 0)
     result = LIBC.syscall(
         _MOUNT_SETATTR, _AT_FDCWD, target.encode(), _AT_RECURSIVE, ctypes.c_char_p(attributes), len(attributes)
     )
-    _check(result, f"mount_setattr {source}")
+    _check(result, f"mount_setattr {target}")
 
 
 def _fork_as_first() -> None:
@@ -149,6 +171,25 @@ def spare_user() -> int:
     with open("/proc/self/uid_map") as file:
         highest = max(int(start) + int(count) for start, _, count in map(str.split, file))
     return 0x40000000 + pid if highest > 0x60000000 else 20_000 + pid % 40_000
+
+
+def adopt_orphans() -> None:
+    """From now on, what descendants of this process leave behind are its children."""
+    LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_children() -> bool:
+    """Whether all are gone: those of a program that goes on starting others faster than they can be ended are not."""
+    for _ in range(_ROUNDS):
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            children = [int(pid) for pid in file.read().split()]
+        if not children:
+            return True
+        for pid in children:
+            os.kill(pid, _SIGKILL)
+        for pid in children:
+            os.waitpid(pid, 0)
+    return False
 
 
 class Forker:
@@ -190,11 +231,22 @@ def make_ruleset(sources: list[str], writable: str) -> int:
     ruleset = LIBC.syscall(_LANDLOCK_CREATE, ctypes.c_char_p(attributes), size, 0)
     _check(ruleset, "landlock_create_ruleset")
     for path in sources:
-        _allow(ruleset, path, _READ)
+        _allow_library(ruleset, path, foreign(path))
     for device in _DEVICES:
         _allow(ruleset, f"/dev/{device}", 0b100 | _WRITE_FILE)
     _allow(ruleset, writable, rights & ~_EXECUTE)
     return int(ruleset)
+
+
+def _allow_library(ruleset: int, path: str, but: list[str]) -> None:
+    """Rules only add up: to leave something out, all that is beside it is named."""
+    if not any(other.startswith(f"{path}/") for other in but):
+        _allow(ruleset, path, _READ)
+        return
+    _allow(ruleset, path, _LIST)
+    for name in os.listdir(path):
+        if f"{path}/{name}" not in but:
+            _allow_library(ruleset, f"{path}/{name}", but)
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

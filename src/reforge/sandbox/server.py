@@ -39,6 +39,7 @@ _MESSAGE = 1 << 16
 _TARGETS = (0, 1, child.REQUESTS, child.ANSWERS)  # where a child finds the descriptors that come with its order
 _STACKS_BYTES = 576 << 20  # of address space for stacks that programs reserve and do not fill (`stack_size(2**29)`)
 _RULESET = 1 + max(_TARGETS)  # here and in a child
+_PR_SET_KEEPCAPS, _READ_ALL = 8, 1 << 2  # CAP_DAC_READ_SEARCH
 _BLIND_PAUSE = 1  # ms between looks at processes that no pidfd watches
 
 
@@ -59,7 +60,7 @@ class ForkServer:
         self._jailed = NAMESPACES in layers
         self._refused: dict[str, str] = {}
         self._running: dict[int, tuple[int, int]] = {}  # by the judge's number: the process's number and pidfd
-        self._user = 0
+        self._user = self._kept = 0  # a user of the programs' own, and its capabilities
         self._spare_user = jail.spare_user()
         for name in _WARM.split():
             importlib.import_module(name)
@@ -74,7 +75,7 @@ class ForkServer:
         self._alive, self._ours = os.pipe()  # hangs up when this server dies
         self._scratch = Scratch(scratch, self._jailed)
         os.environ["TMPDIR"] = self._scratch.path
-        if os.geteuid() == 0 and self._works("another user", self._try_user):
+        if os.geteuid() == 0 and self._becomes_another_user():
             self._user, counted = self._spare_user, True
         self._scratch.give_to(self._user)
         self._restricted = LANDLOCK in layers and self._works(LANDLOCK, self._try_landlock)
@@ -83,12 +84,15 @@ class ForkServer:
             os.dup2(ruleset, _RULESET, inheritable=False)
             os.close(ruleset)
         self._filtered = SECCOMP in layers and self._works(SECCOMP, self._try_seccomp)
+        self._open = not (self._filtered or self._jailed)  # programs can start others, which may outlive them
+        if self._open:
+            jail.adopt_orphans()
         self._threads = THREADS if counted and self._works("a limit on threads", self._try_threads) else 0
         self._own_layers = [NAMESPACES] * self._jailed + [LANDLOCK] * self._restricted + [SECCOMP] * self._filtered
 
     def serve(self) -> NoReturn:
         if self._filtered and self._jailed:
-            confine.prepared_filter(1)  # now, so that no child has to
+            confine.prepared_filter(1, jailed=True)  # now, so that no child has to
         _look_new()
         gc.collect()
         gc.freeze()
@@ -180,18 +184,22 @@ class ForkServer:
         os.chdir(self._scratch.path if what["role"] == "program" else "/")
         memory = what["memory_bytes"] + self._own_memory + _STACKS_BYTES
         confine.limit(what["cpu_seconds"], memory, what["file_bytes"], self._threads)
-        confine.drop_privileges(jail.LIBC)
+        confine.drop_privileges(jail.LIBC, self._kept)
         if self._restricted:
             jail.restrict(_RULESET)
         os.close(_RULESET)
         if self._filtered:
-            confine.filter_calls(jail.LIBC)
+            confine.filter_calls(jail.LIBC, self._jailed)
 
     def _change_user(self) -> None:
         if self._user:
+            if self._kept:
+                jail.LIBC.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
             os.setgroups([])
             os.setresgid(self._user, self._user, self._user)
             os.setresuid(self._user, self._user, self._user)
+            if self._kept:
+                confine.keep_capabilities(jail.LIBC, self._kept)
             if not self._jailed:
                 jail.die_with_parent()  # which a change of user had undone
 
@@ -200,6 +208,8 @@ class ForkServer:
         must make way for another.
         """
         try:
+            if self._open and not jail.end_children():
+                return "it goes on starting processes"
             self._scratch.renew()
         except OSError as error:
             return f"it broke the folder that it ran in: {type(error).__name__}: {error}"
@@ -236,6 +246,18 @@ class ForkServer:
         _, status = os.waitpid(pid, 0)
         return reason, status
 
+    def _becomes_another_user(self) -> bool:
+        """Where the library lies in a folder of root's, with the right to read like root, and never to write."""
+        what = "another user"
+        if self._works(what, self._try_user):
+            return True
+        self._kept = _READ_ALL
+        if self._works(what, self._try_user):
+            del self._refused[what]
+            return True
+        self._kept = 0
+        return False
+
     def _try_user(self) -> None:
         self._user = self._spare_user
         self._change_user()
@@ -249,7 +271,7 @@ class ForkServer:
 
     def _try_seccomp(self) -> None:
         confine.drop_privileges(jail.LIBC)
-        confine.filter_calls(jail.LIBC)
+        confine.filter_calls(jail.LIBC, self._jailed)
 
     def _try_threads(self) -> None:
         self._change_user()
