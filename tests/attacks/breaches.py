@@ -136,8 +136,10 @@ BREACHES: dict[str, str] = {
     "keyring": syscall(250, 0, -3, 0, 0, 0),
     "count the processor's events": syscall(298, "ctypes.create_string_buffer(128)", 0, -1, -1, 0),
     "userfaultfd": syscall(323, 1),
-    "raise a limit": "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
-    "raise the time limit": "import resource; resource.setrlimit(resource.RLIMIT_CPU, (99, 99))",
+    "raise a limit": "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); "
+    "assert resource.getrlimit(resource.RLIMIT_AS)[1] == -1",
+    "raise the time limit": "import resource; resource.setrlimit(resource.RLIMIT_CPU, (99, 99)); "
+    "assert resource.getrlimit(resource.RLIMIT_CPU)[0] == 99",
     "host name": "socket.sethostname('mine')",
     "the clock": "time.clock_settime(time.CLOCK_REALTIME, time.time())",
     "the seccomp filter's architecture": (
@@ -157,7 +159,7 @@ BREACHES: dict[str, str] = {
         "threading.stack_size(65536); e = threading.Event()\n"
         "for _ in range(300): threading.Thread(target=e.wait, args=(9,), daemon=True).start()"),
     "200 open files": "keep = [open('f', 'w') for _ in range(200)]",
-    "a large file": "open('big', 'wb').write(bytes(1 << 20))",
+    "a large file": "open('big', 'wb').write(bytes(17 << 20))",
     "a large file with a hole": "os.truncate(os.open('big', os.O_CREAT | os.O_RDWR), 1 << 30)",
     "six hundred files": (
         "for i in range(600): os.mknod(str(i))"),
@@ -165,5 +167,6 @@ BREACHES: dict[str, str] = {
         "import ctypes; m = ctypes.create_string_buffer(1 << 22); assert ctypes.CDLL(None).mlock(m, 1 << 22) == 0"
     ),
     "real-time priority": "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))",
-    "a core dump": "import resource; resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20))",
+    "a core dump": "import resource; resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20)); "
+    "assert resource.getrlimit(resource.RLIMIT_CORE)[0]",
 }  # fmt: skip

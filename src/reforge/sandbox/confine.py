@@ -12,7 +12,7 @@ import os
 import resource
 import struct
 
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 8, 22, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
 # Offsets in struct seccomp_data, and the instructions of classic BPF that the filter is made of.
@@ -84,6 +84,16 @@ def keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
     """Of those that this process has; a bit for each."""
     if libc.capset(struct.pack("<II", _CAPABILITY_VERSION_3, 0), struct.pack("<6I", kept, kept, 0, 0, 0, 0)):
         raise OSError(ctypes.get_errno(), "capset")
+
+
+def change_user(libc: ctypes.CDLL, user: int, kept: int) -> None:
+    """For good; with none but the capabilities `kept`."""
+    libc.prctl(_PR_SET_KEEPCAPS, bool(kept), 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    if kept:
+        keep_capabilities(libc, kept)
 
 
 def drop_privileges(libc: ctypes.CDLL, kept: int = 0) -> None:

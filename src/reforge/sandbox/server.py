@@ -39,7 +39,7 @@ _MESSAGE = 1 << 16
 _TARGETS = (0, 1, child.REQUESTS, child.ANSWERS)  # where a child finds the descriptors that come with its order
 _STACKS_BYTES = 576 << 20  # of address space for stacks that programs reserve and do not fill (`stack_size(2**29)`)
 _RULESET = 1 + max(_TARGETS)  # here and in a child
-_PR_SET_KEEPCAPS, _READ_ALL = 8, 1 << 2  # CAP_DAC_READ_SEARCH
+_READ_ALL = 1 << 2  # CAP_DAC_READ_SEARCH
 _BLIND_PAUSE = 1  # ms between looks at processes that no pidfd watches
 
 
@@ -193,20 +193,12 @@ class ForkServer:
 
     def _change_user(self) -> None:
         if self._user:
-            if self._kept:
-                jail.LIBC.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
-            os.setgroups([])
-            os.setresgid(self._user, self._user, self._user)
-            os.setresuid(self._user, self._user, self._user)
-            if self._kept:
-                confine.keep_capabilities(jail.LIBC, self._kept)
+            confine.change_user(jail.LIBC, self._user, self._kept)
             if not self._jailed:
                 jail.die_with_parent()  # which a change of user had undone
 
     def _clean(self) -> str:
-        """What a program left must not meet the next one. Where this server cannot tidy up, what the program broke: it
-        must make way for another.
-        """
+        """What a program left must not meet the next one. Where that fails, why: this server must make way for another."""
         try:
             if self._open and not jail.end_children():
                 return "it goes on starting processes"
@@ -249,12 +241,10 @@ class ForkServer:
     def _becomes_another_user(self) -> bool:
         """Where the library lies in a folder of root's, with the right to read like root, and never to write."""
         what = "another user"
-        if self._works(what, self._try_user):
-            return True
-        self._kept = _READ_ALL
-        if self._works(what, self._try_user):
-            del self._refused[what]
-            return True
+        for self._kept in (0, _READ_ALL):
+            if self._works(what, self._try_user):
+                self._refused.pop(what, None)
+                return True
         self._kept = 0
         return False
 
