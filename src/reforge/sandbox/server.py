@@ -198,7 +198,7 @@ class ForkServer:
                 jail.die_with_parent()  # which a change of user had undone
 
     def _clean(self) -> str:
-        """What a program left must not meet the next one. Where that fails, why: this server must make way for another."""
+        """What a program left must not meet the next one. Where that fails, why: the server must go."""
         try:
             if self._open and not jail.end_children():
                 return "it goes on starting processes"
