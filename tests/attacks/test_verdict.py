@@ -4,6 +4,7 @@ import pytest
 
 from reforge.sandbox.judge import Judge
 from reforge.types import Problem, Status, TestCase
+from tests.unit.sandbox.test_remote import FORGED as FORGED_OBJECTS
 
 SECRET = 918273645  # the expected answer; no program below can compute it
 
@@ -139,3 +140,10 @@ def test_an_odd_message_cannot_break_the_evaluator(judge: Judge, line: str) -> N
     program = f"import os\nfor d in range(3, 64):\n    try: os.write(d, b'{lines}')\n    except OSError: pass"
     verdict = judge.judge(program, ASSERT)
     assert verdict.status in (Status.WRONG_ANSWER, Status.RUNTIME_ERROR), verdict.reason
+
+
+@pytest.mark.parametrize("name", FORGED_OBJECTS)
+def test_objects_and_names_of_the_program_cannot_decide(strict: Judge, name: str) -> None:
+    program, source = FORGED_OBJECTS[name]
+    verdict = strict.judge(program, Problem(name, "", "", (TestCase("assert", source),), entry_point="f"))
+    assert verdict.status not in (Status.ACCEPTED, Status.INFRASTRUCTURE, Status.BROKEN_TEST), verdict.reason
