@@ -111,7 +111,7 @@ class _Run:
         checker = self._problem.checker
         if checker.rule == "program":
             new_child = self._measured if test.kind == "answer" else self._unmeasured
-            ask_checker(new_child, checker.source, test.input, test.expected, text)
+            ask_checker(new_child, checker.source, test.input, test.expected, _ended_alike(text, test.expected))
         else:
             _ask(partial(same_output, test.expected, text, checker))
 
@@ -202,6 +202,11 @@ class _Run:
                 self.cpu_total += child.cpu_seconds
                 self.wall_seconds = max(self.wall_seconds, child.wall_seconds)
                 self.memory_kb = max(self.memory_kb, child.memory_kb)
+
+
+def _ended_alike(text: str, expected: str) -> str:
+    """What was printed, with as many line breaks at its end as the expected answer has: there, they say nothing."""
+    return text.rstrip("\n") + expected[len(expected.rstrip("\n")) :]
 
 
 def _ask(compare: Callable[[], bool]) -> None:

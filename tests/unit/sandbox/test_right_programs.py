@@ -119,6 +119,9 @@ RACE = (
 
 
 def test_a_checker_that_writes_files(judge: Judge) -> None:
+    """Whether the expected answer is written with a line break at its end, or without."""
+    assert judge.judge("print(len(input()))", stdin("x" * 100_000, "100000", check=WRITES)).status is Status.ACCEPTED
+    assert judge.judge("print(len(input()))", stdin("x" * 99_999, "100000", check=WRITES)).status is Status.WRONG_ANSWER
     assert judge.judge("print(len(input()))", stdin("x" * 100_000, "100000\n", check=WRITES)).status is Status.ACCEPTED
 
 
