@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from reforge.types import Problem, Prompt
 
+_THINK, _THOUGHT = "<think>", "</think>"
+
 
 class Tokenizer(Protocol):
     eos_token: str
@@ -27,7 +29,7 @@ def build_prompt(problem: Problem, tokenizer: Tokenizer) -> Prompt:
 
 def worked_answer(problem: Problem) -> str:
     """Reasoning where there is some, then the program in a fence or the answer in a box: as rewards reads it."""
-    thinking = f"<think>\n{problem.thinking}\n</think>\n" if problem.thinking else ""
+    thinking = f"{_THINK}\n{problem.thinking}\n{_THOUGHT}\n" if problem.thinking else ""
     if problem.tests and problem.tests[0].kind == "answer":
         return f"{thinking}\\boxed{{{problem.solution}}}"
     return f"{thinking}```python\n{problem.solution.rstrip()}\n```"
@@ -35,9 +37,23 @@ def worked_answer(problem: Problem) -> str:
 
 def answer_ids(answer: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Token ids of an assistant's turn, with the end token that must be learnt too."""
+    if begun := begun_thinking(tokenizer):  # it must not be begun twice, and an answer without any has to end it
+        answer = answer.removeprefix(f"{_THINK}\n") if answer.startswith(_THINK) else f"{_THOUGHT}\n{answer}"
+        answer = answer if begun.endswith("\n") else f"\n{answer}"
     return tuple(tokenizer.encode(answer + tokenizer.eos_token, add_special_tokens=False))
 
 
 def decoder(tokenizer: Tokenizer) -> Callable[[Sequence[int]], str]:
-    """Token ids → the text that a grader reads, without special tokens."""
-    return lambda token_ids: str(tokenizer.decode(list(token_ids), skip_special_tokens=True))
+    """Token ids of a completion → the text that a grader reads: without special tokens, and with the beginning of the
+    thinking where the template has written it, so that whoever never ends it is seen to have no answer."""
+    begun = begun_thinking(tokenizer)
+    return lambda token_ids: f"{begun}{tokenizer.decode(list(token_ids), skip_special_tokens=True)}"
+
+
+def begun_thinking(tokenizer: Tokenizer) -> str:
+    """The `<think>` with which the template begins an assistant's turn, and the blanks after it, as those of R1's
+    distilled models do; empty where it does not."""
+    messages = [{"role": "user", "content": "a"}]
+    text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    at = text.rfind(_THINK)
+    return text[at:] if at >= 0 and not text[at:].removeprefix(_THINK).strip() else ""

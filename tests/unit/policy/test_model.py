@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -5,7 +7,8 @@ from reforge.config.policy import Architecture
 from reforge.errors import UserError
 from reforge.policy.model import check_checkpoint, load_model, load_tokenizer, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
-from reforge.prompts import answer_ids, build_prompt, worked_answer
+from reforge.prompts import answer_ids, build_prompt, decoder, worked_answer
+from reforge.rewards import extract_program
 from reforge.types import Problem
 
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
@@ -57,6 +60,26 @@ def test_prompt_ends_where_the_assistant_begins_and_the_answer_ends_with_the_end
     assert tokenizer.decode(answer) == (
         "<think>\nlist: keep it\n</think>\n```python\ndef solve(x):\n    return x\n```<|end|>"
     )
+
+
+def test_where_the_template_begins_the_thinking_it_is_ended_once_and_what_never_ends_holds_no_program():
+    tokenizer = train_tokenizer(TEXTS, 300)
+    plain = tokenizer.chat_template
+    tokenizer.chat_template = f"{plain}{{% if add_generation_prompt %}}<think>\n{{% endif %}}"
+    assert tokenizer.decode(build_prompt(PROBLEM, tokenizer).token_ids).endswith("<|assistant|><think>\n")
+    program = "```python\ndef solve(x):\n    return x\n```"
+    answer = answer_ids(worked_answer(PROBLEM), tokenizer)
+    assert tokenizer.decode(answer) == f"list: keep it\n</think>\n{program}<|end|>"
+    without = answer_ids(worked_answer(replace(PROBLEM, thinking="")), tokenizer)
+    assert tokenizer.decode(without) == f"</think>\n{program}<|end|>"
+
+    text = decoder(tokenizer)(answer[:-1])
+    assert text == f"<think>\nlist: keep it\n</think>\n{program}"
+    assert extract_program(text) == PROBLEM.solution
+    unfinished = tokenizer.encode(f"perhaps\n{program}")
+    assert extract_program(decoder(tokenizer)(unfinished)) is None
+    tokenizer.chat_template = plain
+    assert extract_program(decoder(tokenizer)(unfinished)) == PROBLEM.solution
 
 
 def test_a_value_that_the_family_does_not_know_is_refused(tokenizer):
