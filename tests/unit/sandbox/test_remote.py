@@ -194,3 +194,16 @@ def test_an_exposed_verdict_is_refused_unless_the_user_says_otherwise() -> None:
 
 def test_a_program_without_the_class_that_the_tests_call_is_wrong(judge: Judge) -> None:
     assert judge.judge("def f(x): return 0", problem("assert f(Node(1)) == 0")).status is Status.RUNTIME_ERROR
+
+
+def test_the_program_cannot_replace_a_method_of_the_tests_class(judge: Judge) -> None:
+    setup = "class Node:\n    def __init__(self, v): self.v = v\n    def same(self, o): return self.v == o.v"
+    source = "assert f(1).same(Node(918273645))"
+    assert judge.judge("def f(x): return Node(918273645)", problem(source, "f", setup)).status is Status.ACCEPTED
+    for program in (
+        "def f(x):\n    n = Node(0)\n    n.same = lambda o: True\n    return n",
+        "def f(x):\n    n = Node(0)\n    n.__dict__['__class__'] = 7\n    return n",
+        "class Node:\n    def same(self, o): return True\ndef f(x): return Node()",
+    ):
+        verdict = judge.judge(program, problem(source, "f", setup))
+        assert verdict.status in (Status.WRONG_ANSWER, Status.RUNTIME_ERROR), verdict.reason
