@@ -20,6 +20,7 @@ from reforge.environment import quiet
 from reforge.stages.contract import run_stage
 
 quiet()
+os.environ["REFORGE_SHELL_PATH"] = os.environ["PATH"]  # as if the environment were activated
 # No test fails for being slow; what pytest-timeout ends hangs.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
