@@ -132,6 +132,7 @@ BREACHES: dict[str, str] = {
     ),
     "mount": "import ctypes; assert ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None) == 0",
     "load a BPF program": syscall(321, 0, "ctypes.create_string_buffer(128)", 128),
+    "memory in files of memory": "os.write(os.memfd_create('mine'), b'x')",
     "io_uring": syscall(425, 4, "ctypes.create_string_buffer(256)"),
     "keyring": syscall(250, 0, -3, 0, 0, 0),
     "count the processor's events": syscall(298, "ctypes.create_string_buffer(128)", 0, -1, -1, 0),

@@ -131,17 +131,13 @@ EXHAUSTING = {
     "closing its own channels": ("import os\nos.closerange(0, 64)\nwhile True: pass", {Status.TIME_LIMIT}),
     "4 GB": ("x = bytearray(4 << 30)", {Status.MEMORY_LIMIT}),
     "4 GB mapped": ("import mmap\nmmap.mmap(-1, 4 << 30)", {Status.RUNTIME_ERROR}),
-    "memory in files of memory": (
-        "import os\nfor _ in range(50): assert os.write(os.memfd_create('x'), bytes(1 << 20)) > 1 << 19",
-        {Status.RUNTIME_ERROR},
-    ),
-    "a growing list": ("x = [0]\nwhile True: x = x + x", {Status.MEMORY_LIMIT}),
+    "a growing list": ("x = [0]\nwhile True: x = x + x", {Status.MEMORY_LIMIT, Status.TIME_LIMIT}),
     "a dictionary of colliding keys": (
         "class K:\n    def __hash__(self): return 1\nd = {}\nwhile True: d[K()] = 1", {Status.TIME_LIMIT}
     ),
     "more limits": (
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nx = bytearray(4 << 30)",
-        {Status.RUNTIME_ERROR},
+        {Status.MEMORY_LIMIT},
     ),
     "recursion": ("def g(): g()\ng()", {Status.RUNTIME_ERROR}),
     "recursion without a limit": (
@@ -161,7 +157,7 @@ EXHAUSTING = {
         {Status.OUTPUT_LIMIT},
     ),
     "much noise": ("import sys\nfor _ in range(10**4): sys.stderr.write('x' * 1000)", {Status.WRONG_ANSWER}),
-    "a huge integer": ("print(10 ** 10000)", {Status.RUNTIME_ERROR}),
+    "a huge integer": ("print(10 ** 10**9)", {Status.TIME_LIMIT, Status.MEMORY_LIMIT}),
     "a power tower": ("print(9 ** 9 ** 9 % 10)", {Status.TIME_LIMIT, Status.MEMORY_LIMIT}),
     "a regular expression": ("import re\nre.match('(a+)+$', 'a' * 60 + 'b')", {Status.TIME_LIMIT}),
     "a compile bomb": ("(1,) * (1 << 30)", {Status.MEMORY_LIMIT, Status.WRONG_ANSWER}),
