@@ -119,7 +119,7 @@ class Campaign:
 
 @contextmanager
 def serving(judge: Judge) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app_of(judge, LIMITS, 8), port=free_port(), log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(app_of(judge, 8), port=free_port(), log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

@@ -80,7 +80,7 @@ def judge_serve(
 
     from reforge.params import load_config
     from reforge.sandbox.service import app_of
-    from reforge.stages.grading import limits_of, local_judge, token
+    from reforge.stages.grading import local_judge, token
 
     if host not in ("127.0.0.1", "::1", "localhost") and not token():
         raise UserError(f"--host {host} lets others in: set REFORGE_JUDGE_TOKEN, here and where sandbox.urls is used.")
@@ -91,5 +91,5 @@ def judge_serve(
         raise UserError(f"--host {host} --port {port} cannot be used: {error.strerror or error}.") from error
     with door, local_judge(config) as judge:
         print(f"judging at http://{host}:{port}, {config.workers} at a time, isolation {judge.isolation.label}")
-        app = app_of(judge, limits_of(config), queue, token())
+        app = app_of(judge, queue, token())
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[door])

@@ -51,6 +51,11 @@ def version_of(package: str) -> str:
     return f"{_plain(package)}=={found.version} {hashlib.sha256(record.encode()).hexdigest()[:16]}"
 
 
+def interpreter() -> str:
+    """This one, which is that of programs, too."""
+    return f"{sys.implementation.name} {sys.version.split()[0]}"
+
+
 def _missing(package: str) -> UserError:
     return UserError(
         f"sandbox.packages names {package!r}, which is not installed beside {sys.executable}. Install it, or take "

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from reforge.sandbox import child, confine, idioms, jail
 from reforge.sandbox.isolation import LANDLOCK, NAMESPACES, SECCOMP
-from reforge.sandbox.packages import load
+from reforge.sandbox.packages import interpreter, load
 from reforge.sandbox.scratch import Scratch
 
 # What competitive programs import, loaded once: forks share it.
@@ -96,11 +96,9 @@ class ForkServer:
         _look_new()
         gc.collect()
         gc.freeze()
-        interpreter = f"{sys.implementation.name} {sys.version.split()[0]}"
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of it, each process starts with a copy
-        self._tell(
-            {"layers": self._own_layers, "refused": self._refused, "interpreter": interpreter, "resident_kb": resident}
-        )
+        report = {"layers": self._own_layers, "refused": self._refused, "interpreter": interpreter()}
+        self._tell({**report, "resident_kb": resident})
         door = self._door.fileno()
         watched = select.poll()
         watched.register(door, select.POLLIN)

@@ -10,19 +10,21 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reforge.errors import Events, InfrastructureError, UserError
+from reforge.sandbox.cache import Configuration, code_digest
 from reforge.sandbox.isolation import Isolation
 from reforge.sandbox.judge import Judge, in_parallel
 from reforge.sandbox.limits import Limits
+from reforge.sandbox.packages import interpreter, version_of
 from reforge.sandbox.reasons import fit
 from reforge.sandbox.spec import ProblemSpec, spec_of
 from reforge.types import Problem, Status, Verdict
@@ -39,7 +41,7 @@ class Job(BaseModel):
     problem: ProblemSpec
 
 
-def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI:
+def app_of(judge: Judge, queue: int, token: str = "") -> FastAPI:
     """More than `queue` jobs at a time are turned away with 503: the client waits, not a growing heap of requests."""
     app = FastAPI(title="Reforge judge", docs_url=None, redoc_url=None)
     room = threading.BoundedSemaphore(queue)
@@ -51,7 +53,7 @@ def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI
     @app.get("/health")
     def health(authorization: str = Header("")) -> dict[str, Any]:
         admit(authorization)
-        return {"isolation": judge.isolation.label, "limits": _plain(limits)}
+        return {"isolation": judge.isolation.label, "configuration": _plain(judge.configuration)}
 
     @app.post("/judge")
     def judge_one(job: Job, authorization: str = Header("")) -> dict[str, Any]:
@@ -71,20 +73,50 @@ def app_of(judge: Judge, limits: Limits, queue: int, token: str = "") -> FastAPI
         where = [{"at": list(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()[:10]]
         return Response(json.dumps({"detail": where}), 422, media_type="application/json")
 
-    @app.middleware("http")
-    async def bounded(request: Request, call_next: Callable[..., Any]) -> Response:
-        if int(request.headers.get("content-length", 0)) > _BODY_BYTES:
-            return JSONResponse({"detail": f"more than {_BODY_BYTES >> 20} MiB"}, 413)
-        response: Response = await call_next(request)
-        return response
-
+    app.add_middleware(_Bounded)
     return app
 
 
-def _plain(limits: Limits) -> dict[str, float | None]:
-    """JSON has no infinity: None."""
-    values = dataclasses.asdict(limits)
-    return {name: None if value == math.inf else value for name, value in values.items()}
+class _Bounded:
+    """Reads no more of a request than it may be long, whatever its headers say."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        read = 0
+
+        async def bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > _BODY_BYTES:
+                raise HTTPException(413, f"more than {_BODY_BYTES >> 20} MiB", {"Connection": "close"})
+            return message
+
+        await self._app(scope, bounded, send)
+
+
+def _plain(configuration: Configuration) -> dict[str, Any]:
+    """As JSON gives it back, which has no infinity: None."""
+    values = dataclasses.asdict(configuration)
+    values["limits"] = {name: None if value == math.inf else value for name, value in values["limits"].items()}
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def _different(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Whatever changes a verdict and is not the same there. Layers are not among it: a minimum is asked of them."""
+    pairs = {f"limits: {name}": (value, theirs["limits"].get(name)) for name, value in ours["limits"].items()}
+    pairs["packages"] = (ours["packages"], theirs["packages"])
+    pairs["code of the sandbox"] = (ours["code"][:12], theirs["code"][:12])
+    pairs["interpreter"] = (_series(ours["interpreter"]), _series(theirs["interpreter"]))
+    return [f"{what} ({there} there, {here} here)" for what, (here, there) in pairs.items() if here != there]
+
+
+def _series(interpreter: str) -> str:
+    """Without the last number: releases of one series mean the same by a program."""
+    return interpreter.rpartition(".")[0]
 
 
 class _Busy(InfrastructureError):
@@ -94,7 +126,8 @@ class _Busy(InfrastructureError):
 class RemoteJudge:
     """Thread-safe. The same as `Judge`, by way of servers that hold one each.
 
-    Raises UserError where a server judges by other limits or is less isolated than `minimum`. Only what a judge said
+    Raises UserError where a server would judge by anything else than a judge of this configuration here, or is less
+    isolated than `minimum`. Only what a judge said
     becomes a verdict: a job without an answer goes to the next server, and after `patience` seconds to none (INFRA).
     `events`: servers `lost`.
     """
@@ -107,6 +140,7 @@ class RemoteJudge:
         minimum: Isolation = Isolation.LIMITS,
         token: str = "",
         patience: float = 600.0,
+        packages: Sequence[str] = (),
     ) -> None:
         self.events = Events()
         self._away: set[str] = set()
@@ -117,7 +151,8 @@ class RemoteJudge:
         self._turns = itertools.cycle(urls)
         self._lock = threading.Lock()  # of the turns
         try:
-            self.isolation = min(self._examine(url, limits, minimum) for url in urls)
+            ours = _plain(Configuration(limits, (), interpreter(), tuple(map(version_of, packages)), code_digest()))
+            self.isolation = min(self._examine(url, ours, minimum) for url in urls)
         except BaseException:
             self._client.close()
             raise
@@ -125,6 +160,8 @@ class RemoteJudge:
     def judge(self, program: str, problem: Problem) -> Verdict:
         # escaped: a program that cannot be encoded gets its verdict like any other
         job = json.dumps({"program": program, "problem": spec_of(problem).model_dump()})
+        if len(job) > _BODY_BYTES:
+            raise UserError(f"Problem {problem.id!r} with its program is more than {_BODY_BYTES >> 20} MiB to send.")
         deadline = time.monotonic() + self._patience
         while True:
             with self._lock:
@@ -165,16 +202,19 @@ class RemoteJudge:
         except (TypeError, KeyError, ValueError) as error:
             raise InfrastructureError(f"{url} gave no verdict: {str(answer)[:200]}") from error
 
-    def _examine(self, url: str, limits: Limits, minimum: Isolation) -> Isolation:
+    def _examine(self, url: str, ours: dict[str, Any], minimum: Isolation) -> Isolation:
         health = self._call("GET", f"{url}/health")
+        if health.keys() >= {"isolation", "limits"}:  # as they said until they told all of their configuration
+            raise UserError(f"sandbox.urls: {url} is of an older version of Reforge. Start it from this one.")
         try:
-            theirs, isolation = health["limits"], Isolation[health["isolation"].upper()]
-        except (KeyError, AttributeError) as error:
+            isolation = Isolation[health["isolation"].upper()]
+            different = _different(ours, health["configuration"])
+        except (KeyError, AttributeError, TypeError) as error:
             raise UserError(f"sandbox.urls: at {url} is no judge; it answered {str(health)[:200]}") from error
-        if theirs != _plain(limits):
+        if different:
             raise UserError(
-                f"sandbox.urls: {url} judges by the limits {theirs}, the configuration asks for "
-                f"{_plain(limits)}. Start it from the same params.yaml."
+                f"sandbox.urls: {url} would give other verdicts than this configuration. It differs in "
+                f"{'; '.join(different)}. Start it from the same params.yaml and the same version of Reforge."
             )
         if isolation < minimum:
             raise UserError(

@@ -27,7 +27,9 @@ def curation_judge(ctx: StageContext) -> Judging:
 def _judge(ctx: StageContext, cache: Path) -> Judging:
     config = ctx.cfg.sandbox
     if config.urls:
-        remote = RemoteJudge(config.urls, limits_of(config), config.workers, minimum_of(config), token())
+        remote = RemoteJudge(
+            config.urls, limits_of(config), config.workers, minimum_of(config), token(), packages=config.packages
+        )
         ctx.facts["isolation"] = remote.isolation.label
         return remote
     judge = local_judge(config, cache)
