@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import sys
 import warnings
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from reforge.types import Problem
 
+_once_for_each_problem = functools.lru_cache(64)  # whose many programs come one after the other
 _CLASS_MAKERS = ("namedtuple", "NamedTuple", "Enum", "IntEnum", "make_dataclass")
 
 
@@ -50,6 +52,7 @@ class Source:
 Step = Call | Source
 
 
+@_once_for_each_problem
 def steps_of(problem: Problem) -> list[Step]:
     """One for each test."""
     return [_step(test.input, problem.entry_point) for test in problem.tests]
@@ -71,8 +74,10 @@ def _step(source: str, entry: str) -> Step:
     return Source(source)
 
 
-def job_of(problem: Problem, sources: list[str]) -> dict[str, Any]:
+@_once_for_each_problem
+def job_of(problem: Problem) -> dict[str, Any]:
     """What the tests' process is told."""
+    sources = [step.text for step in steps_of(problem) if isinstance(step, Source)]
     entries = entries_of(problem.entry_point)
     free = set[str]().union(*(_free_names(f"{problem.setup}\n{source}") for source in ["", *sources]))
     called = set[str]().union(*map(_called_names, [problem.setup, *sources]))
@@ -93,6 +98,7 @@ def entries_of(entry: str) -> set[str]:
     return {entry, name, owner or "Solution"}
 
 
+@_once_for_each_problem
 def shown_of(problem: Problem) -> dict[str, Any]:
     """What the program gets of the tests' setup, as a statement would show it: the classes whose objects it meets, and
     imports. A class that uses the entry point is a test and stays away from it, as all the rest does.

@@ -11,6 +11,7 @@ import functools
 import os
 import resource
 import struct
+from resource import getrlimit, setrlimit  # before programs get theirs (idioms.py)
 
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 8, 22, 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -75,9 +76,9 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int) ->
         (resource.RLIMIT_MEMLOCK, 1 << 16),
     ]
     for what, value in limits + [(resource.RLIMIT_NPROC, threads)] * bool(threads):
-        hard = resource.getrlimit(what)[1]
+        hard = getrlimit(what)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (value, value))
+        setrlimit(what, (value, value))
 
 
 def keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
@@ -111,7 +112,7 @@ def filter_calls(libc: ctypes.CDLL, jailed: bool) -> None:
 
 
 @functools.cache
-def prepared_filter(own: int, jailed: bool) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_char_p]:
+def prepared_filter(own: int, jailed: bool, /) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_char_p]:
     """The instructions, and what the kernel takes: how many and where. Cached: in process namespaces of their own, all
     programs have the same number.
     """
@@ -163,11 +164,25 @@ def filter_program(machine: str, own: int, jailed: bool) -> bytes:
             _op(_RETURN, _EPERM),
             _op(_RETURN, _ALLOW),
         ]
-    refused = {_EPERM: denied} if jailed else {_EPERM: denied + changing, _ENOTSUP: attributes}
-    for error, numbers in refused.items():
-        for number in numbers:
-            code += [_op(_JUMP_EQ, number, 0, 1), _op(_RETURN, error)]
-    return b"".join([*code, _op(_RETURN, _ALLOW)])
+    refused = dict.fromkeys(denied, _EPERM)
+    if not jailed:
+        refused |= dict.fromkeys(changing, _EPERM) | dict.fromkeys(attributes, _ENOTSUP)
+    answers = [(0, refused.get(0, _ALLOW))]
+    for number in range(1, max(refused) + 2):
+        if refused.get(number, _ALLOW) != answers[-1][1]:
+            answers.append((number, refused.get(number, _ALLOW)))
+    return b"".join([*code, *_search(answers)])
+
+
+def _search(answers: list[tuple[int, int]]) -> list[bytes]:
+    """Each from its number to the next one. Halving, not one by one: the kernel walks through all of it for each number
+    when a process puts the filter on.
+    """
+    if len(answers) == 1:
+        return [_op(_RETURN, answers[0][1])]
+    lower, upper = answers[: len(answers) // 2], answers[len(answers) // 2 :]
+    before = _search(lower)
+    return [_op(_JUMP_GE, upper[0][0], len(before), 0), *before, *_search(upper)]
 
 
 def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -166,7 +166,7 @@ class _Run:
 
     def assert_tests(self) -> None:
         problem, steps = self._problem, steps_of(self._problem)
-        sources = [step.text for step in steps if isinstance(step, Source)]
+        sources = any(isinstance(step, Source) for step in steps)
         output = self._limits.output_bytes(max(len(test.input) for test in problem.tests))
         exposure = Exposure(problem.entry_point)
         with self._measured(output) as child, ExitStack() as stack:
@@ -175,7 +175,7 @@ class _Run:
             tests = None
             if sources:
                 tests = stack.enter_context(quiet_child(self._server, "tests", self._limits, output))
-                tests.start(job_of(problem, sources))
+                tests.start(job_of(problem))
             for self.test_index, step in enumerate(steps):
                 if isinstance(step, Source):
                     assert tests is not None

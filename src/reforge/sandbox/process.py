@@ -8,6 +8,7 @@ import math
 import os
 import select
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ FOREIGN = "the program wrote to the channel of its results"
 class Child:
     """A process for one program, or for tests that call one. On leaving the context, everything of it is gone.
 
-    `role`: "program" or "tests". `output`: bytes that it may return at once. `tests`: how many share it, each with
-    limits of time of its own; `longest` is the CPU time of the one that took most. Raises InfrastructureError or
-    OSError if the process could not be brought to the point at which it meets the program; after that, nothing a
-    program does may look like a failure of the machine.
+    `role`: "program" or "tests". `streams`: stdin, stdout and stderr, opened for it alone, as who shares an open file
+    shares its flags and locks. `output`: bytes that it may return at once. `tests`: how many share it, each with limits
+    of time of its own; `longest` is the CPU time of the one that took most. Raises InfrastructureError or OSError if
+    the process could not be brought to the point at which it meets the program; after that, nothing a program does may
+    look like a failure of the machine.
     """
 
     def __init__(
-        self, server: Server, role: str, limits: Limits, stdin: int, stdout: int, output: int, tests: int = 1
+        self, server: Server, role: str, limits: Limits, streams: Sequence[int], output: int, tests: int = 1
     ) -> None:
         self._server = server
         self._limits = limits
@@ -62,7 +64,7 @@ class Child:
             self._answers, answers = _pipe(mine, its)
             os.set_blocking(self._requests, False)
             os.set_blocking(self._answers, False)
-            self._process = server.start(order, [stdin, stdout, requests, answers])
+            self._process = server.start(order, [*streams, requests, answers])
             self._resources = mine.pop_all()
 
     def start(self, job: dict[str, Any]) -> None:

@@ -31,16 +31,10 @@ def quiet_child(
     tests: int = 1,
 ) -> Iterator[Child]:
     """A child that hears and says nothing but through these."""
-    with open(os.devnull, "r+b", buffering=0) as null:
-        child = Child(
-            server,
-            role,
-            limits,
-            null.fileno() if stdin is None else stdin,
-            null.fileno() if stdout is None else stdout,
-            output,
-            tests,
-        )
+    with open(os.devnull, "r+b", buffering=0) as file:
+        null = file.fileno()
+        streams = (null if stdin is None else stdin, null if stdout is None else stdout, null)
+        child = Child(server, role, limits, streams, output, tests)
     with child:
         yield child
 

@@ -36,7 +36,7 @@ traceback typing unicodedata
 """
 THREADS = 64  # of all programs of a server together, of which one runs at a time
 _MESSAGE = 1 << 16
-_TARGETS = (0, 1, child.REQUESTS, child.ANSWERS)  # where a child finds the descriptors that come with its order
+_TARGETS = (0, 1, 2, child.REQUESTS, child.ANSWERS)  # where a child finds the descriptors that come with its order
 _STACKS_BYTES = 576 << 20  # of address space for stacks that programs reserve and do not fill (`stack_size(2**29)`)
 _RULESET = 1 + max(_TARGETS)  # here and in a child
 _READ_ALL = 1 << 2  # CAP_DAC_READ_SEARCH
@@ -80,7 +80,7 @@ class ForkServer:
         self._scratch.give_to(self._user)
         self._restricted = LANDLOCK in layers and self._works(LANDLOCK, self._try_landlock)
         if self._restricted:
-            ruleset = jail.make_ruleset(self._sources, self._scratch.around)
+            ruleset = jail.make_ruleset(self._sources, self._scratch.around, self._jailed)
             os.dup2(ruleset, _RULESET, inheritable=False)
             os.close(ruleset)
         self._filtered = SECCOMP in layers and self._works(SECCOMP, self._try_seccomp)
@@ -92,7 +92,7 @@ class ForkServer:
 
     def serve(self) -> NoReturn:
         if self._filtered and self._jailed:
-            confine.prepared_filter(1, jailed=True)  # now, so that no child has to
+            confine.prepared_filter(1, True)  # now, so that no child has to
         _look_new()
         gc.collect()
         gc.freeze()
@@ -164,7 +164,6 @@ class ForkServer:
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> None:
         for source, target in zip(descriptors, _TARGETS, strict=True):
             os.dup2(source, target)
-        os.dup2(os.open(os.devnull, os.O_RDWR), 2)  # not the server's: all programs would share its flags and locks
         os.closerange(_RULESET + 1, 1 << 16)
         channel = child.Channel()
         try:
@@ -253,7 +252,7 @@ class ForkServer:
             os.listdir(path) if os.path.isdir(path) else open(path).close()
 
     def _try_landlock(self) -> None:
-        ruleset = jail.make_ruleset(self._sources, self._scratch.around)
+        ruleset = jail.make_ruleset(self._sources, self._scratch.around, self._jailed)
         confine.drop_privileges(jail.LIBC)
         jail.restrict(ruleset)
 

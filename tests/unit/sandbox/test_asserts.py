@@ -49,7 +49,7 @@ def test_anything_else_stays_as_it_is(source: str) -> None:
 
 def test_what_only_the_program_knows_is_told_apart() -> None:
     def job(source: str, setup: str = "") -> dict[str, object]:
-        return job_of(Problem("p", "", "", (), entry_point="f", setup=setup), [source])
+        return job_of(Problem("p", "", "", (TestCase("assert", source),), entry_point="f", setup=setup))
 
     assert step("assert f(Node(1)) == 3") == Source("assert f(Node(1)) == 3")
     assert job("assert f(Node(1)) == 3")["names"] == ["Node", "Solution", "f"]
