@@ -111,9 +111,9 @@ class Verdict:
 
     `wall_seconds` and `memory_kb` are those of its largest process: each stdin test has one of its own, all call or
     assert tests share one. `cpu_seconds` is that of the test that took most, of assert tests of all. `isolation`,
-    `interpreter` and `checker` say how it was judged. `exposed`: an expression of the tests ran in the program's
-    process, which could have changed what it means (not what was expected). `key` is a digest of program, tests,
-    limits and judge: equal keys, equal question.
+    `interpreter` and `checker` say how it was judged. `exposed`: what the tests compared was decided by the
+    program itself (sandbox/relay.py). `key` is a digest of program, tests, limits and judge: equal keys, equal
+    question.
     """
 
     status: Status

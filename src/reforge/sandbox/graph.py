@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import json
-import types
 from collections import deque
 from contextlib import suppress
 from typing import Any, Protocol
@@ -127,12 +126,10 @@ def _attributes(value: Any) -> dict[str, Any]:
     return found
 
 
-def _is_behaviour(kind: type, name: str) -> bool:
-    """Whether the class itself answers for this name: what crosses are data, and must not hide its methods."""
-    if name.startswith("__"):
-        return True
+def is_method(kind: type, name: str) -> bool:
+    """Whether the class has a method of this name, which an attribute of its instance would hide."""
     found = next((base.__dict__[name] for base in type.mro(kind) if name in base.__dict__), None)
-    return hasattr(type(found), "__get__") and not isinstance(found, types.MemberDescriptorType)
+    return hasattr(type(found), "__get__") and not hasattr(type(found), "__set__")
 
 
 def build(graph: Any, names: Names, seen: list[Any], nodes: list[Any]) -> Any:
@@ -211,7 +208,7 @@ class _Builder:
             shell.update(pairs)
         elif kind == "object":
             values = {str(key): self._item(value) for key, value in content}
-            if any(_is_behaviour(type(shell), key) for key in values):
+            if any(key.startswith("__") or is_method(type(shell), key) for key in values):
                 raise ValueError("an attribute in place of a method")
             for key in _attributes(shell).keys() - values.keys():
                 object.__delattr__(shell, key)

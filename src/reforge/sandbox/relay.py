@@ -134,6 +134,8 @@ def carry(tests: Child, program: Child, exposure: Exposure) -> None:
     exposure.answered = False
     while True:
         message = _heard(tests, answered) if speaker is tests else program.receive()
+        if speaker is program:  # from here on it may be what brings a test down: also by what it asks back
+            answered |= asked[-1][0] != 0 or "ask" in message
         if "ask" in message and _is_question(message["ask"]):
             if len(turns) >= _NESTED:
                 raise Failed(Status.RUNTIME_ERROR, f"asked back more than {_NESTED} deep")
@@ -145,9 +147,7 @@ def carry(tests: Child, program: Child, exposure: Exposure) -> None:
             if waiting is speaker:
                 raise Failed(Status.RUNTIME_ERROR, FOREIGN)
             if speaker is program:
-                question = asked.pop()
-                answered |= question[0] != 0
-                exposure.note(*question, message)
+                exposure.note(*asked.pop(), message)
                 if "threw" in message and message["threw"][2] == "MemoryError":
                     raise failure_of({"raised": ["MemoryError", message["threw"][1]]})
         elif speaker is program:

@@ -247,12 +247,14 @@ def everything(value: object, special: str, arguments: tuple[Any, ...]) -> bool:
 
 def of_a_test(value: object, special: str, arguments: tuple[Any, ...]) -> bool:
     """What the program may do with objects of a test: call what it was given to call, iterate, and use what is public
-    of the test's own classes. No way leads from there to the frames and globals of the tests.
+    of the test's own classes, whose methods stay as they are. No way leads from there to the frames and globals of the
+    tests.
     """
     kind = type(value)
     own = kind.__module__ == "tests" and not issubclass(kind, type)
     if special == "__getattribute__" or special == "__setattr__":
-        return own and type(arguments[0]) is str and not arguments[0].startswith("_")
+        public = own and type(arguments[0]) is str and not arguments[0].startswith("_")
+        return public and not (special == "__setattr__" and graph.is_method(kind, arguments[0]))
     if special == "":
         return own or callable(value) or hasattr(kind, "__next__")
     return special in _SPECIAL

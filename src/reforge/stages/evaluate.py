@@ -27,7 +27,7 @@ def run(ctx: StageContext) -> None:
     tokenizer = load_tokenizer(ctx.dep("model"))
     prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
     longest = Sampling(config.temperature, config.top_p, max(config.lengths.values()))
-    rows, outcomes = [], []
+    decode, rows, outcomes = decoder(tokenizer), [], []
     with (
         judge_of(ctx) as judge,
         sampler_of(ctx, tokenizer, config.temperature) as sampler,
@@ -37,7 +37,7 @@ def run(ctx: StageContext) -> None:
         bar = progress.bar(rollouts, total=len(prompts) * config.rollouts, desc=ctx.name, unit="rollout")
         drawn = list(bar)
         for name, limit in config.lengths.items():
-            shorter = (cut(rollout, limit, decoder(tokenizer)) for rollout in drawn)
+            shorter = (cut(rollout, limit, decode) for rollout in drawn)
             groups = score_as_they_finish(
                 shorter, lambda r: score(r, problems[r.problem_id], judge), prompts, ctx.cfg.sandbox.workers
             )

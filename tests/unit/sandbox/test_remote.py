@@ -83,6 +83,9 @@ RIGHT = [
     ("def f(x): return range(x)", "assert f(3) == range(3) and list(f(2)) == [0, 1]", "f", ""),
     ("from datetime import date, timedelta\ndef f(d): return d + timedelta(1)",
      "assert f(date(2024, 2, 28)) == date(2024, 2, 29)", "f", "from datetime import date"),
+    ("def f(o): o.side, o.twice = 4, 10", "class Square:\n    side = 3\n    def __init__(s): s.n = 0\n"
+     "    @property\n    def twice(s): return 2 * s.n\n    @twice.setter\n    def twice(s, v): s.n = v // 2\n"
+     "s = Square()\nf(s)\nassert (s.side, s.n, s.twice) == (4, 5, 10)", "f", ""),
     ("def f(o): return o.area() + o.side", "class Square:\n    side = 3\n    def area(self): return self.side ** 2\n"
      "assert f(Square()) == 12", "f", ""),
 ]  # fmt: skip
@@ -149,6 +152,10 @@ FORGED = {
                          "SECRET = 918273645\na = f(x for x in [1])\nassert a == SECRET"),
     "callback without an end": ("def f(g):\n    while True: g()", "a = f(lambda: 0)\nassert a == 5"),
     "callback in callback": ("def f(g): return g(g)", "def g(x): return f(x)\na = f(g)\nassert a == 5"),
+    "a method of an object of the test": (
+        "def f(g): g.solved = object",
+        "class Grid:\n    def __init__(s): s.cells = [0]\n    def solved(s): return s.cells == [918273645]\n"
+        "g = Grid()\nf(g)\nassert g.solved()"),
     "changes its argument": ("def f(x):\n    x.sort()\n    return x",
                              "a = [3, 1]\nassert f(a) == [1, 3]\nassert a == [3, 1]"),
 }  # fmt: skip
@@ -178,6 +185,19 @@ def test_a_forged_graph_harms_its_writer_only(judge: Judge, answer: str) -> None
     program = f"import os\ndef f(x): os.write(4, b'''{{\"value\": {answer}}}\\n''')"
     verdict = judge.judge(program, problem("a = f([1])\nassert a == 918273645"))
     assert verdict.status in (Status.WRONG_ANSWER, Status.RUNTIME_ERROR), verdict.reason
+
+
+def test_a_program_that_brings_the_test_down_before_it_answers_has_failed(judge: Judge) -> None:
+    """It asks back what the judge can read and the test, deep in calls of its own, cannot."""
+    source = "def deep(n): return f(1) if n == 0 else deep(n - 1)\nassert deep(500) == 5"
+    assert judge.judge("def f(x): return 5", problem(source)).status is Status.ACCEPTED
+    nested = '"[" * 600 + "]" * 600'
+    program = (
+        f'import os\ndef f(x): os.write(4, (\'{{"ask": [-1, "", {{"nodes": \' + {nested} + \'}}]}}\\n\').encode())'
+    )
+    (verdict,) = judge.judge_many([(program, problem(source))])  # in a thread, where the judge has room
+    assert verdict.status is Status.WRONG_ANSWER
+    assert "RecursionError" in verdict.reason
 
 
 def test_an_exposed_verdict_is_refused_unless_the_user_says_otherwise() -> None:
