@@ -85,6 +85,7 @@ def job_of(problem: Problem) -> dict[str, Any]:
         "setup": problem.setup,
         "tests": sources,
         "names": sorted(free | entries),
+        "entry": problem.entry_point.rpartition(".")[2],
         "entries": sorted(entries),
         "modules": sorted((free - entries) & sys.stdlib_module_names),  # never the program's
         "classes": [name for name, _ in _classes(_parsed(problem.setup), entries)],

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from reforge.sandbox import evaluator, idioms, lcb, wire
-from reforge.sandbox.kinds import NotPlainError
+from reforge.sandbox.kinds import TYPES, NotPlainError
 from reforge.sandbox.remote import Peer, everything
 
 REQUESTS, ANSWERS = 3, 4  # descriptors
@@ -106,7 +106,9 @@ def _entry_point(names: dict[str, Any], entry: str) -> Callable[..., object]:
     """A function, or a method: `Class.method`, or one of a class `Solution`. Each call gets a new object."""
     if entry in names:
         function: Callable[..., object] = names[entry]
-        return function
+        if not callable(function):
+            raise TypeError(f"{entry!r} of the program cannot be called")
+        return partial(function) if any(function is kind for kind in TYPES) else function  # a type crosses by its name
     owner, _, method = entry.rpartition(".")
     kind: Any = names.get(owner or "Solution")
     if not hasattr(kind, method):
@@ -136,11 +138,11 @@ def _peer(channel: Channel, names: dict[str, Any], job: dict[str, Any], entry: o
     peer.classes = {name: names[name] for name in job.get("classes", ()) if isinstance(names.get(name), type)}
 
     def look_up(wanted: list[str]) -> list[dict[str, Any]]:
-        found: dict[str, Any] = {job["entry"].rpartition(".")[2]: entry}
-        found |= {name: names[name] for name in wanted if name in names and name not in found}
+        asked = job["entry"].rpartition(".")[2]  # stays here, even where the program has it from the library
+        found = {name: names[name] for name in wanted if name in names and name != asked}
         library = {name: _library_module(it, name) for name, it in found.items()}
         imported = {name: module for name, module in library.items() if module}
-        return [{name: it for name, it in found.items() if name not in imported}, imported]
+        return [{asked: entry} | {name: it for name, it in found.items() if name not in imported}, imported]
 
     peer.refer(look_up)
     return peer

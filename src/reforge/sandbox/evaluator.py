@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any, NoReturn
 
-from reforge.sandbox.remote import Peer, Pipe, of_a_test
+from reforge.sandbox.remote import Peer, Pipe, Remote, of_a_test
 
 # Where a name of the program may come from, if it is the very object that the library has under that name.
 _LIBRARY = {
@@ -26,7 +26,14 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
         objects, imports = look_up(wanted)
         scope |= objects
         for name, module in imports.items():
+            if name in job["entries"]:
+                continue
             scope |= {name: getattr(importlib.import_module(module), name)} if module in _LIBRARY else {}
+        for name in job["entries"]:
+            if name == job["entry"] and not _asks(scope.get(name)):
+                raise TypeError(f"{name!r} of the program cannot be called")
+            if not _asks(scope.get(name)):
+                scope.pop(name, None)
     except BaseException as error:
         _stop(channel, "raised", error)
     missing = set(job["called"]) - scope.keys()  # a class or function of the program that it does not have
@@ -48,6 +55,11 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
         if not peer.answers:
             _stop(channel, "unusable", RuntimeError("it passed without calling the program"))
         channel.send("passed", "true")
+
+
+def _asks(value: object) -> bool:
+    """Whether to call it is to ask the program. Of anything else a test would hear no answer, and seem to be broken."""
+    return issubclass(type(value), Remote) and callable(value)
 
 
 def _blame(error: BaseException, peer: Peer, missing: set[str]) -> str:

@@ -83,6 +83,9 @@ RIGHT = [
     ("def f(x): return range(x)", "assert f(3) == range(3) and list(f(2)) == [0, 1]", "f", ""),
     ("from datetime import date, timedelta\ndef f(d): return d + timedelta(1)",
      "assert f(date(2024, 2, 28)) == date(2024, 2, 29)", "f", "from datetime import date"),
+    ("from math import gcd", "a = gcd(4, 6)\nassert a == 2", "gcd", ""),
+    ("from collections import Counter", "c = Counter('aab')\nassert c['a'] == 2", "Counter", ""),
+    ("f = set", "a = f([3])\nassert a == {3}", "f", ""),
     ("def f(o): o.side, o.twice = 4, 10", "class Square:\n    side = 3\n    def __init__(s): s.n = 0\n"
      "    @property\n    def twice(s): return 2 * s.n\n    @twice.setter\n    def twice(s, v): s.n = v // 2\n"
      "s = Square()\nf(s)\nassert (s.side, s.n, s.twice) == (4, 5, 10)", "f", ""),
@@ -198,6 +201,35 @@ def test_a_program_that_brings_the_test_down_before_it_answers_has_failed(judge:
     (verdict,) = judge.judge_many([(program, problem(source))])  # in a thread, where the judge has room
     assert verdict.status is Status.WRONG_ANSWER
     assert "RecursionError" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "definition",
+    ["f = 5", "f = None", "f = ...", "f = object()", "f = set", "f = object", "class f(Exception): pass",
+     "from operator import add as f", "f = 5\nSolution = 5"],
+)  # fmt: skip
+def test_an_entry_point_that_is_nothing_to_call_breaks_no_test(judge: Judge, definition: str) -> None:
+    for source in ("a = f(1)\nassert a == 5", "a = [*map(f, [1])]\nassert a == [5]"):
+        verdict = judge.judge(definition, problem(source))
+        assert verdict.status in (Status.RUNTIME_ERROR, Status.WRONG_ANSWER), verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("objects", "imports", "more"),
+    [
+        ("[]", "[]", ""),
+        ('[["copy", 5]]', "[]", ""),
+        ("[]", '[["copy", "copy"]]', ""),
+        ('[["copy", [7]]]', "[]", ', ["remote", 9, "object", "x", []]'),
+        ('[["copy", [7]]]', "[]", ', ["remote", 9, "error", "x", "ValueError"]'),
+    ],
+)
+def test_forged_names_break_no_test(judge: Judge, objects: str, imports: str, more: str) -> None:
+    nodes = f'["list", [[5], [6]]], ["dict", {objects}], ["dict", {imports}]{more}'
+    said = f'{{"loaded": true}}\n{{"value": {{"root": [4], "nodes": [{nodes}], "states": []}}}}\n'
+    program = f"import os\nos.write(4, {said.encode()!r})\nos.read(3, 1 << 16)\ndef copy(x): return x"
+    verdict = judge.judge(program, problem("a = copy(1)\nassert a == 5", "copy"))
+    assert verdict.status in (Status.RUNTIME_ERROR, Status.WRONG_ANSWER), verdict.reason
 
 
 def test_an_exposed_verdict_is_refused_unless_the_user_says_otherwise() -> None:
