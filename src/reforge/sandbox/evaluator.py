@@ -24,10 +24,9 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
     try:
         look_up = peer.referred(["remote", 0, "object", "function", ["__call__"]])
         objects, imports = look_up(wanted)
-        scope |= objects
-        for name, module in imports.items():
-            if name in job["entries"]:
-                continue
+        scope |= {name: objects[name] for name in wanted if name in objects}  # and no builtin instead
+        for name in set(wanted) & imports.keys() - set(job["entries"]):
+            module = imports[name]
             scope |= {name: getattr(importlib.import_module(module), name)} if module in _LIBRARY else {}
         for name in job["entries"]:
             if name == job["entry"] and not _asks(scope.get(name)):

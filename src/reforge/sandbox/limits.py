@@ -45,7 +45,8 @@ class Limits:
 
 
 class Failed(Exception):
-    """The program did not pass, and this is how. `exit_code` where its process ended by itself.
+    """The program did not pass, and this is how. `exit_code`: how its process ended by itself, or,
+    negative, by a signal.
 
     Whoever wrote the reason, it is fit for a verdict from here on.
     """

@@ -15,6 +15,7 @@ from typing import Any
 from reforge.errors import InfrastructureError
 from reforge.sandbox import wire
 from reforge.sandbox.forkserver import PATIENCE, Server, ready
+from reforge.sandbox.isolation import NAMESPACES, SECCOMP
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 from reforge.types import Status
 
@@ -66,6 +67,11 @@ class Child:
             os.set_blocking(self._answers, False)
             self._process = server.start(order, [*streams, requests, answers])
             self._resources = mine.pop_all()
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Of the signals of other sandbox processes."""
+        return bool({NAMESPACES, SECCOMP} & set(self._server.layers))
 
     def start(self, job: dict[str, Any]) -> None:
         """Hand it its work, which it takes up as soon as it is fenced in."""
@@ -155,7 +161,7 @@ class Child:
         while self._exit_code is None:
             self._note(self._server.ending(self._process, self._patience()))
         if self._exit_code < 0:
-            return Failed(Status.RUNTIME_ERROR, f"killed by signal {-self._exit_code}")
+            return Failed(Status.RUNTIME_ERROR, f"killed by signal {-self._exit_code}", self._exit_code)
         return Failed(
             Status.RUNTIME_ERROR, f"ended with exit code {self._exit_code} instead of answering", self._exit_code
         )

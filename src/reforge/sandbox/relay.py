@@ -1,7 +1,9 @@
 """The judge between the tests' process and the program's: carries questions and answers, and notes who decided.
 
 A verdict is *exposed* where the truth of a test came from the program itself: it compared, or one of its names other
-than the entry point said something plain, or a method of an answer did whose type only the program knows.
+than the entry point said something plain, or a method of an answer did whose type only the program knows. An object
+says something plain, too: it is true, and it is there. So whoever may say nothing plain must not be asked for its truth
+either, and an object that such a name handed over must be for the entry point: it is not what an answer is held against.
 """
 
 from __future__ import annotations
@@ -30,13 +32,22 @@ class Exposure:
     """
 
     def __init__(self, entry: str) -> None:
-        self.exposed = False
         self.answered = False  # by the entry point, in this test
+        self.touched = False  # what the tests work with: what breaks from then on, the program may have broken
+        self._decided = False
         self._entries = entries_of(entry)
         self._levels: dict[int, int] = {}
         self._names: set[int] = set()  # of objects that a name of the program stands for
         self._classes: set[int] = set()
         self._iterated: set[int] = set()
+        self._bare: set[int] = set()  # objects that are true because they are there
+        self._answers: set[int] = set()  # objects given where something plain might have been
+        self._doubtful: set[int] = set()  # objects given where nothing plain might have been, by an answer
+        self._loose: set[int] = set()  # objects that a name of the program handed over and nobody has used yet
+
+    @property
+    def exposed(self) -> bool:
+        return self._decided or bool(self._loose)
 
     def note(self, number: int, special: str, question: Any, message: dict[str, Any]) -> None:
         """One question to the program and its answer. Whatever is malformed counts as exposed."""
@@ -46,7 +57,10 @@ class Exposure:
             else:
                 self._note(number, special, question, message)
         except (KeyError, IndexError, TypeError, ValueError):
-            self.exposed = True
+            self._decided = True
+
+    def end_of_test(self) -> None:
+        self._decided |= not self.answered
 
     def _resolve(self, question: Any, answer: Any) -> None:
         """Names of the program, looked up by the tests."""
@@ -54,11 +68,11 @@ class Exposure:
         nodes = dict(enumerate(answer["nodes"], known))
         for name, item in nodes[nodes[answer["root"][0]][1][0][0]][1]:
             if type(item) is not list:
-                self.exposed = True  # plain
+                self._decided = True  # plain
                 continue
             node = nodes[item[0]]
             if node[0] != "remote":
-                self.exposed |= node[0] != "constant"
+                self._decided |= node[0] != "constant"
                 continue
             level = _ENTRY if name in self._entries else _HELPER
             self._levels[node[1]] = min(level, self._levels.get(node[1], level))
@@ -68,24 +82,41 @@ class Exposure:
 
     def _note(self, number: int, special: str, question: Any, message: dict[str, Any]) -> None:
         level = self._levels.get(number, _HELPER)
+        used = {node[1] for node in question["nodes"] if node[0] == "yours"} - self._names
+        self._loose -= {number} | used
         if special == "__call__" and level >= _RESULT:
             self.answered = True
-            for node in question["nodes"]:
-                if node[0] == "yours" and node[1] not in self._names and self._levels.get(node[1], 0) == _HELPER:
-                    self._levels[node[1]] = _RESULT  # an object that the entry point may change
+            for handle in used:
+                if self._levels.get(handle, _HELPER) == _HELPER:  # an object that the entry point may change
+                    self._levels[handle] = _RESULT
+                    self._answers.add(handle)
         if "threw" in message:
-            self.exposed |= level == _HELPER or special in _COMPARING
+            self._decided |= level == _HELPER or special in _COMPARING
             return
         answer = message["value"]
-        handles, plain = _content(answer)
+        self.touched |= bool(answer["states"])
+        if special == "__bool__" and level != _OWN:
+            true_as_all_objects = number in self._bare & self._answers - self._doubtful and answer["root"] is True
+            self._decided |= not true_as_all_objects or bool(answer["states"])
+            return
+        handles, plain, bare = _content(answer)
+        self._bare |= bare
         if special == "__iter__" and handles == [number]:
             return  # an iterator says that it is one
         said, result = self._judged(number, level, special)
         silent = answer["root"] is None and not (level == _HELPER and self.answered)
-        if special not in _CHANGING and not said and (plain or answer["states"] or not (silent or handles)):
-            self.exposed = True
+        speaks = special not in _CHANGING and (plain or not (silent or handles))
+        self._decided |= special in _COMPARING or (not said and (speaks or bool(answer["states"])))
         for handle in handles:
             self._levels[handle] = min(result, self._levels.get(handle, result))
+            if said:
+                self._answers.add(handle)
+                continue
+            self._answers.discard(handle)
+            if level > _HELPER:
+                self._doubtful.add(handle)
+            elif handle not in self._names:
+                self._loose.add(handle)
 
     def _judged(self, number: int, level: int, special: str) -> tuple[bool, int]:
         """Whether something plain may come of it, and how far an object that comes of it is the answer."""
@@ -106,30 +137,27 @@ class Exposure:
         return special == "__next__", _RESULT
 
 
-def _content(answer: Any) -> tuple[list[int], bool]:
-    """The program's objects in an answer, and whether there is anything plain in it that says something."""
-    handles, plain = [], _says(answer["root"])
+def _content(answer: Any) -> tuple[list[int], bool, set[int]]:
+    """The program's objects in an answer; whether there is anything plain in it that says something, as a tuple and a
+    class of exceptions do by themselves; and which objects are true because they are there.
+    """
+    handles, bare = [], set()
+    plain = answer["root"] is not None and type(answer["root"]) is not list
     for node in [*answer["nodes"], *(state[1] for state in answer["states"])]:
-        if node[0] == "remote":
+        if node[0] == "remote" and node[2] == "object":
             handles.append(node[1])
-        elif node[0] in ("yours", "constant"):
-            continue
-        elif node[0] == "tuple":
-            plain |= not node[1] or any(map(_says, node[1]))
-        else:
+            if not {"__bool__", "__len__"} & set(node[4]):
+                bare.add(node[1])
+        elif node[0] not in ("yours", "constant"):
             plain = True
-    return handles, plain
-
-
-def _says(item: Any) -> bool:
-    return item is not None and type(item) is not list
+    return handles, plain, bare
 
 
 def carry(tests: Child, program: Child, exposure: Exposure) -> None:
     """Until the tests have finished one. Returns if it passed."""
     asked: list[tuple[int, str, Any]] = []
     turns: list[Child] = []  # who waits for an answer
-    answered = False
+    answered = exposure.touched
     speaker = tests
     exposure.answered = False
     while True:
@@ -141,6 +169,8 @@ def carry(tests: Child, program: Child, exposure: Exposure) -> None:
                 raise Failed(Status.RUNTIME_ERROR, f"asked back more than {_NESTED} deep")
             if speaker is tests:
                 asked.append(tuple(message["ask"]))
+            else:
+                exposure.touched = True
             turns.append(speaker)
         elif turns and (("value" in message and type(message["value"]) is dict) or _is_error(message)):
             waiting = turns.pop()
@@ -153,7 +183,7 @@ def carry(tests: Child, program: Child, exposure: Exposure) -> None:
         elif speaker is program:
             raise failure_of(message)
         elif "passed" in message:
-            exposure.exposed |= not exposure.answered
+            exposure.end_of_test()
             return
         else:
             raise outcome_of(message, answered)
@@ -167,6 +197,8 @@ def _heard(tests: Child, answered: bool) -> dict[str, Any]:
     except Failed as failed:
         if failed.status is Status.TIME_LIMIT:
             raise Failed(failed.status, f"while its answer was tested: {failed.reason}") from failed
+        if failed.exit_code is not None and failed.exit_code < 0 and not tests.out_of_reach:
+            raise Failed(Status.RUNTIME_ERROR, f"the tests were {failed.reason}, as the program could do") from failed
         raise stumbled(failed.reason, answered) from failed
 
 

@@ -81,6 +81,7 @@ class Peer:
         self._own: list[Any] = []
         self._numbers: dict[int, int] = {}
         self._others: dict[int, Any] = {}
+        self._errors: dict[int, type] = {}  # classes of exceptions among them
         self._kinds: dict[tuple[Any, ...], type] = {}
         self._exhausted: set[int] = set()  # iterators of the other side that have ended, and must not begin again
 
@@ -113,17 +114,19 @@ class Peer:
         if node[0] == "yours":
             return self._own[number]
         kind, name = node[2], str(node[3])
+        if kind == "error":
+            if number not in self._errors:
+                self._errors[number] = type(name, (_error(node[4]),), {"_number": number})
+            return self._errors[number]
         if number not in self._others:
-            if kind == "error":
-                self._others[number] = type(name, (_error(node[4]),), {"_number": number})
-            else:
-                self._others[number] = self._kind(name, tuple(node[4]))(self, number)
+            self._others[number] = self._kind(name, tuple(node[4]))(self, number)
         return self._others[number]
 
     def _kind(self, name: str, special: tuple[str, ...]) -> type:
         made = self._kinds.get((name, special))
         if made is None:
             methods: dict[str, Any] = {it: _forwarded(it) for it in special if it in _SPECIAL}
+            methods["__bool__"] = _forwarded("__bool__")  # whoever is true decides; so the judge must hear of it
             if "__eq__" in methods:
                 methods.setdefault("__hash__", None)
             if name in _SEEN_AS:
@@ -171,7 +174,7 @@ class Peer:
         raise error
 
     def _known(self, key: object) -> object:
-        found = self._others.get(key) if type(key) is int else self.classes.get(str(key))
+        found = self._errors.get(key) if type(key) is int else self.classes.get(str(key))
         return found if isinstance(found, type) and issubclass(found, BaseException) else None
 
     def serve(self, asked: list[Any]) -> None:
@@ -233,6 +236,8 @@ def _done(target: Any, special: str, arguments: list[Any], keywords: dict[str, A
         return target(*arguments, **keywords)
     if special == "__getattribute__":
         return getattr(target, *arguments)
+    if special == "__bool__":
+        return bool(target)
     if special == "__setattr__":
         return setattr(target, *arguments)
     if special == "__delattr__":
