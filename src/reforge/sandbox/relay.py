@@ -2,8 +2,8 @@
 
 A verdict is *exposed* where the truth of a test came from the program itself: it compared, or one of its names other
 than the entry point said something plain, or a method of an answer did whose type only the program knows. An object
-says something plain, too: it is true, and it is there. So whoever may say nothing plain must not be asked for its truth
-either, and an object that such a name handed over must be for the entry point: it is not what an answer is held against.
+says something plain, too: it is there, so it is true. Where nothing plain may be said, an object must not be asked for
+its truth; and what such a name hands over is for the entry point, not for what an answer is held against.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Exposure:
         self._answers: set[int] = set()  # objects given where something plain might have been
         self._doubtful: set[int] = set()  # objects given where nothing plain might have been, by an answer
         self._loose: set[int] = set()  # objects that a name of the program handed over and nobody has used yet
+        self._passed: set[int] = set()  # objects that the tests had made for other objects, or for the entry point
 
     @property
     def exposed(self) -> bool:
@@ -82,8 +83,10 @@ class Exposure:
 
     def _note(self, number: int, special: str, question: Any, message: dict[str, Any]) -> None:
         level = self._levels.get(number, _HELPER)
-        used = {node[1] for node in question["nodes"] if node[0] == "yours"} - self._names
+        used = {node[1] for node in question["nodes"] if node[0] == "yours"}
         self._loose -= {number} | used
+        used -= self._names
+        self._passed |= used
         if special == "__call__" and level >= _RESULT:
             self.answered = True
             for handle in used:
@@ -108,14 +111,15 @@ class Exposure:
         speaks = special not in _CHANGING and (plain or not (silent or handles))
         self._decided |= special in _COMPARING or (not said and (speaks or bool(answer["states"])))
         for handle in handles:
-            self._levels[handle] = min(result, self._levels.get(handle, result))
+            known = result if said and handle in self._passed else self._levels.get(handle, result)
+            self._levels[handle] = min(result, known)
             if said:
                 self._answers.add(handle)
                 continue
             self._answers.discard(handle)
             if level > _HELPER:
                 self._doubtful.add(handle)
-            elif handle not in self._names:
+            else:
                 self._loose.add(handle)
 
     def _judged(self, number: int, level: int, special: str) -> tuple[bool, int]:
