@@ -16,7 +16,9 @@ from reforge.sandbox.kinds import CONTAINERS, DECIMAL_BITS, IN_LISTS, SCALARS, N
 
 MAX_DEPTH = 100  # of a value that a program returns
 MESSAGE_DEPTH = MAX_DEPTH + 4  # of a message of ours with such values in it
-_MOST_ALIKE = 100  # members of one set, or keys of one dict, with the same hash: more would take quadratic time
+# Members of one set, or keys of one dict, with the same hash are all compared with each other, which takes quadratic
+# time: so many there may be, and more than a few only where all of those together are short.
+_MOST_ALIKE, _FEW_ALIKE, _SHORT = 100, 16, 1 << 18  # the last in characters
 _TAG = "$"
 
 
@@ -141,14 +143,21 @@ def _items(nodes: list[Any], left: int) -> Iterator[Any]:
 
 def _members(nodes: list[Any], left: int) -> list[Any]:
     """Of a set. Their hashes are compared by sorting, which takes the same time whatever they are."""
-    return _told_apart(list(_items(nodes, left)))
+    return _told_apart(list(_items(nodes, left)), nodes)
 
 
-def _told_apart(members: list[Any]) -> list[Any]:
-    if len(members) > _MOST_ALIKE:
-        hashes = sorted(map(hash, members))
-        if any(one == other for one, other in zip(hashes, hashes[_MOST_ALIKE:], strict=False)):
-            raise ValueError(f"more than {_MOST_ALIKE} members with the same hash")
+def _told_apart(members: list[Any], nodes: list[Any]) -> list[Any]:
+    if len(members) <= _FEW_ALIKE:
+        return members
+    hashes = list(map(hash, members))
+    ordered = sorted(hashes)
+    if any(one == other for one, other in zip(ordered, ordered[_MOST_ALIKE:], strict=False)):
+        raise ValueError(f"more than {_MOST_ALIKE} members with the same hash")
+    often = {one for one, other in zip(ordered, ordered[_FEW_ALIKE:], strict=False) if one == other}
+    if often:
+        alike = (node for node, found in zip(nodes, hashes, strict=True) if found in often)
+        if sum(len(json.dumps(node)) for node in alike) > _SHORT:
+            raise ValueError(f"more than {_FEW_ALIKE} long members with the same hash")
     return members
 
 
@@ -161,7 +170,7 @@ def _mapping(pairs: list[Any], left: int) -> dict[Any, Any]:
 
 def _pairs(nodes: list[Any], left: int) -> Any:
     pairs = list(_items(nodes, left))
-    _told_apart([key for key, _ in pairs])
+    _told_apart([key for key, _ in pairs], nodes)
     return dict(pairs).items()
 
 

@@ -15,7 +15,7 @@ from reforge.config import Config
 from reforge.digests import sha256
 from reforge.environment import command
 from reforge.errors import UserError
-from reforge.jsonfile import flat, read_json
+from reforge.jsonfile import flat, number, read_json
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
@@ -186,4 +186,5 @@ def _is_code(path: str) -> bool:
 
 
 def _headline(path: Path) -> Metrics:
-    return read_json(path, f"Bring it back with: {command('dvc repro')}") if path.is_file() else {}
+    kept = read_json(path, f"Bring it back with: {command('dvc repro')}") if path.is_file() else {}
+    return {key: number(value) for key, value in kept.items() if value is not None}

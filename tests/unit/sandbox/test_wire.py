@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 import json
 from collections import Counter, OrderedDict, defaultdict, namedtuple
 from enum import IntEnum
@@ -193,7 +194,24 @@ def test_members_made_to_collide_are_refused_before_they_meet(kind, members, aro
         wire.build(tree(101))
 
 
+@pytest.mark.parametrize("kind", ["set", "frozenset", "dict"])
+def test_long_members_that_collide_are_refused_sooner(kind: str) -> None:
+    """Each comparison of two that differ at their end takes as long as they are: -1 and -2 have one hash."""
+
+    def tree(count: int, length: int) -> object:
+        ends = itertools.islice(itertools.product((-1, -2), repeat=7), count)
+        items = [tagged("tuple", [0] * length + list(end)) for end in ends]
+        return tagged(kind, [[item, 0] for item in items] if kind == "dict" else items)
+
+    wire.build(tree(16, 10_000))
+    wire.build(tree(100, 500))
+    with pytest.raises(ValueError, match="malformed"):
+        wire.build(tree(17, 10_000))
+
+
 def test_large_sets_of_ordinary_members_are_built() -> None:
+    steps = set(itertools.product(range(-2, 3), repeat=6))
+    assert wire.loads(wire.dumps(steps, 1 << 24)) == steps
     for members in (range(-5000, 5000), [k << 40 for k in range(5000)], [k / 7 for k in range(5000)]):
         assert wire.build(tagged("set", list(members))) == set(members)
 

@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from reforge.jsonfile import write_json
 from reforge.lineage import graph, manifest
 from reforge.params import load_config
 from reforge.stages import runs
@@ -105,3 +106,8 @@ def test_what_mlflow_missed_of_a_whole_stage_is_made_up_for(
     assert base.data.tags["reforge.out"] == graph.digests(["outputs/base"])["outputs/base"]
     assert not list(Path(".runs/unsent").glob("[0-9]*"))
     assert runs.send_unsent(load_config(runs.PARAMS))
+
+
+def test_headlines_that_are_not_finite_are_numbers_for_mlflow_again(tmp_path: Path) -> None:
+    write_json(tmp_path / "m.json", {"gain": float("-inf"), "loss": 0.5, "pass@1": None})
+    assert runs._headline(tmp_path / "m.json") == {"gain": float("-inf"), "loss": 0.5}
