@@ -32,8 +32,16 @@ class Configuration:
 
 def verdict_key(program: str, problem: Problem, configuration: Configuration) -> str:
     """A digest of all that a verdict depends on: every field of these, but those of a problem that only describe it."""
-    asked = {name: value for name, value in dataclasses.asdict(problem).items() if name not in _ASIDE}
-    return hashlib.sha256(json.dumps([program, asked, dataclasses.asdict(configuration)]).encode()).hexdigest()
+    return _digest([program, _asked(problem), _digest(dataclasses.asdict(configuration))])
+
+
+@functools.lru_cache(64)  # many programs of a problem come one after the other
+def _asked(problem: Problem) -> str:
+    return _digest({name: value for name, value in dataclasses.asdict(problem).items() if name not in _ASIDE})
+
+
+def _digest(of: object) -> str:
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()
 
 
 @functools.cache

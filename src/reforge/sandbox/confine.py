@@ -89,7 +89,8 @@ def keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
 
 def change_user(libc: ctypes.CDLL, user: int, kept: int) -> None:
     """For good; with none but the capabilities `kept`."""
-    libc.prctl(_PR_SET_KEEPCAPS, bool(kept), 0, 0, 0)
+    if kept:
+        libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
+import marshal
 from collections import deque
 from contextlib import suppress
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from reforge.sandbox import wire
 from reforge.sandbox.kinds import CONTAINER_OF, CONTAINERS, SCALARS, NotPlainError, without_numpy
 
 _DEEPEST = 150  # of tuples and the like in each other: they cannot be made before what they hold
+_SHORT = 1 << 62  # integers that are themselves in typed JSON, as many others are
 _SHELLS: dict[str, type] = {"list": list, "dict": dict, "set": set, "deque": deque, "bytearray": bytearray}
 
 
@@ -49,7 +51,7 @@ class _Encoder:
                 nodes.append(self.node(self._seen[number]))
             elif nodes[number][0] in _SHELLS or nodes[number][0] == "object":
                 now = self.node(self._seen[number])
-                if json.dumps(now) != json.dumps(nodes[number]):
+                if _exactly(now) != _exactly(nodes[number]):
                     nodes[number] = now
                     states.append([number, now])
             number += 1
@@ -61,7 +63,10 @@ class _Encoder:
             raise NotPlainError("a value that is too large")
         value = without_numpy(value)
         kind = type(value)
-        if value is None or kind in (bool, float):
+        if value is None or kind in (bool, float) or (kind is int and -_SHORT < value < _SHORT):
+            return value
+        if kind is str:
+            self._left -= len(value)
             return value
         if self._named(kind) is None and kind is not bytearray:
             for base in type.mro(kind):
@@ -106,6 +111,11 @@ class _Encoder:
                 held = CONTAINERS[CONTAINER_OF[base]][1]
                 return [CONTAINER_OF[base], [self.item(item) for item in held(value)]]
         return self._names.refer(value)
+
+
+def _exactly(node: list[Any]) -> bytes:
+    """Different for what is only equal, as 1, 1.0 and True. (2: without references, which tell objects apart.)"""
+    return marshal.dumps(node, 2)
 
 
 _SCALAR_TYPES = {kind for kind, _, _ in SCALARS.values()}

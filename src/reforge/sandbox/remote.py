@@ -5,6 +5,7 @@ whoever does something with it asks its owner, who may ask back.
 from __future__ import annotations
 
 import builtins
+import functools
 import json
 import types
 from collections.abc import Callable
@@ -32,6 +33,8 @@ ERRORS = {kind: name for name, kind in vars(builtins).items() if isinstance(kind
 
 
 class Pipe(Protocol):
+    received: int  # bytes of the last message
+
     def receive(self) -> dict[str, Any]: ...
 
     def send(self, kind: str, content: str) -> None: ...
@@ -66,6 +69,19 @@ def _forwarded(special: str) -> Callable[..., Any]:
     return method
 
 
+@functools.cache
+def _kind(name: str, special: tuple[str, ...]) -> type:
+    methods: dict[str, Any] = {it: _forwarded(it) for it in special if it in _SPECIAL}
+    methods["__bool__"] = _forwarded("__bool__")  # whoever is true decides; so the judge must hear of it
+    if "__eq__" in methods:
+        methods.setdefault("__hash__", None)
+    if name in _SEEN_AS:
+        methods["__class__"] = _constant(_SEEN_AS[name])
+    else:
+        methods["__class__"] = property(lambda self: _ask(self, "__getattribute__", "__class__"))
+    return type(name, (Remote,), methods)
+
+
 def _constant(value: object) -> property:
     return property(lambda self: value)
 
@@ -82,7 +98,6 @@ class Peer:
         self._numbers: dict[int, int] = {}
         self._others: dict[int, Any] = {}
         self._errors: dict[int, type] = {}  # classes of exceptions among them
-        self._kinds: dict[tuple[Any, ...], type] = {}
         self._exhausted: set[int] = set()  # iterators of the other side that have ended, and must not begin again
 
     # --- names of objects -------------------------------------------------------------------------------------------
@@ -102,8 +117,7 @@ class Peer:
             self._own.append(value)
         if isinstance(value, type) and issubclass(value, Exception):
             return ["remote", number, "error", value.__name__, _builtin(value)]
-        special = [name for name in _SPECIAL if _has(kind, name)]
-        return ["remote", number, "object", kind.__name__[:60], special]
+        return ["remote", number, "object", kind.__name__[:60], _specials(kind)]
 
     def referred(self, node: list[Any]) -> Any:
         if node[0] == "constant":
@@ -119,22 +133,8 @@ class Peer:
                 self._errors[number] = type(name, (_error(node[4]),), {"_number": number})
             return self._errors[number]
         if number not in self._others:
-            self._others[number] = self._kind(name, tuple(node[4]))(self, number)
+            self._others[number] = _kind(name, tuple(node[4]))(self, number)
         return self._others[number]
-
-    def _kind(self, name: str, special: tuple[str, ...]) -> type:
-        made = self._kinds.get((name, special))
-        if made is None:
-            methods: dict[str, Any] = {it: _forwarded(it) for it in special if it in _SPECIAL}
-            methods["__bool__"] = _forwarded("__bool__")  # whoever is true decides; so the judge must hear of it
-            if "__eq__" in methods:
-                methods.setdefault("__hash__", None)
-            if name in _SEEN_AS:
-                methods["__class__"] = _constant(_SEEN_AS[name])
-            else:
-                methods["__class__"] = property(lambda self: _ask(self, "__getattribute__", "__class__"))
-            made = self._kinds[name, special] = type(name, (Remote,), methods)
-        return made
 
     # --- questions and answers --------------------------------------------------------------------------------------
 
@@ -181,6 +181,7 @@ class Peer:
         """Answer one question of the other side about an object of this one."""
         seen: list[Any] = []
         nodes: list[Any] = []
+        longest = self._max_bytes + 2 * self._pipe.received  # what it got, it may hand back
         try:
             number, special, question = asked
             target = self._own[number] if number >= 0 else None
@@ -188,7 +189,6 @@ class Peer:
             if not self._allowed(target, special, tuple(arguments)):
                 raise TypeError(f"{special} of this object is not for the other side")
             value = _done(target, special, arguments, keywords)
-            longest = self._max_bytes + 2 * len(json.dumps(question))
             text = json.dumps(graph.encode(value, self, longest, seen, nodes))
             if len(text) > longest:
                 raise NotPlainError(f"a value of more than {longest} bytes")
@@ -212,11 +212,21 @@ class Peer:
         return [type(error).__name__[:60].encode(errors="replace").decode(), text, _builtin(type(error)), ancestry]
 
 
+def _specials(kind: type) -> list[str]:
+    if kind not in _KNOWN:
+        return [name for name in _SPECIAL if _has(kind, name)]
+    return _KNOWN[kind]
+
+
 def _has(kind: type, special: str) -> bool:
     for base in type.mro(kind):
         if special in base.__dict__:
             return base is not object and base.__dict__[special] is not None
     return False
+
+
+_UNCHANGING = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type)
+_KNOWN = {kind: [name for name in _SPECIAL if _has(kind, name)] for kind in _UNCHANGING}
 
 
 def _builtin(kind: type) -> str:

@@ -93,6 +93,7 @@ class ForkServer:
     def serve(self) -> NoReturn:
         if self._filtered and self._jailed:
             confine.prepared_filter(1, True)  # now, so that no child has to
+        child.rehearse()
         _look_new()
         gc.collect()
         gc.freeze()
