@@ -102,7 +102,7 @@ def entries_of(entry: str) -> set[str]:
 @_once_for_each_problem
 def shown_of(problem: Problem) -> dict[str, Any]:
     """What the program gets of the tests' setup, as a statement would show it: the classes whose objects it meets, and
-    imports. A class that uses the entry point is a test and stays away from it, as all the rest does.
+    imports. A class that uses the entry point or asserts something is a test and stays away from it, as the rest does.
     """
     tree = _parsed(problem.setup)
     classes = _classes(tree, entries_of(problem.entry_point))
@@ -117,13 +117,20 @@ def _classes(tree: ast.Module | None, entries: set[str]) -> list[tuple[str, ast.
     found: list[tuple[str, ast.stmt]] = []
     for node in tree.body if tree is not None else []:
         if isinstance(node, ast.ClassDef):
-            if not entries & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}:
+            if not entries & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} and not _asserts(node):
                 found.append((node.name, node))
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             made_by, target = ast.unparse(node.value.func).rpartition(".")[2], node.targets[0]
             if made_by in _CLASS_MAKERS and isinstance(target, ast.Name):
                 found.append((target.id, node))
     return found
+
+
+def _asserts(node: ast.ClassDef) -> bool:
+    """Where its objects are made, a class may ask for the right arguments and be no test."""
+    made = ("__init__", "__new__", "__post_init__")
+    others = [part for part in node.body if not (isinstance(part, ast.FunctionDef) and part.name in made)]
+    return any(isinstance(inner, ast.Assert) for part in others for inner in ast.walk(part))
 
 
 def _taken_apart(source: str) -> tuple[ast.expr, Want] | None:

@@ -33,6 +33,9 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
                 raise TypeError(f"{name!r} of the program cannot be called")
             if not _asks(scope.get(name)):
                 scope.pop(name, None)
+        for name in job["called"]:
+            if not callable(scope.get(name)):
+                scope.pop(name, None)
     except BaseException as error:
         _stop(channel, "raised", error)
     missing = set(job["called"]) - scope.keys()  # a class or function of the program that it does not have

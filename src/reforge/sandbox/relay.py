@@ -161,7 +161,7 @@ def carry(tests: Child, program: Child, exposure: Exposure) -> None:
     """Until the tests have finished one. Returns if it passed."""
     asked: list[tuple[int, str, Any]] = []
     turns: list[Child] = []  # who waits for an answer
-    answered = exposure.touched
+    answered = exposure.touched or exposure.exposed
     speaker = tests
     exposure.answered = False
     while True:
@@ -182,6 +182,7 @@ def carry(tests: Child, program: Child, exposure: Exposure) -> None:
                 raise Failed(Status.RUNTIME_ERROR, FOREIGN)
             if speaker is program:
                 exposure.note(*asked.pop(), message)
+                answered |= exposure.exposed  # also by a name that stands for something plain
                 if "threw" in message and message["threw"][2] == "MemoryError":
                     raise failure_of({"raised": ["MemoryError", message["threw"][1]]})
         elif speaker is program:

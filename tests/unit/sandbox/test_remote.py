@@ -214,6 +214,22 @@ def test_an_entry_point_that_is_nothing_to_call_breaks_no_test(judge: Judge, def
         assert verdict.status in (Status.RUNTIME_ERROR, Status.WRONG_ANSWER), verdict.reason
 
 
+@pytest.mark.parametrize("helper", ["same = 5", "same = set", "same = None", "same = ...", "same = object()"])
+def test_a_helper_that_is_nothing_to_call_breaks_no_test(judge: Judge, helper: str) -> None:
+    verdict = judge.judge(f"{helper}\ndef f(x): return 5", problem("a = same([1])\nassert a == 5 and f(1) == 5"))
+    assert verdict.status in (Status.WRONG_ANSWER, Status.RUNTIME_ERROR), verdict.reason
+
+
+def test_a_class_of_the_setup_that_asserts_is_kept_from_the_program(judge: Judge) -> None:
+    case = "class Case:\n    def __init__(s, x): s.x = x\n    def check(s, y): assert y == 918273645\n"
+    test = problem("c = Case(1)\nc.check(f(c.x))", "f", case)
+    assert judge.judge("def f(x): return 918273645", test).status is Status.ACCEPTED
+    thief = "def f(x): return max(c for c in Case.check.__code__.co_consts if isinstance(c, int))"
+    assert judge.judge(thief, test).status is Status.RUNTIME_ERROR
+    node = "class Node:\n    def __init__(s, v):\n        assert v >= 0\n        s.v = v\n"
+    assert judge.judge("def f(x): return Node(x)", problem("assert f(3).v == 3", "f", node)).status is Status.ACCEPTED
+
+
 @pytest.mark.parametrize(
     ("objects", "imports", "more"),
     [
