@@ -1,5 +1,5 @@
 """What a vLLM server must run with. A wrong flag is an error by name: most of them would change no answer that anybody
-sees, and train on log-probs of another distribution all the same.
+sees, and train on log-probs of a different distribution all the same.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def flags_of(config: Any) -> dict[str, Any]:
 
 
 def wrong(flags: Flags, wanted: Flags = ALWAYS) -> list[str]:
-    """Each flag that is another, in words: its name, its value, and what is wanted."""
+    """Each flag with a wrong value, in words: its name, that value, and what is wanted."""
     found = [
         f"{name} is {flags.get(name)}, and {value} is wanted"
         for name, value in wanted.items()

@@ -230,7 +230,7 @@ _KNOWN = {kind: [name for name in _SPECIAL if _has(kind, name)] for kind in _UNC
 
 
 def _builtin(kind: type) -> str:
-    """The nearest builtin exception among its ancestors, by identity: a class of the same name is another one."""
+    """The nearest builtin exception among its ancestors, by identity: a class of the same name is a different one."""
     return next((ERRORS[base] for base in type.mro(kind) if base in ERRORS), "RuntimeError")
 
 

@@ -150,7 +150,7 @@ def mirror_cached(names: Iterable[str] | None = None) -> None:
 
 
 def begin_flow(flow_run: str) -> None:
-    """Remember which parent in MLflow is this flow run's: params.yaml may be another one when it ends."""
+    """Remember which parent in MLflow is this flow run's: params.yaml may be different when it ends."""
     begun = _FLOWS / flow_run
     begun.mkdir(parents=True, exist_ok=True)
     shutil.copy(PARAMS, begun)

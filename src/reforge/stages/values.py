@@ -30,7 +30,7 @@ _PLACES = {
 
 
 def of_the_result(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Without how the learner is spread and what would stop it: a stage may go on with other ones."""
+    """Without how the learner is spread and what would stop it: a stage may go on with different ones."""
     kept = {key: value for key, value in params.items() if key != "rl.guards"}
     if "learner" in kept:
         kept["learner"] = {key: value for key, value in kept["learner"].items() if key not in _SPREAD}
@@ -38,7 +38,7 @@ def of_the_result(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_unchanged(began: str, consequence: str) -> None:
-    """`began`: the digest that params.yaml had. Raises UserError where it has another one now."""
+    """`began`: the digest that params.yaml had. Raises UserError where it has a different one now."""
     if sha256(PARAMS) != began:
         raise UserError(
             f"{PARAMS} has changed since this run began: {consequence}, because it would mix two experiments. Compose "
