@@ -54,6 +54,7 @@ def _isolation() -> list[str]:
     fleet = Fleet(1, Isolation.LIMITS)
     fleet.close()
     why = [f"  without {layer}: {reason}" for layer, reason in fleet.refused.items()]
+    why += [f"  beware: {fleet.warning}"] * bool(fleet.warning)
     return [f"sandbox      isolation {fleet.isolation.label} ({', '.join(fleet.layers) or 'limits only'})", *why]
 
 

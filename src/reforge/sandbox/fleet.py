@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.forkserver import Refused, Server
-from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation
+from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation, warning_of
 from reforge.sandbox.packages import paths_of
 from reforge.sandbox.scratch import remove
 
@@ -30,6 +31,7 @@ class Fleet:
         self._closed = False
         first = self._first(tuple(layers))
         self.layers, self.isolation, self.interpreter = first.layers, first.isolation, first.interpreter
+        self.warning = warning_of(self.layers, os.geteuid() == 0, first.reads_all)
         for server in [*[None] * (size - 1), first]:
             self._idle.put(server)
         if self.isolation < minimum:

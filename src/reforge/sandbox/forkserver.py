@@ -75,6 +75,7 @@ class Server:
         self.refused: dict[str, str] = report["refused"]
         self.interpreter: str = report["interpreter"]
         self.resident_kb: int = report["resident_kb"]  # of memory, that each of its processes begins with
+        self.reads_all: bool = report["reads_all"]  # its programs, whatever root may read that no wall hides
         self.broken = ""
 
     @property

@@ -27,3 +27,14 @@ def level_of(layers: tuple[str, ...]) -> Isolation:
     if SECCOMP not in layers:
         return Isolation.LIMITS
     return Isolation(Isolation.SYSCALLS + (NAMESPACES in layers) + (LANDLOCK in layers))
+
+
+def warning_of(layers: tuple[str, ...], root: bool, reads_all: bool) -> str:
+    """What a user should be told before programs of others run behind these; empty where files are out of reach."""
+    if NAMESPACES in layers or LANDLOCK in layers:
+        return ""
+    if not root:
+        return (
+            "programs run as this user: they can read its files, and the memory of the judge with the expected answers"
+        )
+    return "programs can read whatever root may" if reads_all else "programs can read whatever every user may"

@@ -70,6 +70,8 @@ class Judge:
         self._workers = workers
         installed = tuple(version_of(package) for package in packages)
         self._fleet = Fleet(workers, minimum, layers, packages)
+        if self._fleet.warning:
+            log.warning("Isolation %s: %s.", self._fleet.isolation.label, self._fleet.warning)
         self.configuration = Configuration(
             limits, self._fleet.layers, self._fleet.interpreter, installed, code_digest()
         )

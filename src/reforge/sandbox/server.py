@@ -99,7 +99,7 @@ class ForkServer:
         gc.freeze()
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of it, each process starts with a copy
         report = {"layers": self._own_layers, "refused": self._refused, "interpreter": interpreter()}
-        self._tell({**report, "resident_kb": resident})
+        self._tell({**report, "resident_kb": resident, "reads_all": bool(self._kept)})
         door = self._door.fileno()
         watched = select.poll()
         watched.register(door, select.POLLIN)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reforge.errors import UserError
-from reforge.sandbox.isolation import LANDLOCK, LAYERS, NAMESPACES, SECCOMP, Isolation, level_of
+from reforge.sandbox.isolation import LANDLOCK, LAYERS, NAMESPACES, SECCOMP, Isolation, level_of, warning_of
 from reforge.sandbox.judge import Judge, Limits
 from reforge.types import Checker, Problem, Status, TestCase
 
@@ -38,6 +38,19 @@ def judge() -> Iterator[Judge]:
 )
 def test_levels(layers: tuple[str, ...], level: Isolation) -> None:
     assert level_of(layers) is level
+
+
+def test_what_programs_can_read_is_said_where_nothing_hides_files(caplog: pytest.LogCaptureFixture) -> None:
+    for layers in (LAYERS, (LANDLOCK, SECCOMP), (NAMESPACES, SECCOMP), (NAMESPACES, LANDLOCK)):
+        assert warning_of(layers, False, True) == ""
+    assert "memory of the judge" in warning_of((SECCOMP,), False, False)
+    assert warning_of((SECCOMP,), True, True) == "programs can read whatever root may"
+    assert warning_of((), True, False) == "programs can read whatever every user may"
+    with Judge(LIMITS, workers=1, layers=(SECCOMP,)):
+        assert "programs" in caplog.text
+    caplog.clear()
+    with Judge(LIMITS, workers=1, layers=(LANDLOCK, SECCOMP)) as judge:
+        assert ("programs" in caplog.text) == (judge.isolation < Isolation.FILES)
 
 
 def test_a_judge_refuses_to_start_below_its_minimum() -> None:
