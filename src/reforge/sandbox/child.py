@@ -48,8 +48,19 @@ class Channel:
 
 
 def run(channel: Channel, role: str, value_bytes: int) -> None:
-    """`role`: "program" or "tests". `value_bytes` bounds what a program may return."""
-    job = channel.receive()
+    """`role`: "program" or "tests". `value_bytes` bounds what a program may return. Until it says that it is ready,
+    whatever fails is the machine's fault.
+    """
+    try:
+        job = channel.receive()
+        _write_files(job.get("files", {}))
+    except OSError as error:
+        channel.send("unfenced", json.dumps(f"{type(error).__name__}: {error}"))
+        return
+    except MemoryError as error:  # what was handed in is too large
+        channel.send("ready", "true")
+        _stop(channel, "raised", error)
+    channel.send("ready", "true")
     if role == "tests":
         evaluator.run_tests(channel, job)
     else:
@@ -61,7 +72,6 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
     preamble is LiveCodeBench's, whose grader does not mind how a program exits.
     """
     entry, source = job["entry"], job["program"]
-    _write_files(job["files"])
     module = types.ModuleType("program" if entry else "__main__")
     module.__file__ = "program.py"
     sys.modules[module.__name__] = module

@@ -107,9 +107,12 @@ def _build_root(root: str, sources: list[str]) -> None:
     _mount("none", "/", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
 
 
-def renew_scratch() -> None:
+def drop_scratch() -> None:
     """In the jail: whatever was in the folder is gone, with its times, attributes and numbers."""
     _check(LIBC.umount2(SCRATCH.encode(), _MNT_DETACH), "umount2")
+
+
+def make_scratch() -> None:
     _mount_scratch(SCRATCH)
 
 

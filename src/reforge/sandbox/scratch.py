@@ -25,17 +25,25 @@ class Scratch:
     def give_to(self, user: int) -> None:
         """0: it stays with whoever makes it."""
         self._user = user or -1
-        self.renew()
+        self.clear()
+        self.make()
 
-    def renew(self) -> None:
+    def clear(self) -> None:
         """Compared with nothing: times, attributes and numbers of files would tell as much as files do. Raises OSError
-        where it cannot be done."""
+        where it cannot be done.
+        """
         if self._jailed:
-            jail.renew_scratch()
+            jail.drop_scratch()
             return
         os.makedirs(self.around, exist_ok=True)
         os.chmod(self.around, 0o711)
         empty(self.around)
+
+    def make(self) -> None:
+        """After `clear`. Raises OSError where the machine cannot, as on a full disk."""
+        if self._jailed:
+            jail.make_scratch()
+            return
         os.mkdir(self.path, 0o700)
         os.chown(self.path, self._user, self._user)
 
@@ -46,16 +54,13 @@ def empty(folder: str) -> None:
         number = 0
         while names := os.listdir(top):
             for name in names:
-                if not _is_folder(name, top):
-                    os.unlink(name, dir_fd=top)
+                if _removed(name, top):
                     continue
                 with _opened(name, top) as below:
                     for inner in os.listdir(below):
-                        if _is_folder(inner, below):
+                        if not _removed(inner, below):
                             number += 1
                             os.rename(inner, f"{os.urandom(8).hex()}-{number}", src_dir_fd=below, dst_dir_fd=top)
-                        else:
-                            os.unlink(inner, dir_fd=below)
                 os.rmdir(name, dir_fd=top)
 
 
@@ -66,12 +71,16 @@ def remove(folder: str) -> None:
         os.rmdir(folder)
 
 
-def _is_folder(name: str, within: int) -> bool:
-    """Then one that may be entered and moved from now on."""
+def _removed(name: str, within: int) -> bool:
+    """Else it is a folder with something in it, which may be entered and moved from now on."""
     if not stat.S_ISDIR(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
-        return False
+        os.unlink(name, dir_fd=within)
+        return True
+    with suppress(OSError):
+        os.rmdir(name, dir_fd=within)
+        return True
     os.chmod(name, 0o700, dir_fd=within)
-    return True
+    return False
 
 
 @contextmanager

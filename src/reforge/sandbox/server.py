@@ -172,7 +172,6 @@ class ForkServer:
         except OSError as error:
             channel.send("unfenced", json.dumps(str(error)))
             return
-        channel.send("ready", "true")
         child.run(channel, order["role"], order["value_bytes"])
 
     def _fence(self, what: dict[str, Any]) -> None:
@@ -196,13 +195,16 @@ class ForkServer:
                 jail.die_with_parent()  # which a change of user had undone
 
     def _clean(self) -> str:
-        """What a program left must not meet the next one. Where that fails, why: the server must go."""
+        """What a program left must not meet the next one. Where that fails, why: the server must go. Where a new folder
+        cannot be had, that is no program's doing: this server ends, and another judges anew.
+        """
         try:
             if self._open and not jail.end_children():
                 return "it goes on starting processes"
-            self._scratch.renew()
+            self._scratch.clear()
         except OSError as error:
             return f"it broke the folder that it ran in: {type(error).__name__}: {error}"
+        self._scratch.make()
         return ""
 
     def _works(self, what: str, attempt: Callable[[], None]) -> bool:

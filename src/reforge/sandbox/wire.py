@@ -7,6 +7,7 @@ type by that type's own methods, which the subclass cannot override.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -20,6 +21,10 @@ MESSAGE_DEPTH = MAX_DEPTH + 4  # of a message of ours with such values in it
 # time: so many there may be, and more than a few only where all of those together are short.
 _MOST_ALIKE, _FEW_ALIKE, _SHORT = 100, 16, 1 << 18  # the last in characters
 _TAG = "$"
+_DEEPEST = 4 * MESSAGE_DEPTH  # brackets in each other: a pair in a dict in its typed JSON has three
+_STEP = [1 if chr(code) in "[{" else -1 for code in range(256)]
+_PIECE = 1 << 16
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def dumps(value: object, max_bytes: int, max_depth: int = MAX_DEPTH) -> str:
@@ -52,11 +57,29 @@ def build(tree: Any, max_depth: int = MAX_DEPTH) -> Any:
 
 
 def parse(text: str | bytes) -> Any:
-    """`json.loads`, but UTF-8 only, and raises ValueError for anything malformed, however deep."""
+    """`json.loads`, but UTF-8 only, and raises ValueError for anything malformed, however deep. How deep it may be does
+    not depend on the interpreter's limit, which whoever imports this may have raised beyond what the stack holds.
+    """
     try:
+        _check_depth(text.encode() if isinstance(text, str) else text)
         return json.loads(text if isinstance(text, str) else text.decode())
     except Exception as error:
         raise ValueError(f"malformed typed JSON ({type(error).__name__})") from error
+
+
+def _check_depth(text: bytes) -> None:
+    """Raises ValueError for brackets that are nested deeper than those of any message."""
+    if text.count(b"[") + text.count(b"{") <= _DEEPEST:
+        return
+    unquoted = b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    brackets = unquoted.translate(None, _NO_BRACKETS)
+    depth = 0
+    for start in range(0, len(brackets), _PIECE):
+        steps = map(_STEP.__getitem__, brackets[start : start + _PIECE])
+        depths = list(itertools.accumulate(steps, initial=depth))
+        if max(depths) > _DEEPEST:
+            raise ValueError("too deep")
+        depth = depths[-1]
 
 
 def _refuse(value: object) -> NoReturn:

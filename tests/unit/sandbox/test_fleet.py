@@ -83,3 +83,17 @@ def test_a_trial_that_was_killed_is_made_again(
     assert ForkServer._works(server, "seccomp", lambda: None) is works
     assert server._refused == said
     assert trials == []
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_folder_that_cannot_be_emptied_is_the_program_s_doing_and_a_new_one_the_machine_s() -> None:
+    server: Any = SimpleNamespace(_open=False, _scratch=SimpleNamespace(clear=full, make=lambda: None))
+    assert "it broke the folder" in ForkServer._clean(server)
+    server._scratch = SimpleNamespace(clear=lambda: None, make=full)
+    with pytest.raises(OSError, match="No space"):  # this server ends; whoever was judged by it is judged anew
+        ForkServer._clean(server)
+    server._scratch = SimpleNamespace(clear=lambda: None, make=lambda: None)
+    assert ForkServer._clean(server) == ""

@@ -515,3 +515,17 @@ def test_the_sandbox_imports_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert json.loads(found) == []
+
+
+def test_files_of_the_problem_that_cannot_be_written_are_no_fault_of_the_program() -> None:
+    """As on a full disk. Here a file stands where another one's folder should be."""
+    tests = {"stdin": TestCase("stdin", "", "1"), "call": TestCase("call", "[1]", "1")}
+    with Judge(LIMITS, 1) as judge:
+        for kind, test in tests.items():
+            files = (("a", "1"), ("a/b", "2"))
+            problem = Problem(kind, "", "", (test,), entry_point="f" * (kind == "call"), files=files)
+            verdict = judge.judge("print(1)\ndef f(x): return x", problem)
+            assert verdict.status is Status.INFRASTRUCTURE
+            assert "could not be fenced in" in verdict.reason
+        written = Problem("written", "", "", (tests["stdin"],), files=files[:1])
+        assert judge.judge("print(open('a').read())", written).status is Status.ACCEPTED

@@ -1,6 +1,7 @@
 import contextlib
 import itertools
 import json
+import sys
 from collections import Counter, OrderedDict, defaultdict, namedtuple
 from enum import IntEnum
 
@@ -264,3 +265,28 @@ def test_each_node_is_visited_once(tree: object) -> None:
         with contextlib.suppress(ValueError):
             wire.build(tree)
     assert visits <= nodes(tree)
+
+
+@pytest.mark.parametrize(
+    ("text", "deepest"),
+    [
+        ("[" * 500 + "]" * 500, False),
+        ("[" * 10**6, False),
+        ('{"a":' * 500 + "1" + "}" * 500, False),
+        ("[" * 400 + "]" * 400, True),
+        ("[" + ",".join(["[[]]"] * 1000) + "]", True),
+        (json.dumps(["[" * 1000, '"' + "[" * 1000, "\\" + "{" * 1000, '\\"' * 500 + "[" * 1000]), True),
+    ],
+)
+def test_how_deep_a_message_may_be_is_not_up_to_the_interpreter(text: str, deepest: bool) -> None:
+    """With a limit beyond what the stack holds, json.loads would end this process."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**7)
+    try:
+        if deepest:
+            assert wire.parse(text) == json.loads(text)
+        else:
+            with pytest.raises(ValueError, match="malformed"):
+                wire.parse(text)
+    finally:
+        sys.setrecursionlimit(limit)
