@@ -220,6 +220,36 @@ TESTS: dict[str, tuple[str, str, str, dict[str, str]]] = {
         "questions in questions": "def f(g, o): return g(lambda *a: f(g, o))",
         "changes what it was given": "def f(g, o):\n    o.kept = type('A', (), {'__eq__': lambda s, x: True})()\n    return o.kept",
     }),
+    "holds its answers against another": ("e = oracle(1)\nassert f(1) is e or f(1) == e", "def f(x): return 918273645", "def oracle(x): return 918273645", {
+        "of the same setup": _T + "t = T()\ndef oracle(x): return t\ndef f(x): return t",
+    }),
+    "holds its answers against the program": ("e = oracle(1)\nassert f(1) is e or f(1) == e", "", "", {
+        "one object for both": _T + "t = T()\ndef oracle(x): return t\ndef f(x): return t",
+        "a generator": "def oracle(x): yield 1\ndef f(x): return oracle(x)",
+    }),
+    "changes the answer": ("a = f(1)\na += 1\nassert a", "def f(x): return 5", "", {
+        "into an object": _T + "class A:\n    def __iadd__(s, o): return T()\ndef f(x): return A()",
+    }),
+    "takes an item": ("assert f(1)['ok']", "def f(x): return {'ok': True}", "", {
+        "an object": _T + "class A:\n    def __getitem__(s, k): return T()\ndef f(x): return A()",
+        "a dictionary that lies": "class D(dict):\n    def __getitem__(s, k): return 5\n    get = __getitem__\ndef f(x): return D()",
+    }),
+    "looks it up": ("assert {5: True}.get(f(1))", "def f(x): return 5", "", {
+        "the same hash": _T + "class A:\n    def __hash__(s): return hash(5)\n    def __eq__(s, o): return T()\ndef f(x): return A()",
+    }),
+    "shows it": ("assert f'{f(1):.2f}' == '3.14' and str(f(1)) == '3.14'", "def f(x): return 3.14", "", {
+        "a text of its own": "class A:\n    def __format__(s, k): return '3.14'\n    def __str__(s): return '3.14'\ndef f(x): return A()",
+    }),
+    "asks for its type": ("a = f(1)\nassert isinstance(a, Kind)", "def f(x): return Kind()", "class Kind: pass", {
+        "a class of that name": "class M(type):\n    def __instancecheck__(c, o): return True\nclass Kind(metaclass=M): pass\ndef f(x): return 0",
+    }),
+    "compares data": ("assert f(1) == Point(5)", "def f(x): return Point(5)", "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int", {
+        "another class": "class Q:\n    x = 5\n    __class__ = property(lambda s: Point)\n    def __eq__(s, o): return True\ndef f(x): return Q()",
+        "of other data": "def f(x):\n    p = Point(4)\n    p.__dict__['__eq__'] = lambda o: True\n    return p",
+    }),
+    "calls what came back": ("r = f(1)(2)\nassert r == 5", "def f(x): return lambda y: 5", "", {
+        "itself": "class A:\n    def __call__(s, *a): return s\n    def __eq__(s, o): return s\ndef f(x): return A()",
+    }),
     "shares": ("a = [1, 2]\nb = [a, a]\nf(b)\nassert b == [[918273645], [918273645]] and b[0] is a", "def f(b): b[0][:] = [918273645]", "", {
         "states of the wrong kind": "import os\ndef f(b): os.write(4, b'{\"value\": {\"root\": null, \"nodes\": [], \"states\": [[3, [\"dict\", []]], [4, [\"object\", \"x\", []]]]}}\\n')",
         "states of nobody": "import os\ndef f(b): os.write(4, b'{\"value\": {\"root\": null, \"nodes\": [[\"list\", [918273]]], \"states\": [[-1, [\"list\", [1]]], [99, [\"list\", []]]]}}\\n')",
