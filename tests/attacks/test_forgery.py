@@ -75,6 +75,16 @@ def test_tests_without_a_program_to_blame_are_still_broken(judge: Judge) -> None
     assert judge.judge("def f(x): return 3", problem).status is Status.BROKEN_TEST
 
 
+@pytest.mark.parametrize("source", ["assert f(Colour.RED) == 1", "assert f(helper) == 1", "assert f(Node(1)) == 1"])
+def test_a_program_that_leaves_out_what_the_tests_use_of_it_has_failed(judge: Judge, source: str) -> None:
+    problem = Problem("uses", "", "", (TestCase("assert", source),), entry_point="f")
+    defines = (
+        "import enum\nclass Colour(enum.Enum): RED = 1\nclass Node:\n    def __init__(s, v): pass\ndef helper(): pass\n"
+    )
+    assert judge.judge(f"{defines}def f(x): return 1", problem).status is Status.ACCEPTED
+    refused(judge.judge("def f(x): return 1", problem))
+
+
 def test_a_program_cannot_end_its_tests(strict: Judge) -> None:
     """Where a program may signal others, a verdict that is not scored could be had that way."""
     program = (

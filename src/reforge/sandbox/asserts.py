@@ -177,9 +177,15 @@ def _free_names(source: str) -> set[str]:
 
 
 def _called_names(source: str) -> set[str]:
+    """And those whose attributes are used, and those handed over in a call."""
     tree = _parsed(source)
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree is not None else []
-    return {name.id for name in calls if isinstance(name, ast.Name)}
+    used: list[ast.expr] = []
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Call):
+            used += [node.func, *node.args, *(keyword.value for keyword in node.keywords)]
+        elif isinstance(node, ast.Attribute):
+            used.append(node.value)
+    return {name.id for name in used if isinstance(name, ast.Name)}
 
 
 def _parsed(source: str) -> ast.Module | None:
