@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,9 +25,11 @@ import psutil
 
 from flows.hooks import close_tracking
 from flows.leash import end, leashed
+from flows.stage import named
 from reforge.compose import compose
 from reforge.environment import command, project_root, quiet
-from reforge.errors import InfrastructureError, UserError
+from reforge.errors import InfrastructureError, UserError, disk_failure
+from reforge.lineage.graph import graph
 from reforge.process import free_port
 from reforge.progress import TERMINAL
 from reforge.workspace import described, occupied
@@ -53,12 +55,18 @@ def main(arguments: list[str]) -> int:
         with only_one(root / ".runs"):
             # What would stop it is told before the wait
             compose([f"experiment={wanted['experiment']}", *wanted["overrides"]])
+            if wanted["targets"] and Path("params.yaml").is_file():
+                named(graph(), wanted["targets"])
             with occupied(change=lambda: None, patience=20.0):
                 pass
             return run(root, wanted)
     except (UserError, InfrastructureError) as error:
         print(f"reforge: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        failure = disk_failure(error)
+        print(f"reforge: {failure}", file=sys.stderr)
+        return failure.exit_code
     except KeyboardInterrupt:
         how = "Without --force the same" if wanted["force"] else "The same"
         print(f"\nStopped. {how} command goes on from here.", file=sys.stderr)
@@ -82,7 +90,7 @@ def run(root: Path, wanted: dict[str, Any]) -> int:
         flow_run = asyncio.run(run_deployment(wanted, worker))
     if flow_run.state.is_crashed():  # the worker, who would have run the hooks, may be gone before it does
         close_tracking(None, flow_run, flow_run.state)
-    return show(root, flow_run.state, time.monotonic() - started)
+    return show(root, flow_run.state, time.monotonic() - started, wanted["targets"])
 
 
 NEXT = {
@@ -125,7 +133,10 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            raise UserError(f"The pipeline is already running: {described(int(lock.read() or -1))}") from error
+            pid = lock.read().strip()
+            raise UserError(
+                f"The pipeline is already running: {described(int(pid) if pid.isdecimal() else -1)}"
+            ) from error
         lock.truncate(0)
         print(os.getpid(), file=lock, flush=True)
         end(left_over(str(folder / "prefect")), grace=3.0)
@@ -213,19 +224,30 @@ async def run_deployment(parameters: dict[str, Any], worker: subprocess.Popen[by
             await asyncio.sleep(1)
 
 
-def show(root: Path, state: Any, seconds: float) -> int:
+def show(root: Path, state: Any, seconds: float, targets: Sequence[str] = ()) -> int:
     if not state.is_completed():
         reason = re.sub(r"^.*?(UserError|InfrastructureError): ", "", state.message or state.name, flags=re.DOTALL)
         own = "UserError" in (state.message or "")
         then = "once that is mended, the same command goes on" if own else "the same command goes on"
         print(f"\nreforge: {reason}\nFinished stages are kept: {then} from here.", file=sys.stderr)
-        return 1
+        return UserError.exit_code if own else InfrastructureError.exit_code
+    if targets and "report" not in targets and not report_is_current():
+        print(f"\nDone in {seconds / 60:.1f} min: {', '.join(targets)} with all that it needs. The report is older, or")
+        print("not made yet. To bring all up to date, type:")
+        print(f"  {command('dvc repro')}")
+        return 0
     table, page = root / "report" / "table.md", root / "report" / "report.html"
     print(f"\n{table.read_text().strip()}\n" if table.is_file() else "")
     print(f"Done in {seconds / 60:.1f} min. Next, open {page} in a browser, or type:")
     for words, what in NEXT.items():
         print(f"  {command(words)}  # {what}")
     return 0
+
+
+def report_is_current() -> bool:
+    """Whether DVC would run neither the report nor anything that it hangs on."""
+    words = ["dvc", "status", "--quiet", "--with-deps", "report"]
+    return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 if __name__ == "__main__":

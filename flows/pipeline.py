@@ -18,11 +18,11 @@ from prefect.runtime import flow_run
 
 from flows.console import say
 from flows.hooks import close_tracking
-from flows.stage import Outcome, end_all, forget_progress, reproduce
+from flows.stage import Outcome, end_all, forget_progress, named, reproduce
 from reforge.compose import compose, keep_origins, write_params
 from reforge.digests import sha256
 from reforge.environment import quiet
-from reforge.errors import InfrastructureError, UserError
+from reforge.errors import InfrastructureError
 from reforge.lineage.graph import StageSpec, graph, stages
 from reforge.stages import runs
 from reforge.stages.values import require_unchanged
@@ -77,14 +77,6 @@ def _run(targets: list[str], force: bool) -> list[Outcome]:
     if TABLE.is_file():
         create_markdown_artifact(TABLE.read_text(), key="results", description="held-out problems")
     return outcomes
-
-
-def named(edges: dict[str, list[str]], targets: list[str]) -> set[str]:
-    """The stages that `targets` name; `rl` means every `rl@…`, no targets mean all."""
-    meant = {target: {name for name in edges if target in (name, name.partition("@")[0])} for target in targets}
-    if lost := [target for target, names in meant.items() if not names]:
-        raise UserError(f"There is no stage {', '.join(lost)}; dvc.yaml has {', '.join(edges)}.")
-    return set().union(*meant.values()) if targets else set(edges)
 
 
 def needed(edges: dict[str, list[str]], asked: set[str]) -> dict[str, list[str]]:

@@ -50,6 +50,14 @@ def reproduce(name: str, log: Callable[[str], None], force: bool = False) -> Out
     return Outcome(name, _status(lines), time.monotonic() - started)
 
 
+def named(edges: dict[str, list[str]], targets: list[str]) -> set[str]:
+    """The stages that `targets` name; `rl` means every `rl@…`, no targets mean all."""
+    meant = {target: {name for name in edges if target in (name, name.partition("@")[0])} for target in targets}
+    if lost := [target for target, names in meant.items() if not names]:
+        raise UserError(f"There is no stage {', '.join(lost)}; dvc.yaml has {', '.join(edges)}.")
+    return set().union(*meant.values()) if targets else set(edges)
+
+
 def mend_rwlock(root: Path) -> None:
     """DVC writes the list of who reads and writes what in place: killed meanwhile it leaves a broken file, and refuses
     it from then on. To call where DVC has said so or none runs, as one that runs may be writing it."""

@@ -16,7 +16,7 @@ import typer
 from reforge.cli_judge import judging
 from reforge.cli_sampler import sampling
 from reforge.environment import command, project_root, quiet
-from reforge.errors import InfrastructureError, UserError
+from reforge.errors import InfrastructureError, UserError, disk_failure
 
 app = typer.Typer(
     name="reforge",
@@ -85,7 +85,10 @@ def table() -> None:
     path = project_root() / "report" / "table.md"
     if not path.is_file():
         raise UserError(f"{path} not found. Make it with: {command('dvc repro report')}")
-    print(path.read_text(), end="")
+    try:
+        print(path.read_text(), end="")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text any more. Bring it back with: {command('dvc checkout report')}") from error
 
 
 @app.command()
@@ -184,9 +187,14 @@ def _tell(outcomes: Iterable[tuple[str, list[str]]]) -> None:
 def _bounds(steps: str) -> tuple[int, int | None]:
     first, colon, last = steps.partition(":")
     try:
-        return int(first or 1), int(last) if last else int(first) if first and not colon else None
+        start, end = int(first or 1), int(last) if last else int(first) if first and not colon else None
+        if start < 1 or (end is not None and end < start):
+            raise ValueError(steps)
     except ValueError as error:
-        raise UserError(f"--steps {steps}: two numbers with a colon are meant, such as 3:5.") from error
+        raise UserError(
+            f"--steps {steps}: two numbers from 1 with a colon are meant, the smaller one first, such as 3:5."
+        ) from error
+    return start, end
 
 
 app.add_typer(judging, name="judge")
@@ -207,7 +215,7 @@ def problems_why(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Show every run and metric in MLflow's own pages, on this machine only."""
     database = project_root() / "mlflow.db"
     if not database.is_file():
@@ -220,7 +228,7 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
         except OSError as error:
             raise UserError(
                 f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}). Stop what listens there or take another: "
-                f"{command(f'make ui PORT={port + 1}')}"
+                f"{command(f'make ui PORT={port + 1 if port < 65535 else 5000}')}"
             ) from error
     os.chdir(project_root())
     from reforge.params import load_config
@@ -252,6 +260,10 @@ def main() -> None:
     except (UserError, InfrastructureError) as error:
         print(f"reforge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        failure = disk_failure(error)
+        print(f"reforge: {failure}", file=sys.stderr)
+        sys.exit(failure.exit_code)
     except KeyboardInterrupt:
         kept = "; finished steps are kept, the same command goes on from there" if "stage" in sys.argv[1:2] else ""
         print(f"reforge: interrupted{kept}", file=sys.stderr)

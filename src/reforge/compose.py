@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -52,12 +53,12 @@ def compose(overrides: list[str]) -> dict[str, Any]:
         if _names_entry(override):
             _apply(text, override, values)
     try:
-        return _checked(values, root)
+        return _checked(values, root, overrides)
     except UserError as error:
         raise UserError(with_origins(str(error), origins(overrides))) from error
 
 
-def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
+def _checked(values: dict[str, Any], root: Path, overrides: list[str]) -> dict[str, Any]:
     # Checked again as a whole: `+key=` may add what the groups do not have, and only Config knows every key and type.
     config = build_config(values, "the composed configuration")
     resolved = config.model_dump(mode="python")
@@ -65,7 +66,7 @@ def _checked(values: dict[str, Any], root: Path) -> dict[str, Any]:
         place = resolved["problems"]
         for part in key.split("."):
             place = place[part]
-        place["sha256"] = _pin(f"problems.{key}", named, root)
+        place["sha256"] = _pin(f"problems.{key}", named, root, overrides)
     return resolved
 
 
@@ -158,11 +159,14 @@ def _hydra(parsed: dict[str, Override], conf: Path) -> tuple[Any, list[tuple[str
                 ]
             missing = sorted(OmegaConf.missing_keys(composed))
             if missing:
-                wanted = command(f"reforge compose {' '.join(f'{key}=…' for key in missing)}")
+                typed = shlex.join(parsed)
+                wanted = command(" ".join(f"reforge compose {typed} {' '.join(f'{key}=…' for key in missing)}".split()))
                 raise UserError(f"No value for {', '.join(missing)}. Give it as an override: {wanted}")
             return OmegaConf.to_container(composed, resolve=True), files
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"conf/ and {overrides} do not compose: {_one_line(error)}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"A file of conf/ is not YAML: {_broken(conf) or _one_line(error)}. Mend it.") from error
 
 
 def _files(loader: Any, overrides: list[str]) -> list[Any]:
@@ -170,6 +174,16 @@ def _files(loader: Any, overrides: list[str]) -> list[Any]:
 
     found = loader.compute_defaults_list("config", overrides, RunMode.RUN).defaults
     return [entry for entry in found if not entry.config_path.startswith("hydra")]
+
+
+def _broken(conf: Path) -> str:
+    """The first file there that does not read, and why."""
+    for path in sorted(conf.rglob("*.yaml")):
+        try:
+            yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            return f"{path.relative_to(conf.parent)} ({_one_line(error)})"
+    return ""
 
 
 def _of_experiment(entry: Any) -> bool:
@@ -188,9 +202,11 @@ def _parse(override: str, conf: Path) -> Override:
         parsed = OverridesParser.create().parse_override(readable + equal + value)
     except HydraException as error:
         raise UserError(
-            f"Cannot read the override {override!r}: {_one_line(error)}. Write key=value, for example "
+            f"Cannot read the override {override!r}: {_unreadable(key, equal, value)}. Write key=value, for example "
             "rl.learning_rate=1e-4 or experiment=smoke."
         ) from error
+    if not parsed.key_or_group:
+        raise UserError(f"The override {override!r} names no key. Write key=value, for example experiment=smoke.")
     if parsed.is_sweep_override():
         raise UserError(
             f"Override {override!r} gives several values, and a run has one. Start a run for each; a list is written "
@@ -199,11 +215,25 @@ def _parse(override: str, conf: Path) -> Override:
     parsed.key_or_group = parsed.key_or_group.replace("._", ".")
     key, group = parsed.key_or_group, conf / parsed.key_or_group
     if group.is_dir() and not parsed.is_delete() and not isinstance(parsed.value(), dict):
-        if parsed.value() not in _options(group):
-            raise UserError(f"conf/{key} has no {parsed.value()!r}; there are: {', '.join(_options(group))}.")
+        if str(parsed.value()) not in _options(group):
+            raise UserError(f"conf/{key} has no {str(parsed.value())!r}; there are: {', '.join(_options(group))}.")
+    elif group.is_dir() and isinstance(parsed.value(), dict):
+        raise UserError(
+            f"Override {override!r} gives a whole section, where a file of conf/{key} is chosen "
+            f"({', '.join(_options(group))}). Give its values one by one, as in {key}.KEY=VALUE."
+        )
     elif problem := unknown_key(key):
         raise UserError(f"Override {override!r}: {problem}")
     return parsed
+
+
+def _unreadable(key: str, equal: str, value: str) -> str:
+    """The parser's words are those of its grammar."""
+    if not equal and not key.startswith("~"):
+        return "there is no = in it"
+    if not re.fullmatch(r"[~+]{0,2}[A-Za-z_][\w.@/-]*", key, re.ASCII):
+        return f"{key!r} is no name of a key" if key else "there is no key before the ="
+    return f"{value!r} is no value: brackets, braces and quotes must be closed, and text with such signs quoted"
 
 
 def _names_entry(override: Override) -> bool:
@@ -236,11 +266,12 @@ def _options(group: Path) -> list[str]:
     return sorted(file.stem for file in group.glob("[!_]*.yaml"))
 
 
-def _pin(key: str, named: ProblemSource | PassRates, root: Path) -> str:
+def _pin(key: str, named: ProblemSource | PassRates, root: Path, overrides: list[str]) -> str:
     """The digest of a local file, so that DVC sees when its bytes change; "" for what is not a file."""
     name, pinned = named.path, named.sha256
     if not name:
-        wanted = command(f"reforge compose {key}.path=FILE")
+        given = [text for text in overrides if text.partition("=")[0].lstrip("+") != f"{key}.path"]
+        wanted = command(f"reforge compose {shlex.join([*given, f'{key}.path=FILE'])}")
         raise UserError(f"No value for {key}.path. Give it as an override: {wanted}")
     path = root / os.path.expanduser(name)
     if not path.is_file():
@@ -259,4 +290,5 @@ def _pin(key: str, named: ProblemSource | PassRates, root: Path) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()
+    said = re.sub(r"\s+", " ", str(error)).strip()
+    return said.partition(" full_key: ")[0]  # OmegaConf's own view of it

@@ -1,9 +1,11 @@
 """The two kinds of failure that are not bugs (`exit_code` is what the command line leaves with), and those got over."""
 
+import errno
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,56 @@ class InfrastructureError(Exception):
     """A part of the machinery failed (a server, a process, a disk). Never scored as a wrong answer; worth a retry."""
 
     exit_code = 75  # EX_TEMPFAIL
+
+
+_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+
+
+def disk_failure(error: OSError) -> InfrastructureError:
+    """What to say of a disk that is full or may not be written. Raises `error` itself where it is none of that."""
+    if error.errno not in _OF_THE_DISK:
+        raise error
+    place = f"{error.filename}: " if error.filename else ""
+    return InfrastructureError(f"{place}{error.strerror}. Give it room and the right to write there, then try again.")
+
+
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a table of names and values",
+    "model": "an object with keys",
+}
+
+
+def in_words(wrong: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, as somebody would say it who has never heard of pydantic."""
+    kind, told = str(wrong["type"]), dict(wrong.get("ctx") or {})
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "is no key that there is"
+    if kind == "json_invalid":
+        return f"is not valid JSON: {told.get('error', '')}"
+    if kind == "literal_error":
+        return f"must be {told['expected']}"
+    if kind == "finite_number":
+        return "must be a finite number"
+    if kind in ("too_short", "too_long"):
+        least, bound = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
+        return f"must have at {least} {told[bound]} of them, not {told['actual_length']}"
+    if bounds := [f"{words} {told[key]}" for key, words in _BOUNDS.items() if key in told]:
+        return f"must be {bounds[0]}"
+    if kind.startswith("int_from"):
+        return "must be a whole number"
+    name, _, rest = kind.partition("_")
+    if name in _KINDS and rest in ("type", "parsing", "attributes_type"):
+        return f"must be {_KINDS[name]}"
+    return str(wrong["msg"]).removeprefix("Value error, ").replace("Input should", "must")
 
 
 class Events:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from reforge.config import Config
 from reforge.environment import command
-from reforge.errors import UserError
+from reforge.errors import UserError, in_words
 
 # Keys whose entries an experiment names freely, in dotted form.
 TABLES = ("rl.rungs", "evaluate.models", "evaluate.lengths")
@@ -26,8 +26,12 @@ def load_config(path: Path) -> Config:
         raise UserError(f"{path} not found. Write it with: {command('reforge compose experiment=tiny')}")
     try:
         values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        again = command("reforge compose experiment=tiny")
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"{path} is not the YAML that was written ({said}). Write it again, as with: {again}"
+        ) from error
     return build_config(values, str(path))
 
 
@@ -114,4 +118,4 @@ def _explain(item: dict[str, Any]) -> str:
     if item["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"{key}: {_section_wanted(key)}, not {item['input']!r}".removeprefix(": ")
     got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}{got}".removeprefix(": ")
+    return f"{key}: {in_words(item)}{got}".removeprefix(": ")

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reforge.environment import command
 from reforge.errors import UserError
 
 
@@ -48,6 +49,6 @@ def read_table(path: Path, columns: list[str] | None = None, rows: Sequence[tupl
     except (OSError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
         raise UserError(
-            f"{path} is missing or not a whole Parquet file ({said}). Fetch it as it was made (dvc checkout), or run "
-            "the stage that makes it again."
+            f"{path} is missing or not a whole Parquet file ({said}). Run the stage that makes it, or fetch it as "
+            f"it was made, with: {command('dvc checkout')}"
         ) from error

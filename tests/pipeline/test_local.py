@@ -39,7 +39,7 @@ def test_killed_at_once_it_leaves_nothing_running_and_started_again_it_goes_on(q
     (quick / "moods" / "report").write_text("fail")
     again = run(LOCAL, quick, check=False)
     assert calls(quick) == ["curate", "rl@16k", "rl@16k", "rl@32k", "report"]
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "reforge: Stage report failed: a planted failure." in again.stdout
     assert "Traceback" not in again.stdout
     assert not left_over(mark)
@@ -52,6 +52,41 @@ def test_success_prints_the_table_and_what_to_open(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().out
     assert "| pass@1 |" in said
     assert str(tmp_path / "report" / "report.html") in said
+
+
+@pytest.mark.parametrize(("message", "code"), [("x: UserError: wrong", 2), ("x: InfrastructureError: away", 75)])
+def test_the_exit_code_says_whose_failure_it_was(tmp_path: Path, message: str, code: int) -> None:
+    class Failed(Completed):
+        def is_completed(self) -> bool:
+            return False
+
+    state = Failed()
+    state.message = message  # type: ignore[attr-defined]
+    assert show(tmp_path, state, 60) == code
+
+
+def test_an_older_report_is_not_shown_as_what_was_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "table.md").write_text("| pass@1 |\n")
+    monkeypatch.setattr("flows.local.report_is_current", lambda: False)
+    assert show(tmp_path, Completed(), 60, ["rl@32k"]) == 0
+    said = capsys.readouterr().out
+    assert "pass@1" not in said
+    assert "rl@32k with all that it needs" in said
+    assert "dvc repro" in said
+    monkeypatch.setattr("flows.local.report_is_current", lambda: True)
+    show(tmp_path, Completed(), 60, ["rl@32k"])
+    assert "pass@1" in capsys.readouterr().out
+    show(tmp_path, Completed(), 60, ["report"])
+    assert "pass@1" in capsys.readouterr().out
+
+
+def test_a_stage_that_there_is_not_is_told_before_anything_starts(quick: Path) -> None:
+    done = run([*LOCAL, "--target", "rl@64k"], quick, check=False)
+    assert (done.returncode, "There is no stage rl@64k; dvc.yaml has " in done.stdout) == (2, True), done.stdout
+    assert not (quick / ".runs" / "prefect").exists()
 
 
 def test_a_misspelt_key_is_told_before_anything_starts(quick: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from reforge.errors import disk_failure
 
 
 def reforge(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +51,54 @@ def test_an_error_of_the_user_is_one_paragraph(project: Path, words: list[str]) 
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words", "says"),
+    [
+        ("params.yaml", b"a: [", ["sync"], "params.yaml is not the YAML that was written ("),
+        ("params.yaml", b"\xff\xfe\xc1", ["sync"], "params.yaml is not the YAML that was written ("),
+        ("params.yaml", b"", ["sync"], "params.yaml: a section is needed here, with experiment, seed"),
+        ("params.yaml", b"a: [", ["verify", "curate"], "params.yaml is not what was written: write it again"),
+        ("dvc.lock", b"a: [", ["why", "curate"], "dvc.lock is not what was written: delete it"),
+        ("dvc.lock", b"\xff\xfe\xc1", ["why", "curate"], "dvc.lock is not what was written: delete it"),
+        ("dvc.yaml", b"a: [", ["stage", "curate"], "dvc.yaml is not what was written: bring the committed one back"),
+        ("report/table.md", b"\xff\xfe\xc1", ["table"], "table.md is not text any more"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_to_do(
+    project: Path, file: str, content: bytes, words: list[str], says: str
+) -> None:
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_bytes(content)
+    done = reforge(*words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["stage", "curate", "--node", "3"], "--node 3: curate runs on 1 of learner.nodes"),
+        (["replay", "rl@16k", "--steps", "5:3"], "--steps 5:3: two numbers from 1 with a colon are meant"),
+        (["replay", "rl@16k", "--steps", "-3"], "--steps -3: two numbers from 1 with a colon are meant"),
+        (["replay", "rl@16k", "--steps", "1:2:3"], "--steps 1:2:3: two numbers from 1 with a colon are meant"),
+        (["ui", "--port", "99999"], "--port"),
+        (["ui", "--port", "-1"], "--port"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(project: Path, words: list[str], says: str) -> None:
+    done = reforge(*words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_may_not_be_written_is_the_machinery_s() -> None:
+    failure = disk_failure(PermissionError(errno.EACCES, "Permission denied", "/x/.runs"))
+    assert (failure.exit_code, str(failure).partition(" Give")[0]) == (75, "/x/.runs: Permission denied.")
+    with pytest.raises(FileNotFoundError):
+        disk_failure(FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"))
 
 
 def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

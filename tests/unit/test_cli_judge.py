@@ -50,10 +50,17 @@ def test_rules_side_by_side(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "Invalid JSON"),
-        ("{}", "tests: Field required"),
-        ('{"tests": []}', "at least 1 item"),
-        ('{"tests": [{"kind": "stdin", "input": "", "inptu": ""}]}', "tests.0.inptu: Extra inputs are not permitted"),
+        ("{", "the file: is not valid JSON: "),
+        ("{}", "tests: is missing"),
+        ('{"tests": []}', "tests: must have at least 1 of them, not 0"),
+        ('{"tests": [{"kind": "stdin", "input": "", "inptu": ""}]}', "tests.0.inptu: is no key that there is"),
+        ("[]", "the file: must be an object with keys"),
+        ('{"tests": "x"}', "tests: must be a list"),
+        ('{"tests": [5]}', "tests.0: must be an object with keys"),
+        ('{"tests": [{"kind": "stdout", "input": ""}]}', "tests.0.kind: must be 'stdin', 'call'"),
+        ('{"tests": [{"kind": "stdin", "input": 3}]}', "tests.0.input: must be text"),
+        ("\x00", "the file: is not valid JSON: "),
+        ("", "the file: is not valid JSON: "),
         ('{"tests": [{"kind": "call", "input": "[1]", "expected": "1"}]}', "no entry_point"),
     ],
 )

@@ -63,10 +63,10 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("evaluate.models.new=sft", "there is no 'new', only base, sft,"),
         ("experiment=tinny", "conf/experiment has no 'tinny'; there are: "),
         ("rl=nothing", "conf/rl has no 'nothing'; there are: deepcoder, grpo_plus"),
-        ("rl=5", "conf/rl has no 5; there are: deepcoder, grpo_plus"),
-        ("rl.batch=many", r"rl.batch: Input should be a valid integer (got 'many')"),
-        ("rl.batch=1.5", "rl.batch: Input should be a valid integer"),
-        ("sampler.enforce_eager=1", "sampler.enforce_eager: Input should be a valid boolean"),
+        ("rl=5", "conf/rl has no '5'; there are: deepcoder, grpo_plus"),
+        ("rl.batch=many", r"rl.batch: must be a whole number (got 'many')"),
+        ("rl.batch=1.5", "rl.batch: must be a whole number (got 1.5)"),
+        ("sampler.enforce_eager=1", "sampler.enforce_eager: must be true or false"),
         ("rl.overlong.rule=punish", "rl.overlong: buffer: is given with rule: punish, and only then"),
         ("rl.loss.mean=constant", "rl.loss: constant_length: is given with mean: constant, and only then"),
         ("learner.dtype=bfloat16", "learner: dtype: bfloat16 needs zero_stage 1, 2 or 3"),
@@ -74,12 +74,26 @@ def test_entries_of_tables_can_be_set_added_and_removed() -> None:
         ("learner.nodes=2", "learner: rendezvous: several nodes need a host:port to meet at"),
         ("learner.lora={rank: 2, alpha: 4, targets: [q_proj]}", "learner.lora: adds to a trained model"),
         ("rl.rungs.16k.max_tokens=4096", "rl.rungs.16k.max_tokens is 4096 but model.architecture.context is 512"),
-        ("rl.loss.entropy=.inf", "rl.loss.entropy: Input should be"),
-        ("seed=-1", "seed: Input should be greater than or equal to 0"),
+        ("rl.loss.entropy=.inf", "rl.loss.entropy: must be a finite number"),
+        ("seed=-1", "seed: must be at least 0 (got -1)"),
         ("rl.updates=3", "rl: updates (3) must divide batch"),
         ("rl.rungs.32k.init=slt", "rl.rungs.32k.init: no stage makes a model 'slt'; there are base, sft, rl/16k"),
         ("~rl.batch", "missing key 'rl.batch'"),
-        ("seed", "Cannot read the override 'seed'"),
+        ("seed", "Cannot read the override 'seed': there is no = in it. Write key=value"),
+        ("", "Cannot read the override '': there is no = in it. Write key=value"),
+        ("=3", "names no key. Write key=value"),
+        ("ключ=1", "'ключ' is no name of a key. Write key=value"),
+        ("--seed=3", "'--seed' is no name of a key. Write key=value"),
+        ("seed={", "'{' is no value: brackets, braces and quotes must be closed"),
+        ("seed='x", "is no value: brackets, braces and quotes must be closed"),
+        ("rl={batch: 1}", "gives a whole section, where a file of conf/rl is chosen (deepcoder, grpo_plus). Give its"),
+        ("experiment=", "conf/experiment has no ''; there are: "),
+        ("sampler.urls=http://x", "sampler.urls: must be a list (got 'http://x')"),
+        ("rl.rungs.16k.steps=-1", "rl.rungs.16k.steps: must be at least 1 (got -1)"),
+        ("determinism=maybe", "determinism: must be "),
+        ("seed=null", "seed: must be a whole number (got None)"),
+        ("model.path=3", "model.path: must be text (got 3)"),
+        ("hydra.run.dir=x", "unknown key 'hydra.run.dir'"),
         ("seed=${nokey}", "Interpolation key 'nokey' not found"),
         ("problems=mbpp", "No value for problems.sources.mbpp.path"),
     ],
@@ -88,6 +102,21 @@ def test_a_wrong_override_is_named_with_what_would_be_right(override: str, says:
     with pytest.raises(UserError) as caught:
         compose([override])
     assert says in str(caught.value)
+    for words in ("\n", "Input should", "EOF", "viable", "instance of", "append to your config", "full_key"):
+        assert words not in str(caught.value)
+
+
+def test_the_command_that_gives_what_is_missing_has_all_that_was_given() -> None:
+    with pytest.raises(UserError) as caught:
+        compose(["experiment=real", "problems=mbpp", "seed=3"])
+    assert "reforge compose experiment=real problems=mbpp seed=3 problems.sources.mbpp.path=FILE" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"\tx: 1"])
+def test_a_broken_file_of_conf_is_named(project: Path, content: bytes) -> None:
+    Path("conf/experiment/own.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"A file of conf/ is not YAML: conf/experiment/own.yaml \(") as caught:
+        compose(["experiment=own"])
     assert "\n" not in str(caught.value)
 
 

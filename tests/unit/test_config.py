@@ -44,7 +44,7 @@ def test_an_unknown_key_of_a_rung_fails(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("wrong", ["32", 1.5, None, True, [1]])
 def test_a_wrong_type_fails(values: dict[str, Any], wrong: Any) -> None:
     values["rl"]["batch"] = wrong
-    assert f"rl.batch: Input should be a valid integer (got {wrong!r})" in complaint(values)
+    assert f"rl.batch: must be a whole number (got {wrong!r})" in complaint(values)
 
 
 def test_not_even_a_mapping() -> None:

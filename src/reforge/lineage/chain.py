@@ -45,8 +45,9 @@ def maker(what: str, specs: Mapping[str, graph.StageSpec]) -> str:
 def _changed(paths: list[str], digests: dict[str, str]) -> list[str]:
     """What lies here now is what is read, so say where it is not what dvc.lock names."""
     here = graph.digests(path for path in paths if Path(path).exists())
+    other, this = command("dvc checkout"), command("dvc commit")
     return [
-        f"    CHANGED since dvc.lock: {path} is {digest} now (dvc checkout restores the other, dvc commit keeps this)"
+        f"    CHANGED since dvc.lock: {path} is {digest} now (`{other}` restores the other, `{this}` keeps this)"
         for path, digest in here.items()
         if digest != digests[path]
     ]

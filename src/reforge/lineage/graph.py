@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +121,33 @@ def _repo() -> Iterator[Repo]:
         with Repo(str(root)) as repo:
             yield repo
     except DvcException as error:
-        raise UserError(f"DVC cannot read the graph of {root}: {' '.join(str(error).split())}") from error
+        raise UserError(f"DVC cannot read the graph of {root}: {_said(error, root)}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"DVC cannot read the graph of {root}: a file there is not text. {_remedy(root)}") from error
+
+
+def _said(error: Exception, root: Path) -> str:
+    words = " ".join(str(error).split())
+    if "is not a git repository" in words:
+        return f"{words}. Work in a clone (git clone), or make it a repository with: git init {shlex.quote(str(root))}"
+    return f"{words}. {_remedy(root)}"
+
+
+def _remedy(root: Path) -> str:
+    remedies = {
+        "dvc.lock": "delete it, or bring a committed one back; DVC does not run again what it has cached",
+        "dvc.yaml": "bring the committed one back",
+        "params.yaml": f"write it again, as with: {command('reforge compose experiment=tiny')}",
+    }
+    for name, remedy in remedies.items():
+        path = root / name
+        try:
+            whole = not path.exists() or isinstance(yaml.safe_load(path.read_text()), dict)
+        except (yaml.YAMLError, UnicodeDecodeError, OSError):
+            whole = False
+        if not whole:
+            return f"{name} is not what was written: {remedy}"
+    return "Mend what it names."
 
 
 def _ordered(repo: Repo) -> list[Any]:

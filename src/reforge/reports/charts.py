@@ -26,7 +26,8 @@ def line_chart(key: str, title: str, curves: Sequence[RungCurve], is_share: bool
         runs.append([(x, float(y)) for x, y in values if y is not None and math.isfinite(y)])
         bounds.append((offset, offset + len(curve.steps), curve))
         offset += len(curve.steps)
-    highest = 1.0 if is_share else max([y for run in runs for _, y in run] or [1.0])
+    found = max([y for run in runs for _, y in run] or [1.0])
+    highest = max(1.0, found) if is_share else found  # a reward of one's own may be more than 1
     if key == "length/mean":
         highest = max([highest, *(curve.max_tokens for curve in curves)])
     ticks = _ticks(highest)

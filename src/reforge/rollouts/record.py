@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from reforge.environment import command
 from reforge.errors import UserError
 from reforge.rollouts.store import SCHEMA
 
@@ -68,8 +69,8 @@ def read_record(path: Path) -> Record:
         return Record(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"{path} is missing or not what was written ({error}). Fetch it as it was recorded (dvc checkout), or run "
-            "the stage again."
+            f"{path} is missing or not what was written ({error}). Run the stage again, or fetch it as it was "
+            f"recorded, with: {command('dvc checkout')}"
         ) from error
 
 

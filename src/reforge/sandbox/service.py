@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reforge.errors import Events, InfrastructureError, UserError
+from reforge.errors import Events, InfrastructureError, UserError, in_words
 from reforge.sandbox.cache import Configuration, code_digest
 from reforge.sandbox.isolation import Isolation
 from reforge.sandbox.judge import Judge, in_parallel
@@ -70,7 +70,7 @@ def app_of(judge: Judge, queue: int, token: str = "") -> FastAPI:
     @app.exception_handler(RequestValidationError)
     def refuse(_: Request, error: RequestValidationError) -> Response:
         """Without what was sent: it may be long, and such that it cannot be sent back."""
-        where = [{"at": list(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()[:10]]
+        where = [{"at": list(map(str, item["loc"])), "what": in_words(item)} for item in error.errors()[:10]]
         return Response(json.dumps({"detail": where}), 422, media_type="application/json")
 
     app.add_middleware(_Bounded)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reforge.errors import UserError
+from reforge.errors import UserError, in_words
 from reforge.types import Checker, Problem, TestCase
 
 
@@ -65,7 +65,7 @@ class ProblemSpec(_Spec):
                 for rule in rules
             ]
         except ValidationError as error:
-            raise UserError(f"--checker {', '.join(rules)}: {error.errors()[0]['msg']}.") from error
+            raise UserError(f"--checker {', '.join(rules)}: it {in_words(dict(error.errors()[0]))}.") from error
 
 
 def spec_of(problem: Problem) -> ProblemSpec:
@@ -90,6 +90,6 @@ def read_spec(path: Path) -> ProblemSpec:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"{path}: {where}: {first['msg']}. It must hold an object like "
+            f"{path}: {where}: {in_words(dict(first))}. It must hold an object like "
             '{"tests": [{"kind": "stdin", "input": "1 2", "expected": "3"}]}; docs/sandbox.md lists the other keys.'
         ) from error

@@ -88,6 +88,9 @@ def run_stage(name: str, node: int = 0) -> None:
     records, began = Path(".runs") / name, sha256(runs.PARAMS)
     with _explained(name, records):
         spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
+    machines = config.learner.nodes if "learner" in spec.params else 1
+    if node >= machines:
+        raise UserError(f"--node {node}: {name} runs on {machines} of learner.nodes, which count from 0.")
     process.die_with_conductor()
     if "learner" in spec.params and launch.needed(config.learner):
         launch.launch(config.learner, ["stage", name], node)

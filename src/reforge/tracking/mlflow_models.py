@@ -93,7 +93,8 @@ def _files(model: Any, run_id: str, info: RunInfo, tags: Mapping[str, str]) -> d
     words = (
         f"# {info.stage} of {info.title}\n\nThe weights are in `{info.model}` of the project, not here: DVC keeps them "
         f"(`{tags['reforge.out']}`). Where dvc.lock has moved on since, take dvc.lock from this model's run and bring "
-        f"them back with `dvc checkout {tags.get('reforge.out_path', info.model)}`.\n"
+        "them back, in the project's folder and environment, with "
+        f"`dvc checkout {tags.get('reforge.out_path', info.model)}`.\n"
     )
     return {"MLmodel": json.dumps(spec, indent=1), "weights.json": json.dumps(place, indent=1), "README.md": words}
 

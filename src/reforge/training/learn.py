@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from reforge.batches import Batch, Row, build_batch
 from reforge.config.training import Rl, Rung
+from reforge.environment import command
 from reforge.errors import UserError
 from reforge.losses import weights
 from reforge.policy.learner import Learner
@@ -54,8 +55,8 @@ def refuse(bad: Sequence[Unmade], rule: str, step: int) -> None:
             raise UserError(
                 f"Step {step}: {one.why}: the sampler's log-probs are not those of the policy that it was given, at "
                 "the temperature that it draws at. That update was not made. Samplers that sampler.urls names must be "
-                "started with `reforge sampler serve`; if batches are drawn far ahead, lower rl.staleness or "
-                "rl.learning_rate, or raise rl.guards.gap."
+                f"started with `{command('reforge sampler serve')}`; if batches are drawn far ahead, lower "
+                "rl.staleness or rl.learning_rate, or raise rl.guards.gap."
             )
         if rule == "stop":
             raise UserError(

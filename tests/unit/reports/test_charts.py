@@ -23,6 +23,13 @@ def test_a_chart_is_well_formed_and_marks_the_switch():
     assert "M273.5 30L352 30" in svg
 
 
+def test_a_reward_above_1_stays_in_the_frame():
+    svg = str(line_chart("reward/mean", "Reward", [curve("16k", [0.5, 1.1])], True))
+    ys = [float(y) for d in re.findall(r' d="([^"]+)"', svg) for y in re.findall(r"[ML][\d.]+ (-?[\d.]+)", d)]
+    assert min(ys) >= 30 - 6  # the frame's top, and the mark of a rung's end
+    assert "100%" in svg
+
+
 def test_steps_without_a_value_leave_a_gap_not_a_zero():
     gappy = RungCurve("16k", 48, ({"reward/mean": 0.5}, {}, {"reward/mean": math.nan}, {"reward/mean": 0.5}))
     svg = str(line_chart("reward/mean", "Reward", [gappy], True))

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from reforge.errors import in_words
 from reforge.problems.adapters.fields import UnusableRow, day
 from reforge.sandbox.spec import ProblemSpec
 from reforge.types import Problem
@@ -32,7 +33,7 @@ def reforge(row: Mapping[str, Any]) -> Problem:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         kind = "missing field" if first["type"] == "missing" else "wrong value"
-        raise UnusableRow(f"{kind}: {place}, {first['msg']}") from error
+        raise UnusableRow(f"{kind}: {place}, {in_words(dict(first))}") from error
     return replace(
         read.problem(read.id),
         statement=read.statement,
