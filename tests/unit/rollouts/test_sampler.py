@@ -100,7 +100,7 @@ def test_raw_log_probs_pass_at_temperature_1_and_nowhere_else(played: Sampler, p
         ({"flags": {**RIGHT, "enable-prefix-caching": True}}, "enable-prefix-caching is True, and False is wanted"),
         ({"flags": {**RIGHT, "enable-chunked-prefill": True}}, "enable-chunked-prefill is True, and False is wanted"),
         ({"flags": {**RIGHT, "dtype": "bfloat16"}}, "dtype is bfloat16, and float32 is wanted"),
-        ({"flags": {**RIGHT, "max-num-batched-tokens": 2048}}, "max-num-batched-tokens is 2048, and at least 65536"),
+        ({"flags": {**RIGHT, "max-num-batched-tokens": 128}}, "max-num-batched-tokens is 128, and at least 256"),
         ({"flags": {**RIGHT, "seed": 7}}, "seed is 7, and 0 is wanted"),
         ({"flags": None}, "is none of Reforge"),
     ],
