@@ -45,7 +45,7 @@ def wrong(flags: Flags, wanted: Flags = ALWAYS) -> list[str]:
         if name not in flags or flags[name] != value
     ]
     # vLLM itself gives less than what it was asked for to models with latent attention: enough for one whole prompt
-    room, longest = flags.get("max-num-batched-tokens"), flags.get("max-model-len") or 0
-    if (room or 0) < longest:
-        found.append(f"max-num-batched-tokens is {room}, and at least {longest} is wanted")
+    room, longest = flags.get("max-num-batched-tokens"), flags.get("max-model-len")
+    if room is None or longest is None or room < longest:
+        found.append(f"max-num-batched-tokens is {room}, and at least {longest or 'max-model-len'} is wanted")
     return found

@@ -102,7 +102,8 @@ def entries_of(entry: str) -> set[str]:
 @_once_for_each_problem
 def shown_of(problem: Problem) -> dict[str, Any]:
     """What the program gets of the tests' setup, as a statement would show it: the classes whose objects it meets, and
-    imports. A class that uses the entry point or asserts something is a test and stays away from it, as the rest does.
+    imports. A class that uses the entry point, asserts something or only holds values is part of the tests and stays
+    away from it, as the rest does.
     """
     tree = _parsed(problem.setup)
     classes = _classes(tree, entries_of(problem.entry_point))
@@ -117,7 +118,8 @@ def _classes(tree: ast.Module | None, entries: set[str]) -> list[tuple[str, ast.
     found: list[tuple[str, ast.stmt]] = []
     for node in tree.body if tree is not None else []:
         if isinstance(node, ast.ClassDef):
-            if not entries & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} and not _asserts(node):
+            uses_entry = bool(entries & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
+            if not (uses_entry or _asserts(node) or _holds_values(node)):
                 found.append((node.name, node))
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             made_by, target = ast.unparse(node.value.func).rpartition(".")[2], node.targets[0]
@@ -131,6 +133,14 @@ def _asserts(node: ast.ClassDef) -> bool:
     made = ("__init__", "__new__", "__post_init__")
     others = [part for part in node.body if not (isinstance(part, ast.FunctionDef) and part.name in made)]
     return any(isinstance(inner, ast.Assert) for part in others for inner in ast.walk(part))
+
+
+def _holds_values(node: ast.ClassDef) -> bool:
+    """A plain class without methods, of which a value is more than a beginning such as 0: perhaps what is expected."""
+    if node.bases or node.decorator_list or any(isinstance(part, ast.FunctionDef) for part in node.body):
+        return False
+    values = [part.value for part in node.body if isinstance(part, ast.Assign | ast.AnnAssign) and part.value]
+    return any(isinstance(inner, ast.Constant) and inner.value for value in values for inner in ast.walk(value))
 
 
 def _taken_apart(source: str) -> tuple[ast.expr, Want] | None:

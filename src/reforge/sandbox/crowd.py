@@ -43,12 +43,14 @@ class Crowd:
         with self._changed:
             asked = self._clock()  # from now on nobody else is let in
             self._waiting += 1
-            self._changed.wait_for(lambda: self._inside == 0 or self._pay(0.0) <= 0)
-            self._waiting -= 1
-            alone = self._pay(0.0) > 0
-            if alone:
-                self._inside = -1
-            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: self._inside == 0 or self._pay(0.0) <= 0)
+                alone = self._inside == 0 and self._pay(0.0) > 0  # time may have come in since it was looked at
+                if alone:
+                    self._inside = -1
+            finally:
+                self._waiting -= 1
+                self._changed.notify_all()
         if not alone:
             with self.joined():
                 yield

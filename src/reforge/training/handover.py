@@ -86,6 +86,7 @@ def sequence_logprobs(
     for ids in sequences:
         (micro,) = build_batch([Row(tuple(ids[:1]), tuple(ids[1:]))], len(ids)).micro_batches
         scored.append(logprobs(micro.inputs, 1.0)[0].tolist())
-        after = [build_batch([Row(tuple(ids), (token,))], len(ids) + 1).micro_batches[0] for token in named(ids)]
-        following.append([float(logprobs(micro.inputs, temperature)[0]) for micro in after])
+        after = [Row(tuple(ids), (token,)) for token in named(ids)]  # which share their prompt: computed once
+        (micro,) = build_batch(after, 4 * (len(ids) + len(after))).micro_batches
+        following.append(logprobs(micro.inputs, temperature)[0].tolist())
     return scored, following

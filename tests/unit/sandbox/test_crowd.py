@@ -134,3 +134,16 @@ def test_whoever_waits_for_a_share_that_is_used_up_joins_the_others() -> None:
         clock.now += 2 * SAVED
     thread.join()
     assert second == [1]
+
+
+def test_who_found_no_time_to_be_alone_joins_even_if_some_has_come_in_meanwhile() -> None:
+    """Alone beside others it would make the count of them negative, and everybody would wait for ever."""
+    clock = Clock()
+    crowd = Crowd(clock)
+    with crowd.alone():
+        clock.now += SAVED / SHARE
+    times = iter([clock.now, clock.now])  # when it asks, and when it looks what is left
+    crowd._clock = lambda: next(times, clock.now + 1000.0)
+    with crowd.joined(), crowd.alone():
+        assert crowd._inside == 2
+    assert crowd._inside == 0

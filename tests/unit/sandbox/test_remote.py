@@ -192,9 +192,9 @@ def test_a_forged_graph_harms_its_writer_only(judge: Judge, answer: str) -> None
 
 def test_a_program_that_brings_the_test_down_before_it_answers_has_failed(judge: Judge) -> None:
     """It asks back what the judge can read and the test, deep in calls of its own, cannot."""
-    source = "def deep(n): return f(1) if n == 0 else deep(n - 1)\nassert deep(500) == 5"
+    source = "def deep(n): return f(1) if n == 0 else deep(n - 1)\nassert deep(700) == 5"
     assert judge.judge("def f(x): return 5", problem(source)).status is Status.ACCEPTED
-    nested = '"[" * 600 + "]" * 600'
+    nested = '"[" * 400 + "]" * 400'
     program = (
         f'import os\ndef f(x): os.write(4, (\'{{"ask": [-1, "", {{"nodes": \' + {nested} + \'}}]}}\\n\').encode())'
     )
@@ -228,6 +228,14 @@ def test_a_class_of_the_setup_that_asserts_is_kept_from_the_program(judge: Judge
     assert judge.judge(thief, test).status is Status.RUNTIME_ERROR
     node = "class Node:\n    def __init__(s, v):\n        assert v >= 0\n        s.v = v\n"
     assert judge.judge("def f(x): return Node(x)", problem("assert f(3).v == 3", "f", node)).status is Status.ACCEPTED
+
+
+def test_a_class_of_the_setup_that_holds_what_is_expected_is_kept_from_the_program(judge: Judge) -> None:
+    test = problem("assert f(1) == EXPECTED.value", "f", "class EXPECTED:\n    value = [918273645]\n")
+    assert judge.judge("def f(x): return [918273645]", test).status is Status.ACCEPTED
+    assert judge.judge("def f(x): return EXPECTED.value", test).status is Status.RUNTIME_ERROR
+    node = "class Node:\n    val = 0\n    next: object = None\n"
+    assert judge.judge("def f(x): return Node()", problem("assert f(3).val == 0", "f", node)).status is Status.ACCEPTED
 
 
 @pytest.mark.parametrize(
