@@ -55,7 +55,8 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     if variant == "synchronous":
         return ["rl.staleness=0"]
     if variant == "stale":
-        return ["rl.staleness=4", "rl.loss.correction=null", "rl.guards.truncated=1.0"]
+        # how far it drifts from its samplers is what is measured
+        return ["rl.staleness=4", "rl.loss.correction=null", "rl.guards.truncated=1.0", "rl.guards.gap=1e9"]
     if variant == "threads":
         return ["learner.threads=2", "sampler.threads=2"]
     if variant == "annealed":
