@@ -35,7 +35,7 @@ from reforge.progress import TERMINAL
 from reforge.workspace import described, occupied
 
 PORT = "PREFECT_SERVER_API_PORT"
-START_SECONDS = 180.0
+START_SECONDS = 600.0
 MARK = "REFORGE_LOCAL"  # in the environment of every process of a local run: the folder that it works in
 
 

@@ -49,5 +49,5 @@ def prefect_api() -> Iterator[None]:
     """A real Prefect API with an empty database. Starting it takes ten seconds, so there is one."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=1200):
         yield

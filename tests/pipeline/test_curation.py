@@ -7,12 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from benchmarks.problems_resumed import command, outcome, prepare, verdicts
 from tests.pipeline.projects import clone, run
-
-pytestmark = pytest.mark.timeout(600)
 
 
 def test_killed_and_started_again_it_ends_in_the_same_bytes_and_repeats_nothing(tmp_path: Path) -> None:

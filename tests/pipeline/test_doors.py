@@ -36,8 +36,6 @@ from reforge.rollouts.store import to_groups, write_rows
 from reforge.training.learn import advantages_of
 from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
 
-pytestmark = pytest.mark.timeout(900)
-
 
 def differences(one: dict[str, object], other: dict[str, object], at: str = "") -> list[str]:
     """Paths in two parsed lock files where they differ."""
@@ -268,14 +266,14 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) -> Path:
     """The checkpoint's mark of that step, once it is there."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 1200
     while time.monotonic() < deadline:
         found = list(project.glob(f".scratch/rl@16k-*/checkpoint/{step:06d}/step.json"))
         if found:
             return found[0]
         assert process.poll() is None, "the stage ended before it could be killed"
         time.sleep(0.02)
-    raise AssertionError(f"no checkpoint of step {step} after four minutes")
+    raise AssertionError(f"no checkpoint of step {step} after twenty minutes")
 
 
 def test_a_rung_is_trained_again_from_its_record_to_the_same_weights(smoke: Path) -> None:

@@ -7,13 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import pytest
-
 from benchmarks.kills import PARTS, disturbed
 from benchmarks.reproducible_kills import history, tracked
 from reforge.lineage.compare import differences
 
-pytestmark = pytest.mark.timeout(900)  # where it comes first in its process, `smoke` is made on its time
 TURNS = ["everything", "stage", "grader", "conductor", "everything", "stage"]  # the vLLM server is that of all tests
 STAGES = {"sft": 6.0, "rl@16k": 12.0}
 

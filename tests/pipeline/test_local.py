@@ -17,7 +17,6 @@ from prefect.states import Completed, Failed
 from flows.local import left_over, show
 from tests.pipeline.projects import calls, run
 
-pytestmark = pytest.mark.timeout(600)
 LOCAL = [sys.executable, "-m", "flows.local", "--experiment", "smoke"]
 
 
@@ -100,7 +99,7 @@ def ended(process: psutil.Process) -> bool:
         return True
 
 
-def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 1200.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -78,7 +78,7 @@ def test_the_death_of_a_conductor_and_of_nobody_else_ends_the_process(
     parent.wait()
     try:
         if dies:
-            child.wait(timeout=30)
+            child.wait(timeout=600)
         else:
             with pytest.raises(psutil.TimeoutExpired):
                 child.wait(timeout=1)

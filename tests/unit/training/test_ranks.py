@@ -38,7 +38,7 @@ def start(folder: Path, spec: dict[str, Any], launcher: list[str]) -> subprocess
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, float]:
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output
     found = [line.split("METRICS ")[1] for line in output.splitlines() if "METRICS " in line]
     return dict(json.loads(found[0])) if found else {}
@@ -166,7 +166,7 @@ def test_a_killed_rank_takes_the_others_with_it(
 ) -> None:
     process, ranks = waiting
     ranks[victim].send_signal(signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode != 0
     assert "SIGKILL" in output
     assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
