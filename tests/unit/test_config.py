@@ -65,7 +65,7 @@ def test_files_that_are_missing_or_no_yaml(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"params\.yaml not found\. Write it with: reforge compose"):
         load_config(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("a: [1")
-    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML"):
+    with pytest.raises(UserError, match=r"params\.yaml is not the YAML that was written"):
         load_config(tmp_path / "params.yaml")
 
 
