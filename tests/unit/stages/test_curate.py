@@ -306,7 +306,7 @@ def test_several_sources_by_dates_with_and_without_references(tmp_path: Path) ->
 def test_what_a_policy_always_or_never_solves_is_left_out_and_the_rest_ordered_by_it(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.jsonl", [own(number) for number in range(8)])
     solved = {f"own/{number}": [1.0] * number + [0.0] * (7 - number) for number in range(8)}
-    rates = [{"problem_id": id, "length": "32k", "reward": r} for id, rewards in solved.items() for r in rewards]
+    rates = [{"problem_id": id, "length": "32k", "solved": r == 1.0} for id, rewards in solved.items() for r in rewards]
     pq.write_table(pa.Table.from_pylist(rates), tmp_path / "rates.parquet")
     pass_rates = f"{{path: {tmp_path / 'rates.parquet'}, length: 32k, above: 0.0, below: 1.0}}"
     chosen = ["~problems.sources.mbpp", f"+problems.sources.mine={{adapter: reforge, path: {path}}}"]
