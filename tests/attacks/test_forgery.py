@@ -34,26 +34,27 @@ def source_problem(name: str) -> Problem:
     return Problem(name, "", "", (TestCase("assert", source),), entry_point=entry, setup=setup)
 
 
-def refused(verdict: Verdict) -> None:
-    """Wrong, and said to be so: neither accepted nor left unjudged."""
-    assert verdict.status not in (Status.ACCEPTED, Status.INFRASTRUCTURE, Status.BROKEN_TEST), verdict.reason
+def won(verdict: Verdict) -> str:
+    """Return what an attack has won: a status that is accepted or not scored, with its reason. Empty where nothing."""
+    gains = (Status.ACCEPTED, Status.INFRASTRUCTURE, Status.BROKEN_TEST)
+    return f"{verdict.status} {verdict.reason}" if verdict.status in gains else ""
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(strict: Judge, name: str) -> None:
     for problem in CALLED[-1:] if name in WAITING else CALLED:
-        refused(strict.judge(FUNCTIONS[name], problem))
+        assert won(strict.judge(FUNCTIONS[name], problem)) == ""
 
 
 @pytest.mark.parametrize("name", PRINTS)
 def test_programs_that_print(strict: Judge, name: str) -> None:
     for problem in PRINTED:
-        refused(strict.judge(PRINTS[name], problem))
+        assert won(strict.judge(PRINTS[name], problem)) == ""
 
 
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in TESTS for name in TESTS[family][-1]])
 def test_objects_of_the_program(strict: Judge, family: str, name: str) -> None:
-    refused(strict.judge(TESTS[family][-1][name], source_problem(family)))
+    assert won(strict.judge(TESTS[family][-1][name], source_problem(family))) == ""
 
 
 def test_right_programs_pass_the_same_tests(judge: Judge) -> None:
@@ -67,7 +68,7 @@ def test_no_call_spoils_the_tests_that_follow(judge: Judge) -> None:
     tests = (TestCase("assert", "a = f(DATA)\nassert a == 6"), TestCase("assert", "b = DATA[0]\nassert f([b]) == 3"))
     problem = Problem("two", "", "", tests, entry_point="f", setup="DATA = [3, 1, 2]")
     assert judge.judge("def f(x): return sum(x)", problem).status is Status.ACCEPTED
-    refused(judge.judge(CLEARS, problem))
+    assert won(judge.judge(CLEARS, problem)) == ""
 
 
 def test_tests_without_a_program_to_blame_are_still_broken(judge: Judge) -> None:
@@ -82,7 +83,7 @@ def test_a_program_that_leaves_out_what_the_tests_use_of_it_has_failed(judge: Ju
         "import enum\nclass Colour(enum.Enum): RED = 1\nclass Node:\n    def __init__(s, v): pass\ndef helper(): pass\n"
     )
     assert judge.judge(f"{defines}def f(x): return 1", problem).status is Status.ACCEPTED
-    refused(judge.judge("def f(x): return 1", problem))
+    assert won(judge.judge("def f(x): return 1", problem)) == ""
 
 
 def test_a_program_cannot_end_its_tests(strict: Judge) -> None:
@@ -93,7 +94,7 @@ def test_a_program_cannot_end_its_tests(strict: Judge) -> None:
     )
     if os.geteuid() != 0 and strict._fleet.layers == ():
         pytest.skip("it would end everything of this user")
-    refused(strict.judge(program, CALLED[-1]))
+    assert won(strict.judge(program, CALLED[-1])) == ""
 
 
 # Its objects stand for what they are: nodes of its own making may be walked as anywhere.

@@ -50,8 +50,8 @@ def test_compose_is_refused_while_something_runs_and_names_it(project: Path) -> 
 
 def test_several_run_side_by_side(project: Path) -> None:
     (project / "hold.py").write_text(f"{HOLD}    time.sleep(600)\n")
-    with process(sys.executable, "hold.py"), process(sys.executable, "hold.py"), workspace.occupied():
-        pass
+    with process(sys.executable, "hold.py") as one, process(sys.executable, "hold.py") as two, workspace.occupied():
+        assert (one.poll(), two.poll()) == (None, None)
 
 
 def test_dvc_between_two_stages_is_something_that_runs(project: Path, tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ def test_all_of_a_configuration_is_compared(judge: Judge) -> None:
 def test_what_does_not_change_a_verdict_is_no_reason_to_refuse(judge: Judge) -> None:
     like = dataclasses.replace(judge.configuration, interpreter="cpython 3.11.99", layers=("seccomp",))
     other: Any = SimpleNamespace(isolation=judge.isolation, configuration=like)
-    with Serving(app_of(other, 8)) as server:
-        RemoteJudge([server.url], LIMITS, 1).close()
+    with Serving(app_of(other, 8)) as server, RemoteJudge([server.url], LIMITS, 1) as remote:
+        assert remote.isolation is judge.isolation
 
 
 def test_packages_are_compared_with_those_installed_here(judge: Judge) -> None:
@@ -233,8 +233,8 @@ def test_no_request_breaks_the_server(judge: Judge, body: bytes) -> None:
 
 def test_limits_without_a_bound_go_over_http() -> None:
     limits = dataclasses.replace(LIMITS, budget_seconds=float("inf"))
-    with Judge(limits, 1) as judge, Serving(app_of(judge, 8)) as server:
-        RemoteJudge([server.url], limits, 1).close()
+    with Judge(limits, 1) as judge, Serving(app_of(judge, 8)) as server, RemoteJudge([server.url], limits, 1) as remote:
+        assert remote.judge(RIGHT, ADD).status is Status.ACCEPTED
 
 
 def test_a_long_request_is_refused_whatever_its_headers_say(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
