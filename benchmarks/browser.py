@@ -47,7 +47,7 @@ class Page:
         raise TimeoutError(f"{expression} did not become true; the page says: {self.text()[-2000:]}")
 
     def evaluate(self, expression: str) -> Any:
-        """None also where it raises, as it may while the page is being built."""
+        """Return the expression's value; None where it raises, as it may while the page is being built."""
         result = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         return result.get("result", {}).get("value")
 
@@ -55,7 +55,7 @@ class Page:
         return str(self.evaluate("document.body.innerText") or "")
 
     def screenshot(self) -> bytes:
-        """PNG of what the window shows."""
+        """Return a PNG of what the window shows."""
         return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:

@@ -153,7 +153,7 @@ _MAKERS: tuple[Callable[[random.Random], str], ...] = (_messages, _messages, _ex
 
 
 def _planned() -> list[tuple[str, Problem]]:
-    """What was once found by use."""
+    """Return the inputs that once broke the judge in use."""
     nested = "def f(x):\n    v = 0\n    for _ in range(100): v = [v]\n    return v"
     checked = replace(_CALL, checker=Checker("program", source=_CHECKER))
     colliding = "','.join(str(((1 << 61) - 1) * k) for k in range(1, 25000))"

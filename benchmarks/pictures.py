@@ -42,7 +42,7 @@ def main(project: Path) -> None:
 
 
 def scores_of(project: Path) -> dict[str, Any]:
-    """What the report's picture is about: pass@1 of each model at each limit."""
+    """Return what the report's picture shows: pass@1 of each model at each limit."""
     headline = json.loads((project / "metrics" / "report.json").read_text())
     values = {key: value for key, value in headline.items() if key.startswith("pass@1/")}
     title = (project / "report" / "report.html").read_text(encoding="utf-8").split("<title>")[1].split("</title>")[0]
@@ -58,12 +58,12 @@ def save(png: bytes, path: Path, shown: Mapping[str, Any]) -> None:
 
 
 def shown(path: Path) -> dict[str, Any]:
-    """What a picture holds of what it shows; empty for one that nobody knows the source of."""
+    """Return what a picture says that it shows; empty for one that says nothing."""
     return dict(json.loads(Image.open(path).info.get(_KEY, "{}")))
 
 
 def recorded(experiment: str, seed: int) -> dict[str, float]:
-    """The same scores as the road has them: of its newest run with no other values than these."""
+    """Return the same scores by the newest run of the road that changes no other values than these."""
     runs = json.loads((Path(__file__).parent / "results" / "road.json").read_text())["runs"]
     alike = [run for run in runs if run["overrides"] == [f"experiment={experiment}", f"seed={seed}"]]
     return {
@@ -74,7 +74,7 @@ def recorded(experiment: str, seed: int) -> dict[str, float]:
 
 
 def older(picture: Mapping[str, Any], results: Mapping[str, float]) -> list[str]:
-    """What the report's picture shows otherwise than the results, or all that it lacks."""
+    """Return the scores that the report's picture lacks or shows differently from the results."""
     scores = picture.get("scores", {})
     return [f"{key}: {scores.get(key)}, not {value}" for key, value in results.items() if scores.get(key) != value]
 

@@ -98,7 +98,7 @@ class Campaign:
         return verdict
 
     def _store(self, verdicts: list[Verdict]) -> None:
-        """To Parquet and back, as the rollouts of a run go."""
+        """Write the verdicts to Parquet and read them back, as those of a run are."""
         rollout = Rollout("p", 0, 0, (0,), (1,), (2,), (-0.5,), "stop", "text")
         rewards = [Reward(0.0 if verdict.conclusive else None, {}, verdict) for verdict in verdicts]
         with tempfile.TemporaryDirectory() as folder:

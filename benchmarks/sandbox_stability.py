@@ -28,7 +28,7 @@ def program(share: float, number: int, limit: float) -> str:
 
 
 def judged(shares: list[float], rounds: int, limits: Limits) -> list[list[tuple[str, float]]]:
-    """Of each round, status and CPU seconds of each program. Each round has a judge, and so a cache, of its own."""
+    """Return status and CPU seconds of each program in each round. Each round has a new judge with an empty cache."""
     found = []
     for turn in range(rounds):
         order = list(range(len(shares)))

@@ -16,7 +16,7 @@ sampling = typer.Typer(no_args_is_help=True, help="A vLLM server with the flags 
 
 @sampling.callback()
 def _commands() -> None:
-    """Keeps `serve` a word of its own, although there is one command."""
+    """This callback keeps `serve` a word of its own, although there is one command."""
 
 
 @sampling.command("serve")

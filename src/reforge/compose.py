@@ -71,7 +71,7 @@ def _checked(values: dict[str, Any], root: Path, overrides: list[str]) -> dict[s
 
 
 def origins(overrides: list[str]) -> dict[str, str]:
-    """Where each value comes from, by its dotted key: file and line under conf/, or the command line."""
+    """Return where each value comes from, by its dotted key: file and line under conf/, or the command line."""
     conf = project_root() / "conf"
     parsed = {override: _parse(override, conf) for override in overrides}
     _, files = _hydra(parsed, conf)
@@ -87,7 +87,7 @@ def origins(overrides: list[str]) -> dict[str, str]:
 
 
 def _lines(node: Any, key: str) -> Iterator[tuple[str, int]]:
-    """Of a parsed YAML file whose keys come below `key`: each value's key and line."""
+    """Return each value's key and line in a parsed YAML file whose keys come below `key`."""
     for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
         inner = f"{key}.{name.value}" if key else str(name.value)
         yield inner, name.start_mark.line + 1
@@ -95,7 +95,8 @@ def _lines(node: Any, key: str) -> Iterator[tuple[str, int]]:
 
 
 def keep_origins(overrides: list[str], params: Path) -> None:
-    """So that an error of a stage can name them, too, as long as `params` is what was composed with `overrides`."""
+    """Keep the origins, so that an error of a stage can name them as long as `params` is what was composed with
+    `overrides`."""
     write_json(params.parent / ORIGINS, {"params": sha256(params), "origins": origins(overrides)})
 
 

@@ -44,8 +44,8 @@ def quiet() -> None:
 
 
 def command(words: str) -> str:
-    """What to type for `words` (`reforge gc --yes`, `dvc repro sft`) in the shell that started this, or whose make or
-    DVC did: with this environment, which that shell may not have activated, and in the folder that it needs."""
+    """Return what to type for `words` (`reforge gc --yes`, `dvc repro sft`) in the shell that started this, or whose
+    make or DVC did: with this environment, which that shell may not have activated, and in the folder that it needs."""
     tool, (folder, root) = words.split(maxsplit=1)[0], _shell_folder()
     if tool == "make":
         return words if root == folder else f"make -C {_from(folder, root)}{words.removeprefix('make')}"
@@ -71,7 +71,8 @@ def _shell_folder() -> tuple[Path, Path]:
 
 
 def _bin() -> Path:
-    """Of this interpreter's environment; not resolved, the link in it is what knows the environment."""
+    """Return the folder of this interpreter's environment. Not resolved: the link in it is what knows the
+    environment."""
     return Path(sys.executable).parent
 
 

@@ -26,7 +26,8 @@ _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQU
 
 
 def disk_failure(error: OSError) -> InfrastructureError:
-    """What to say of a disk that is full or may not be written. Raises `error` itself where it is none of that."""
+    """Return what to say of a disk that is full or may not be written. Raises `error` itself where it is none of
+    that."""
     if error.errno not in _OF_THE_DISK:
         raise error
     place = f"{error.filename}: " if error.filename else ""
@@ -47,7 +48,7 @@ _KINDS = {
 
 
 def in_words(wrong: Mapping[str, Any]) -> str:
-    """What pydantic found wrong with a value, as somebody would say it who has never heard of pydantic."""
+    """Return what pydantic found wrong with a value, for somebody who has never heard of pydantic."""
     kind, told = str(wrong["type"]), dict(wrong.get("ctx") or {})
     if kind == "missing":
         return "is missing"

@@ -52,7 +52,7 @@ def with_origins(text: str, origins: Mapping[str, str]) -> str:
 
 
 def _names(text: str, key: str) -> bool:
-    """By its whole name, or, after its section and a colon, by its last part."""
+    """Whether the text names the key: whole, or, after its section and a colon, by its last part."""
     section, _, last = key.rpartition(".")
     whole = re.search(rf"(?<![\w.]){re.escape(key)}(?![\w-]|\.\w)", text)
     after = re.search(rf"(?<![\w.]){re.escape(section)}: .*(?<![\w.]){re.escape(last)}(?![\w-]|\.\w)", text)

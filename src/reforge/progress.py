@@ -14,7 +14,7 @@ TERMINAL = "REFORGE_TERMINAL"  # "tty" or "plain" where a person reads what a fl
 
 
 class _Lines:
-    """What tqdm writes, without its carriage returns: the newest state now and then, and the last one."""
+    """Write what tqdm does without its carriage returns: the newest state now and then, and the last one."""
 
     def __init__(self) -> None:
         self._shown, self._state = -PLAIN_SECONDS, ""

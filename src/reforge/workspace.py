@@ -94,7 +94,7 @@ def _words(process: psutil.Process) -> set[str]:
 
 
 def _command(process: psutil.Process) -> str:
-    """As somebody would have typed it, on one line and not longer than that."""
+    """Return the command as somebody would have typed it, on one line."""
     words = process.cmdline()
     if len(words) > 1 and os.path.basename(words[0]).startswith("python") and not words[1].startswith("-"):
         words = words[1:]

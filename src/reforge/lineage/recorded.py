@@ -52,7 +52,7 @@ def _other_params(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
 
 
 def other_files(deps: Mapping[str, str], code: bool) -> list[str]:
-    """Which of `deps`, with the digests that a stage has read, are different here, in words."""
+    """Return in words which of `deps`, with the digests that a stage has read, are different here."""
     before = {path: digest for path, digest in deps.items() if path.startswith(_CODE) == code}
     return [
         f"{path} is not what it ran with ({digest}, not {before[path]})"

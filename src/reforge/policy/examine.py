@@ -1,4 +1,4 @@
-"""What the stages ask of a checkpoint, asked before the first of them: its files, its values, its weights.
+"""Check, before the first stage, what the stages ask of a checkpoint: its files, its values, its weights.
 
 Each refusal names the file, the key and what to do. The tokenizer's part is in examine_tokenizer.py.
 """
@@ -31,7 +31,7 @@ _NAMED = 3  # of a long list
 
 @dataclass(frozen=True)
 class Needs:
-    """What later stages do with the model. `answers` are those that it is to learn to write."""
+    """The demands of later stages on the model. `answers` are those that it is to learn to write."""
 
     lora: Lora | None
     sequence_parallel: int
@@ -241,7 +241,7 @@ def _check_run(folder: Path, model: Any) -> None:
 
 @contextmanager
 def _explained(path: Path, what: str) -> Iterator[None]:
-    """Whatever the libraries raise, as a paragraph that begins with the file."""
+    """Turn what the libraries raise into a paragraph that begins with the file."""
     try:
         yield
     except UserError:

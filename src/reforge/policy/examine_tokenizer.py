@@ -1,4 +1,5 @@
-"""What the stages ask of a checkpoint's tokenizer: it frames a chat, ends it, and gives back every text it is given."""
+"""Check what the stages ask of a checkpoint's tokenizer: it frames a chat, ends it, and gives back every text it is
+given."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from reforge.types import Problem, Status
 
 
 def pass_rates(config: PassRates) -> dict[str, float]:
-    """Of each problem the share of its judged rollouts that solve it, at the completion limit `config.length`: by the
-    column `solved`, or in older files by the verdict's status."""
+    """Return for each problem the share of its judged rollouts that solve it, at the completion limit `config.length`:
+    by the column `solved`, or in older files by the verdict's status."""
     path = Path(config.path).expanduser()
     try:
         said = "solved" if "solved" in pq.read_schema(path).names else "status"

@@ -28,8 +28,8 @@ _READ = 1 << 15  # characters of a block that are parsed to see whether it is Py
 
 
 def without_thinking(text: str) -> str | None:
-    """What follows the last finished thinking; its opening tag may be in the prompt. None where thinking goes on to the
-    end: nothing in it counts.
+    """Return what follows the last finished thinking; its opening tag may be in the prompt. None where thinking goes on
+    to the end: nothing in it counts.
     """
     _, closed, answer = text.rpartition(_CLOSED)
     before, opened, _ = answer.partition(_OPENED)
@@ -160,8 +160,8 @@ def _acts(code: str) -> bool:
 
 
 def _defines(code: str, entry_point: str) -> bool:
-    """Function, class, `Class.method`, or a name that is assigned to: read from the text, so that a program with an
-    error in it is still the one that was meant.
+    """Whether the code defines this function, class, `Class.method` or name: read from the text, so that a program with
+    an error in it is still the one that was meant.
     """
     owner, _, name = entry_point.rpartition(".")
     defined = (

@@ -1,5 +1,5 @@
-"""What a vLLM server must run with. A wrong flag is an error by name: most of them would change no answer that anybody
-sees, and train on log-probs of a different distribution all the same.
+"""The flags that a vLLM server must run with. A wrong one is an error by name: most of them would change no answer that
+anybody sees, and train on log-probs of a different distribution all the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALWAYS: dict[str, Any] = {
 
 
 def flags_of(config: Any) -> dict[str, Any]:
-    """Of a running engine (vLLM's VllmConfig)."""
+    """Return the flags of a running engine (vLLM's VllmConfig)."""
     model, scheduler = config.model_config, config.scheduler_config
     return {
         "logprobs-mode": str(model.logprobs_mode),

@@ -1,4 +1,4 @@
-"""What goes between a sampler and its servers: requests, and answers that are checked before they become anything."""
+"""The requests of a sampler to its servers, and the answers, which are checked before they become anything."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def token_header() -> dict[str, str]:
 
 
 def real(value: Any) -> float:
-    """NaN for what is no number."""
+    """Return the value as a float; NaN for what is no number."""
     try:
         return float(value) if type(value) in (float, int) else math.nan
     except OverflowError:
@@ -51,7 +51,7 @@ def real(value: Any) -> float:
 
 
 def check_answer(url: str, answer: Any, requests: int) -> None:
-    """What cannot be a rollout is no answer of a living server; whether its numbers are right is asked later."""
+    """Raise Lost for what cannot be a rollout; whether its numbers are right is asked later."""
     known = isinstance(answer, dict) and type(answer.get("number")) is int and 0 <= answer["number"] < requests
     for key in ("token_ids", "versions", "logprobs"):
         known = known and isinstance(answer.get(key), list)

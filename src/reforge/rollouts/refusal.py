@@ -1,4 +1,4 @@
-"""Which rollouts must not be trained on, as what the sampler says of their tokens cannot be.
+"""Refuse rollouts that must not be trained on, as what the sampler says of their tokens cannot be.
 
 The ratio of the learner's probability to the sampler's weighs every token: a log-prob of -inf gives it the largest
 weight there is, and NaN moves all weights at once. One such answer leaves its group, as if it had not been drawn, and
@@ -14,8 +14,8 @@ _LOWEST = -104.0  # nats: a probability that float32 holds as 0, so nothing draw
 
 
 def refusal(rollout: Rollout) -> str:
-    """Why, in words; empty where it may be trained on. A function of the rollout alone, so it is asked wherever one
-    comes from: a sampler, a file, a replay."""
+    """Return why, in words; empty where it may be trained on. A function of the rollout alone, so it is asked wherever
+    one comes from: a sampler, a file, a replay."""
     tokens = len(rollout.token_ids)
     if not tokens:
         return "it has no tokens"

@@ -207,8 +207,8 @@ class Sampler:
         return gap
 
     def gap(self, server: Server, weights: Weights) -> float:
-        """max |Δ log p| over the canaries, of their own tokens and of those drawn after them; NaN counts as a gap
-        without bound. A temperature below 1 magnifies rounding: it is taken back."""
+        """Return max |Δ log p| over the canaries, of their own tokens and of those drawn after them; NaN counts as a
+        gap without bound. A temperature below 1 magnifies rounding: it is taken back."""
         drawing = Sampling(weights.temperature, 1.0, 1)
         requests = [
             request(ids, drawing, 0)

@@ -76,7 +76,7 @@ def _step(source: str, entry: str) -> Step:
 
 @_once_for_each_problem
 def job_of(problem: Problem) -> dict[str, Any]:
-    """What the tests' process is told."""
+    """Return what the tests' process is told."""
     sources = [step.text for step in steps_of(problem) if isinstance(step, Source)]
     entries = entries_of(problem.entry_point)
     free = set[str]().union(*(_free_names(f"{problem.setup}\n{source}") for source in ["", *sources]))
@@ -101,9 +101,9 @@ def entries_of(entry: str) -> set[str]:
 
 @_once_for_each_problem
 def shown_of(problem: Problem) -> dict[str, Any]:
-    """What the program gets of the tests' setup, as a statement would show it: the classes whose objects it meets, and
-    imports. A class that uses the entry point, asserts something or only holds values is part of the tests and stays
-    away from it, as the rest does.
+    """Return what the program gets of the tests' setup, as a statement would show it: the classes whose objects it
+    meets, and imports. A class that uses the entry point, asserts something or only holds values is part of the tests
+    and stays away from it, as the rest does.
     """
     tree = _parsed(problem.setup)
     classes = _classes(tree, entries_of(problem.entry_point))
@@ -187,7 +187,7 @@ def _free_names(source: str) -> set[str]:
 
 
 def _called_names(source: str) -> set[str]:
-    """And those whose attributes are used, and those handed over in a call."""
+    """Return the names that are called, whose attributes are used, or that are handed over in a call."""
     tree = _parsed(source)
     used: list[ast.expr] = []
     for node in ast.walk(tree) if tree is not None else ():

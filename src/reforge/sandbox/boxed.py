@@ -14,8 +14,9 @@ _NESTED = 8  # boxes around a box that are taken off
 
 
 def boxed(text: str) -> str | None:
-    """What the last `\\boxed{…}` or `\\fbox{…}` holds, with all of a box around it. Empty ones, as in "I put it into
-    \\boxed{}", do not count beside others. None where there is none, or the last one is not closed. In linear time.
+    """Return what the last `\\boxed{…}` or `\\fbox{…}` holds, with all of a box around it. Empty ones, as in "I put it
+    into \\boxed{}", do not count beside others. None where there is none, or the last one is not closed. In linear
+    time.
     """
     opened: list[int] = []  # where what a brace holds begins; −1 where it is no box's
     boxes: list[tuple[int, int]] = []  # begin and end of closed ones, the inner before the outer
@@ -51,7 +52,7 @@ def _blank_until(text: str, begin: int) -> int:
 
 
 def _plain(content: str) -> str:
-    """Without boxes in it, and without the braces that one around everything leaves."""
+    """Return it without boxes, and without the braces that one around everything leaves."""
     if _COMMAND.search(content) is None:
         return content.strip()
     content = _COMMAND.sub("", content).strip()

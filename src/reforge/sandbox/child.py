@@ -68,8 +68,8 @@ def run(channel: Channel, role: str, value_bytes: int) -> None:
 
 
 def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None:
-    """With an entry point: define the program, then answer for ever. Without: it uses stdin and stdout, and ends. A
-    preamble is LiveCodeBench's, whose grader does not mind how a program exits.
+    """Define a program with an entry point, then answer for ever; run one without, which uses stdin and stdout, and
+    ends. A preamble is LiveCodeBench's, whose grader does not mind how a program exits.
     """
     entry, source = job["entry"], job["program"]
     module = types.ModuleType("program" if entry else "__main__")
@@ -206,7 +206,7 @@ class _Loop:
 
 
 def rehearse() -> None:
-    """What tests and programs say to each other, in the fork-server: forks find what that takes in memory, and warm."""
+    """Let tests and programs talk to each other in the fork-server, so that forks find in memory what that takes."""
     job = {"setup": "", "entry": "f", "names": ["f"], "entries": ["f"], "called": ["f"], "modules": [], "classes": []}
     for _ in range(_REHEARSALS):
         loop = _Loop()

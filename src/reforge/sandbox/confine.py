@@ -82,13 +82,13 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int) ->
 
 
 def keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
-    """Of those that this process has; a bit for each."""
+    """Return the capabilities that this process has, a bit for each."""
     if libc.capset(struct.pack("<II", _CAPABILITY_VERSION_3, 0), struct.pack("<6I", kept, kept, 0, 0, 0, 0)):
         raise OSError(ctypes.get_errno(), "capset")
 
 
 def change_user(libc: ctypes.CDLL, user: int, kept: int) -> None:
-    """For good; with none but the capabilities `kept`."""
+    """Become that user for good, with none but the capabilities `kept`."""
     if kept:
         libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])

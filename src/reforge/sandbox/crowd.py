@@ -12,7 +12,7 @@ SAVED = 5.0  # seconds of it that may be used at once
 
 
 class Crowd:
-    """Many at a time, or one alone, who is let in as soon as those before him have left.
+    """Let in many at a time, or one alone, who enters as soon as those before him have left.
 
     Where more than a share of the time has gone to being alone, who asks for it joins the others.
     """
@@ -65,7 +65,7 @@ class Crowd:
                 self._changed.notify_all()
 
     def _pay(self, seconds: float) -> float:
-        """What is left after that."""
+        """Take these seconds from the allowance, and return what is left of it."""
         now = self._clock()
         self._left = min(SAVED, self._left + SHARE * (now - self._counted)) - seconds
         self._counted = now

@@ -17,7 +17,7 @@ _LIBRARY = {
 
 
 def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
-    """Up to the first that does not pass."""
+    """Run the tests up to the first that does not pass."""
     peer = Peer(channel, 1 << 26, of_a_test)
     scope: dict[str, Any] = {"__name__": "tests"}
     wanted = [name for name in job["names"] if name not in job["modules"]]

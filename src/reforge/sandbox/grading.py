@@ -205,7 +205,7 @@ class _Run:
 
 
 def _ended_alike(text: str, expected: str) -> str:
-    """What was printed, with as many line breaks at its end as the expected answer has: there, they say nothing."""
+    """Return what was printed with as many line breaks at its end as the expected answer has: they say nothing."""
     return text.rstrip("\n") + expected[len(expected.rstrip("\n")) :]
 
 

@@ -23,7 +23,7 @@ _SHELLS: dict[str, type] = {"list": list, "dict": dict, "set": set, "deque": deq
 
 
 class Names(Protocol):
-    """What a side knows of what is no plain data."""
+    """The names by which a side knows what is no plain data."""
 
     classes: dict[str, type]  # whose instances cross by value
 
@@ -114,7 +114,7 @@ class _Encoder:
 
 
 def _exactly(node: list[Any]) -> bytes:
-    """Different for what is only equal, as 1, 1.0 and True. (2: without references, which tell objects apart.)"""
+    """Return bytes that differ for what is only equal, such as 1, 1.0 and True (2: without references to objects)."""
     return marshal.dumps(node, 2)
 
 

@@ -30,7 +30,7 @@ def level_of(layers: tuple[str, ...]) -> Isolation:
 
 
 def warning_of(layers: tuple[str, ...], root: bool, reads_all: bool) -> str:
-    """What a user should be told before programs of others run behind these; empty where files are out of reach."""
+    """Return what to tell a user before programs of others run behind these layers; empty where files are safe."""
     if NAMESPACES in layers or LANDLOCK in layers:
         return ""
     if not root:

@@ -108,7 +108,7 @@ def _build_root(root: str, sources: list[str]) -> None:
 
 
 def drop_scratch() -> None:
-    """In the jail: whatever was in the folder is gone, with its times, attributes and numbers."""
+    """Replace the folder of the jail: all that was in it is gone, with its times, attributes and numbers."""
     _check(LIBC.umount2(SCRATCH.encode(), _MNT_DETACH), "umount2")
 
 
@@ -178,7 +178,7 @@ def spare_user() -> int:
 
 
 def adopt_orphans() -> None:
-    """From now on, what descendants of this process leave behind are its children."""
+    """Adopt, from now on, the processes that descendants of this one leave behind."""
     LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -147,7 +147,7 @@ class Judge:
         return again.verdict if better or again.verdict.status is Status.ACCEPTED else first.verdict
 
     def _grade_once(self, program: str, problem: Problem) -> Graded:
-        """Whatever goes wrong is this program's verdict, or INFRA; never the end of a run."""
+        """Return a verdict whatever goes wrong: the program's, or INFRA; it is never the end of a run."""
         lost = 0
         for _ in range(_LIVES):
             try:

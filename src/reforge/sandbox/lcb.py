@@ -1,4 +1,4 @@
-"""What LiveCodeBench's grader gives a program beside its tests, as docs/sandbox.md has it from its source."""
+"""The surroundings that LiveCodeBench's grader gives a program, as docs/sandbox.md has them from its source."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Limits:
                 raise UserError(f"Limits: {field.name} must be more than 0, not {getattr(self, field.name)}.")
 
     def output_bytes(self, expected: int) -> int:
-        """What an answer may be long, where so many bytes are expected."""
+        """Return how many bytes an answer may have where the expected one has `expected`."""
         return max(self.output_kb * 1024, 2 * expected + 1024)
 
 

@@ -70,7 +70,7 @@ class Child:
 
     @property
     def out_of_reach(self) -> bool:
-        """Of the signals of other sandbox processes."""
+        """Whether no signal of a different sandbox process reaches it."""
         return bool({NAMESPACES, SECCOMP} & set(self._server.layers))
 
     def start(self, job: dict[str, Any]) -> None:
@@ -167,7 +167,7 @@ class Child:
         )
 
     def next_test(self) -> None:
-        """From here on time counts for another test. To ask what was used takes longer than many a test: what quick
+        """Count time for the next test from here on. To ask what was used takes longer than many a test: what quick
         ones use counts for the one after them.
         """
         now = time.monotonic()

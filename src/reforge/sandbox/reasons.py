@@ -1,4 +1,4 @@
-"""What a program says about itself, made fit for a verdict: short, encodable, and the same each time it is said.
+"""Make what a program says about itself fit for a verdict: short, encodable, and the same each time it is said.
 
 This is the one point at which words cross from a program. They are cut before anything else looks at them.
 """

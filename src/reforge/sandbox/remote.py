@@ -261,9 +261,9 @@ def everything(value: object, special: str, arguments: tuple[Any, ...]) -> bool:
 
 
 def of_a_test(value: object, special: str, arguments: tuple[Any, ...]) -> bool:
-    """What the program may do with objects of a test: call what it was given to call, iterate, and use what is public
-    of the test's own classes, whose methods stay as they are. No way leads from there to the frames and globals of the
-    tests.
+    """Return whether the program may do this with an object of a test: it may call what it was given to call, iterate,
+    and use what is public of the test's own classes, whose methods stay as they are. No way leads from there to the
+    frames and globals of the tests.
     """
     kind = type(value)
     own = kind.__module__ == "tests" and not issubclass(kind, type)

@@ -49,7 +49,7 @@ class Scratch:
 
 
 def empty(folder: str) -> None:
-    """Whatever lies in it, however deep and well protected: what is in folders moves up until there are none."""
+    """Remove all that lies in it, however deep and well protected: what is in folders moves up until none are left."""
     with _opened(folder) as top:
         number = 0
         while names := os.listdir(top):
@@ -65,7 +65,7 @@ def empty(folder: str) -> None:
 
 
 def remove(folder: str) -> None:
-    """With all that is in it; nothing where that is refused."""
+    """Remove the folder with all that is in it, as far as that is allowed."""
     with suppress(OSError):
         empty(folder)
         os.rmdir(folder)

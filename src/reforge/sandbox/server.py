@@ -195,8 +195,8 @@ class ForkServer:
                 jail.die_with_parent()  # which a change of user had undone
 
     def _clean(self) -> str:
-        """What a program left must not meet the next one. Where that fails, why: the server must go. Where a new folder
-        cannot be had, that is no program's doing: this server ends, and another judges anew.
+        """Remove what a program left: it must not meet the next one. Return why that failed, and the server must go.
+        Where a new folder cannot be had, that is no program's doing: this server ends, and another judges anew.
         """
         try:
             if self._open and not jail.end_children():

@@ -69,7 +69,7 @@ def app_of(judge: Judge, queue: int, token: str = "") -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     def refuse(_: Request, error: RequestValidationError) -> Response:
-        """Without what was sent: it may be long, and such that it cannot be sent back."""
+        """Answer without what was sent: it may be long, and such that it cannot be sent back."""
         where = [{"at": list(map(str, item["loc"])), "what": in_words(item)} for item in error.errors()[:10]]
         return Response(json.dumps({"detail": where}), 422, media_type="application/json")
 
@@ -98,7 +98,7 @@ class _Bounded:
 
 
 def _plain(configuration: Configuration) -> dict[str, Any]:
-    """As JSON gives it back, which has no infinity: None."""
+    """Return the value as JSON gives it back. JSON has no infinity, which becomes None."""
     values = dataclasses.asdict(configuration)
     values["limits"] = {name: None if value == math.inf else value for name, value in values["limits"].items()}
     plain: dict[str, Any] = json.loads(json.dumps(values))
@@ -106,7 +106,7 @@ def _plain(configuration: Configuration) -> dict[str, Any]:
 
 
 def _different(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Whatever changes a verdict and is not the same there. Layers are not among it: a minimum is asked of them."""
+    """Return what changes a verdict and differs there. Layers are left out: a minimum is asked of them."""
     pairs = {f"limits: {name}": (value, theirs["limits"].get(name)) for name, value in ours["limits"].items()}
     pairs["packages"] = (ours["packages"], theirs["packages"])
     pairs["code of the sandbox"] = (ours["code"][:12], theirs["code"][:12])
@@ -115,7 +115,7 @@ def _different(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def _series(interpreter: str) -> str:
-    """Without the last number: releases of one series mean the same by a program."""
+    """Return the version without its last number: releases of one series mean the same by a program."""
     return interpreter.rpartition(".")[0]
 
 

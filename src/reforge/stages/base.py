@@ -47,7 +47,7 @@ def run(ctx: StageContext) -> None:
 
 
 def _longest_prompts(ctx: StageContext, tokenizer: Tokenizer, train: Sequence[Problem]) -> dict[str, int]:
-    """In tokens: of those for training, and of those that are evaluated."""
+    """Return the lengths in tokens of the longest prompts: for training, and for evaluation."""
     evaluate = ctx.cfg.evaluate
     evaluated = read_problems(ctx.dep("problems") / f"{evaluate.side}.parquet")[: evaluate.problems]
     return {

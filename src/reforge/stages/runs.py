@@ -53,7 +53,7 @@ def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerpri
 
 
 def _of_pipeline(config: Config, stage: str, tags: dict[str, str]) -> RunInfo:
-    """What is said of any of its runs, and of the parent."""
+    """Return what is said of each run of this pipeline, and of the parent."""
     rungs, lengths = list(config.rl.rungs), list(config.evaluate.lengths)
     return RunInfo(
         experiment=config.tracking.mlflow_experiment,

@@ -30,7 +30,7 @@ _PLACES = {
 
 
 def of_the_result(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Without how the learner is spread and what would stop it: a stage may go on with different ones."""
+    """Leave out how the learner is spread and what would stop it: a stage may go on with different ones."""
     kept = {key: value for key, value in params.items() if key != "rl.guards"}
     if "learner" in kept:
         kept["learner"] = {key: value for key, value in kept["learner"].items() if key not in _SPREAD}
@@ -71,7 +71,7 @@ def _is_dvc(process: psutil.Process) -> bool:
 
 
 def require_one_experiment(spec: StageSpec, config: Config) -> None:
-    """Of a stage that speaks for a whole experiment: all that it hangs on was made with the values of now, each from
+    """Check a stage that speaks for a whole experiment: all that it hangs on was made with the values of now, each from
     what the stage before it has left here. Outputs that no record tells of are taken as they are."""
     specs, edges = graph.stages(), graph.graph()
     needed = {spec.name}
@@ -87,7 +87,7 @@ def require_one_experiment(spec: StageSpec, config: Config) -> None:
 
 
 def _other(spec: StageSpec, config: Config) -> str:
-    """What is not what the output that lies here was made with, in words; empty if nothing is, or nobody knows."""
+    """Return in words what differs from what the output here was made with; empty if nothing does, or nobody knows."""
     (now,) = graph.digests([spec.out]).values()
     lock, record = graph.locked(spec.name), manifest.read(spec.name, Path())
     said = []

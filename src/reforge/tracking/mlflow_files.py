@@ -16,7 +16,7 @@ _SCHEME = "mlflow-artifacts:/"
 
 
 def location(uri: str, experiment: str) -> str | None:
-    """Of a new experiment's files; None: a server knows."""
+    """Return where a new experiment's files lie; None where a server knows."""
     return _SCHEME + re.sub(r"[^\w.-]+", "-", experiment) if uri.startswith("sqlite:") else None
 
 
@@ -32,7 +32,7 @@ def put(client: MlflowClient, run_id: str, path: Path) -> None:
 
 
 def text_of(client: MlflowClient, run_id: str, name: str) -> str | None:
-    """None where the run has no such file."""
+    """Return the file's text; None where the run has no such file."""
     place = _place(client, client.get_run(run_id).info.artifact_uri)
     if place is not None:
         return (place / name).read_text() if (place / name).is_file() else None

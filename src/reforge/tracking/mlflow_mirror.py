@@ -45,7 +45,7 @@ class MlflowMirror:
         self._first = {key: (points[0].step, points[0].value) for key, points in said.items()}
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """What has not changed since its first step is not sent again: MLflow would draw a chart of it."""
+        """Leave out what has not changed since its first step: MLflow would draw a chart of it."""
         sent: list[Any] = []
         for key, value in metrics.items():
             began, before = self._first.setdefault(key, (step, value))

@@ -22,7 +22,7 @@ CHAMPION = "champion"
 
 
 def registered_name(info: RunInfo) -> str:
-    """Without what MLflow takes in no name, / and : for two."""
+    """Return the name without / and :, which MLflow takes in no name."""
     return re.sub(r"[^\w.-]+", "-", f"{info.experiment}-{info.name}")
 
 

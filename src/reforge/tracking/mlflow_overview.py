@@ -19,7 +19,7 @@ _OF_TRAINING = ("reward/mean", "truncated", "length/mean", "loss")  # the last s
 
 
 def newest_runs(client: MlflowClient, experiment: str, parent: str) -> dict[str, Any]:
-    """Of each stage of the pipeline the run that began last, the earliest stage first."""
+    """Return the newest run of each stage of the pipeline, the earliest stage first."""
     order = ["attributes.start_time ASC"]
     found = client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'", max_results=1000, order_by=order)
     return {run.data.tags["reforge.stage"]: run for run in found}
@@ -57,7 +57,7 @@ def _headline(stage: str, run: Any) -> Iterator[tuple[str, float]]:
 
 
 def _minutes(runs: dict[str, Any]) -> Metrics:
-    """Of the stages that ran, from their first beginning to their end."""
+    """Return the minutes that each stage took that ran, and those from the first beginning to the last end."""
     found = {
         f"wall_minutes/{stage.replace('@', '-')}": round((run.info.end_time - run.info.start_time) / 60_000, 2)
         for stage, run in runs.items()

@@ -201,7 +201,7 @@ def _append(path: Path, line: dict[str, object]) -> None:
 
 
 def read_lines(path: Path) -> dict[int, Metrics]:
-    """What is not finite is a number again, too."""
+    """Return the metrics of each step. Values that are not finite, written as text, are numbers again."""
     return {line.pop("step"): {key: number(value) for key, value in line.items()} for line in _whole(path)}
 
 

@@ -80,8 +80,8 @@ def sequence_logprobs(
     sequences: Sequence[Sequence[int]],
     temperature: float,
 ) -> Scores:
-    """By the policy that `logprobs` runs: of each token but the first at temperature 1; and of the tokens `named` of
-    each sequence, as the one after it, at `temperature`."""
+    """Return log-probs by the policy that `logprobs` runs: of each token but the first at temperature 1; and of the
+    tokens `named` of each sequence, as the one after it, at `temperature`."""
     scored, following = [], []
     for ids in sequences:
         (micro,) = build_batch([Row(tuple(ids[:1]), tuple(ids[1:]))], len(ids)).micro_batches

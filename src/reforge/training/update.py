@@ -162,7 +162,7 @@ def _old_logprobs(learner: Learner, batch: Batch, temperature: float) -> list[to
 
 
 def _problem(seen: Seen, norm: float, guards: Guards) -> Unmade | None:
-    """Why this step must not be made; None where it may."""
+    """Return why this step must not be made; None where it may."""
     loss, ratio = seen.sums["loss"], seen.maxima["ratio/max"]
     gap = seen.sums["gap/k3"] / max(1.0, seen.sums["tokens"])
     if not math.isfinite(seen.sums["kl/old"]):  # the learner's own, so the gap is none of the sampler's doing

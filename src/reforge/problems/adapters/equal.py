@@ -115,7 +115,7 @@ def _same(gold: str, answer: str) -> bool:
 
 
 def _one(gold: str, answer: str) -> bool:
-    """Neither a list, or both the same kind of list."""
+    """Whether neither is a list, or both are the same kind of list."""
     if "=" in answer and "=" not in gold:
         value = _value(answer, gold)
         return value is not None and _one(gold, value)
@@ -204,8 +204,8 @@ def _too_large(tree: Any) -> bool:
 
 
 def _decided(one: Any, other: Any) -> bool | None:
-    """Exactly for rational numbers, else by 50 digits, at three points where there are variables. math-verify is slower
-    and takes what is below 1e-15 for zero; it decides the rest: rounded numbers, sets, relations.
+    """Compare exactly for rational numbers, else by 50 digits, at three points where there are variables. math-verify
+    is slower and takes what is below 1e-15 for zero; it decides the rest: rounded numbers, sets, relations.
     """
     if isinstance(one, Eq) and isinstance(other, Eq):
         return True if _proportional(one.lhs - one.rhs, other.lhs - other.rhs) else None
@@ -239,7 +239,7 @@ def _proportional(one: Any, other: Any) -> bool:
 
 
 def _values(one: Any, other: Any) -> Iterator[tuple[Any, Any] | None]:
-    """Of both at each point; None where one has none."""
+    """Return the values of both at each point; None where one has none."""
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
     for start in _POINTS if symbols else _POINTS[:1]:
         at = {symbol: start + Rational(index * index + index, 3) for index, symbol in enumerate(symbols)}

@@ -62,7 +62,7 @@ def clean(text: str) -> str:
 
 
 def as_point(text: str, separator: str) -> str:
-    """Named values as the point that they name, in the order of the names."""
+    """Return the point that named values give, in the order of the names."""
     rows = [row.split("=") for row in text.split(separator)]
     if len(rows) < 2 or any(len(row) != 2 or not ONE_NAME.fullmatch(row[0]) for row in rows):
         return text
@@ -70,7 +70,8 @@ def as_point(text: str, separator: str) -> str:
 
 
 def parts(text: str) -> list[str]:
-    """Of a list without brackets. A comma in a number is none of a list, unless there is a blank after it."""
+    """Return the items of a list without brackets. A comma in a number is none of a list, unless there is a blank after
+    it."""
     if NUMBER.fullmatch(text):
         return [text]
     parts, depth, begin = [], 0, 0
@@ -117,5 +118,5 @@ def unit(text: str) -> tuple[str, str]:
 
 
 def tight(text: str) -> str:
-    """Without blanks, except between two numbers."""
+    """Return the text without blanks, except between two numbers."""
     return re.sub(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])", "", text)
