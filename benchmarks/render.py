@@ -1,11 +1,11 @@
-"""benchmarks/results/*.json → the tables between the `results` marks of README.md, and the plots of docs/.
-`python -m benchmarks.render`"""
+"""benchmarks/results/*.json → docs/results.md, the first claim of each between the `results` marks of README.md, and
+the plots of docs/. `python -m benchmarks.render`"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,32 @@ from benchmarks.plots import sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+ALL = ROOT / "docs" / "results.md"
 PLOTS = {"pipelining": (ROOT / "docs" / "pipelining.svg", sweep)}  # result → where, how
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MET = {True: "yes", False: "**no**", None: ""}
+TITLE = "# Results\n\nMade from `benchmarks/results/` by `python -m benchmarks.render`; a test compares them.\n\n"
+Result = Mapping[str, Any]
 
 
-def render(folder: Path) -> str:
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return "\n".join(map(_section, results)) or "No results are committed yet.\n"
+def read(folder: Path) -> list[Result]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def full(results: Sequence[Result]) -> str:
+    """Return the page with every claim of every result."""
+    return TITLE + "\n".join(map(_section, results))
+
+
+def headlines(results: Sequence[Result]) -> str:
+    """Return a table with the first claim of each result, and with every claim whose goal was missed."""
+    rows = [
+        f"| [{result['name']}](docs/results.md#{result['name']}) {_row(claim)}"
+        for result in results
+        for number, claim in enumerate(result["claims"])
+        if number == 0 or claim["met"] is False
+    ]
+    return "| result | claim | value | goal | met |\n|---|---|--:|--:|---|\n" + "".join(rows)
 
 
 def insert(readme: str, block: str) -> str:
@@ -31,19 +49,29 @@ def insert(readme: str, block: str) -> str:
     return f"{before}{BEGIN}\n{block}{END}{after}"
 
 
-def _section(result: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"| {claim['claim']} | {claim['value']:g} {claim['unit']} | {claim['goal']} | {MET[claim['met']]} |\n"
-        for claim in result["claims"]
-    )
+def _section(result: Result) -> str:
     return (
-        f"**{result['name']}** · `{result['command']}` · commit `{result['commit'][:10]}` · {result['hardware']} · "
-        f"{len(result['runs'])} runs, raw in `benchmarks/results/{result['name']}.json`\n\n"
-        f"| claim | value | goal | met |\n|---|--:|--:|---|\n{rows}"
+        f"## {result['name']}\n\n"
+        f"`{result['command']}` · commit `{result['commit'][:10]}` · {result['hardware']} · {len(result['runs'])} runs"
+        f", raw in `benchmarks/results/{result['name']}.json`\n\n"
+        f"| claim | value | goal | met |\n|---|--:|--:|---|\n{''.join(map(_row, result['claims']))}"
     )
+
+
+def _row(claim: Mapping[str, Any]) -> str:
+    text = claim["claim"].replace("|", "\\|")  # else it would end the cell
+    return f"| {text} | {claim['value']:g} {claim['unit']} | {claim['goal']} | {MET[claim['met']]} |\n"
+
+
+def main() -> None:
+    results = read(ROOT / "benchmarks" / "results")
+    for result in results:
+        if result["name"] in PLOTS:
+            path, draw = PLOTS[result["name"]]
+            path.write_text(draw(result))
+    ALL.write_text(full(results))
+    README.write_text(insert(README.read_text(), headlines(results)))
 
 
 if __name__ == "__main__":
-    for name, (path, draw) in PLOTS.items():
-        path.write_text(draw(json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())))
-    README.write_text(insert(README.read_text(), render(ROOT / "benchmarks" / "results")))
+    main()

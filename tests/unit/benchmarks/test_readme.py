@@ -9,10 +9,16 @@ ROOT = Path(__file__).parents[3]
 render = runpy.run_path(str(ROOT / "benchmarks" / "render.py"))
 
 
-def test_results_in_the_readme_are_those_of_the_committed_files():
+def test_results_in_the_documentation_are_those_of_the_committed_files():
+    results = render["read"](ROOT / "benchmarks" / "results")
     readme = (ROOT / "README.md").read_text()
-    expected = render["insert"](readme, render["render"](ROOT / "benchmarks" / "results"))
-    assert readme == expected, "README.md is out of date: python -m benchmarks.render"
+    assert readme == render["insert"](readme, render["headlines"](results)), "out of date: python -m benchmarks.render"
+    text = (ROOT / "docs" / "results.md").read_text()
+    assert text == render["full"](results), "docs/results.md is out of date: python -m benchmarks.render"
+
+
+def test_the_readme_is_for_people():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
 def test_plots_are_those_of_the_committed_results():
@@ -36,13 +42,18 @@ def test_rendering_by_hand(tmp_path):
         "claims": claims,
     }
     (tmp_path / "x.json").write_text(json.dumps(result))
-    text = render["render"](tmp_path)
-    assert "`abcdef0123` · h · 1 runs" in text
+    results = render["read"](tmp_path)
+    text = render["full"](results)
+    assert "## x\n\n`python x` · commit `abcdef0123` · h · 1 runs" in text
     assert (
         "| gain | 22.5 points | ≥ 15 | yes |\n| low | -1 points | > 0 | **no** |\n| also | 3 points |  |  |\n" in text
     )
+    few = render["headlines"](results)
+    assert "| [x](docs/results.md#x) | gain | 22.5 points | ≥ 15 | yes |\n" in few
+    assert "| low | -1 points | > 0 | **no** |\n" in few, "what was missed stays in sight"
+    assert "also" not in few
     readme = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb\n"
-    assert "old" not in render["insert"](readme, text)
+    assert "old" not in render["insert"](readme, few)
     assert render["insert"](readme, "") == "a\n<!-- results:begin -->\n<!-- results:end -->\nb\n"
     with pytest.raises(SystemExit, match="lost its marks"):
         render["insert"]("no marks", text)
