@@ -138,10 +138,6 @@ def _lets_through(tree: Any, max_depth: int = wire.MAX_DEPTH) -> Any:
         raise ValueError("malformed") from error
 
 
-def _unbounded(reason: str) -> str:
-    return reason.encode(errors="replace").decode().replace("\0", "")
-
-
 def _quadratic(reason: str) -> str:
     return re.sub(r"/[^\s'\"]*/reforge-\w+", "…", reason)[:300]
 

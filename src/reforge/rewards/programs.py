@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from dataclasses import dataclass
+
+from reforge.sandbox.asserts import parsed
 
 _OPENED, _CLOSED = "<think>", "</think>"
 # What stands before a fence (list markers, quotes, words), the fence, what stands after it.
@@ -143,13 +144,7 @@ def _perhaps_python(tag: str) -> bool:
 
 
 def _parsed(code: str) -> ast.Module | None:
-    if len(code) > _READ:
-        return ast.Module([], [])
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    return ast.Module([], []) if len(code) > _READ else parsed(code)
 
 
 def _acts(code: str) -> bool:

@@ -88,7 +88,7 @@ def job_of(problem: Problem) -> dict[str, Any]:
         "entry": problem.entry_point.rpartition(".")[2],
         "entries": sorted(entries),
         "modules": sorted((free - entries) & sys.stdlib_module_names),  # never the program's
-        "classes": [name for name, _ in _classes(_parsed(problem.setup), entries)],
+        "classes": [name for name, _ in _classes(parsed(problem.setup), entries)],
         "called": sorted(called & (free | entries)),
     }
 
@@ -105,7 +105,7 @@ def shown_of(problem: Problem) -> dict[str, Any]:
     meets, and imports. A class that uses the entry point, asserts something or only holds values is part of the tests
     and stays away from it, as the rest does.
     """
-    tree = _parsed(problem.setup)
+    tree = parsed(problem.setup)
     classes = _classes(tree, entries_of(problem.entry_point))
     if tree is None or not classes:
         return {}
@@ -145,7 +145,7 @@ def _holds_values(node: ast.ClassDef) -> bool:
 
 def _taken_apart(source: str) -> tuple[ast.expr, Want] | None:
     """Of a lone assertion about one expression, the expression and what is asked of its value."""
-    tree = _parsed(source)
+    tree = parsed(source)
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Assert):
         return None
     claim = tree.body[0].test
@@ -168,7 +168,7 @@ def _taken_apart(source: str) -> tuple[ast.expr, Want] | None:
 
 def _free_names(source: str) -> set[str]:
     """Names that the source uses and neither makes nor finds among the builtins."""
-    tree = _parsed(source)
+    tree = parsed(source)
     if tree is None:
         return set()
     made, used = set(dir(builtins)), set[str]()
@@ -188,7 +188,7 @@ def _free_names(source: str) -> set[str]:
 
 def _called_names(source: str) -> set[str]:
     """Return the names that are called, whose attributes are used, or that are handed over in a call."""
-    tree = _parsed(source)
+    tree = parsed(source)
     used: list[ast.expr] = []
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Call):
@@ -198,9 +198,10 @@ def _called_names(source: str) -> set[str]:
     return {name.id for name in used if isinstance(name, ast.Name)}
 
 
-def _parsed(source: str) -> ast.Module | None:
+def parsed(source: str) -> ast.Module | None:
+    """Return the tree of a source, None for what is no Python: whoever runs it will say what is wrong with it."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # whoever runs it will say what is wrong with it
+        return None

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from reforge.sandbox import evaluator, idioms, lcb, wire
 from reforge.sandbox.kinds import TYPES, NotPlainError
-from reforge.sandbox.remote import Peer, Pipe, everything
+from reforge.sandbox.remote import Peer, Pipe, described, everything, stop
 
 REQUESTS, ANSWERS = 3, 4  # descriptors
 _REHEARSALS = 20  # the interpreter rewrites code after some runs of it: better once here than in each process
@@ -59,7 +59,7 @@ def run(channel: Channel, role: str, value_bytes: int) -> None:
         return
     except MemoryError as error:  # what was handed in is too large
         channel.send("ready", "true")
-        _stop(channel, "raised", error)
+        stop(channel, "raised", error)
     channel.send("ready", "true")
     if role == "tests":
         evaluator.run_tests(channel, job)
@@ -79,7 +79,7 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
         compiled = lcb.compiled if job["preamble"] and not entry else partial(compile, mode="exec", dont_inherit=True)
         code = compiled(source.removeprefix("\ufeff"), "program.py")
     except BaseException as error:
-        _stop(channel, "broken", error)
+        stop(channel, "broken", error)
     for definition in job.get("definitions", ()):  # of the tests' setup, as a statement shows them
         with contextlib.suppress(BaseException):
             exec(compile(definition, "setup.py", "exec", dont_inherit=True), module.__dict__)
@@ -92,7 +92,7 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
     except BaseException as error:
         if isinstance(error, SystemExit) and not entry:
             _exit(0 if job["preamble"] else error.code, module.__dict__, source)
-        _stop(channel, "raised", error)
+        stop(channel, "raised", error)
     peer = _peer(channel, module.__dict__, job, function, value_bytes)
     channel.send("loaded", "true")
     while True:
@@ -140,7 +140,7 @@ def _answer(channel: Pipe, peer: Peer, function: Callable[..., object], request:
     except NotPlainError as error:
         channel.send("unplain", json.dumps(str(error)))
     except BaseException as error:
-        channel.send("raised", _described(error))
+        channel.send("raised", described(error))
     else:
         channel.send("value", text)
 
@@ -167,19 +167,6 @@ def _library_module(value: object, name: str) -> str:
     if type(module) is not str or module.lstrip("_") not in sys.stdlib_module_names:
         return ""
     return module.lstrip("_") if getattr(sys.modules.get(module.lstrip("_")), name, None) is value else ""
-
-
-def _stop(channel: Channel, kind: str, error: BaseException) -> NoReturn:
-    channel.send(kind, _described(error))
-    os._exit(1)
-
-
-def _described(error: BaseException) -> str:
-    """[type, message] as JSON. The program may have written the exception's own methods."""
-    try:
-        return json.dumps([type(error).__name__[:500], str(error)[:500]])
-    except BaseException:
-        return '["Exception", ""]'
 
 
 def _heard(values: list[int]) -> list[int]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import json
-import os
-from typing import Any, NoReturn
+from typing import Any
 
-from reforge.sandbox.remote import Peer, Pipe, Remote, of_a_test
+from reforge.sandbox.remote import Peer, Pipe, Remote, of_a_test, stop
 
 # Where a name of the program may come from, if it is the very object that the library has under that name.
 _LIBRARY = {
@@ -37,7 +35,7 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
             if not callable(scope.get(name)):
                 scope.pop(name, None)
     except BaseException as error:
-        _stop(channel, "raised", error)
+        stop(channel, "raised", error)
     missing = set(job["called"]) - scope.keys()  # a class or function of the program that it does not have
     program = dict(scope)
     try:
@@ -45,7 +43,7 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
         peer.answers = 0
         exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), scope)
     except BaseException as error:
-        _stop(channel, _blame(error, peer, missing), error)
+        stop(channel, _blame(error, peer, missing), error)
     scope |= {name: program[name] for name in job["entries"] if name in program}
     peer.classes = {name: scope[name] for name in job["classes"] if isinstance(scope.get(name), type)}
     for source in job["tests"]:
@@ -53,9 +51,9 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
         try:
             exec(compile(source, "test.py", "exec", dont_inherit=True), dict(scope))
         except BaseException as error:
-            _stop(channel, _blame(error, peer, missing), error)
+            stop(channel, _blame(error, peer, missing), error)
         if not peer.answers:
-            _stop(channel, "unusable", RuntimeError("it passed without calling the program"))
+            stop(channel, "unusable", RuntimeError("it passed without calling the program"))
         channel.send("passed", "true")
 
 
@@ -76,12 +74,3 @@ def _blame(error: BaseException, peer: Peer, missing: set[str]) -> str:
     if not peer.answers:
         return "unusable"
     return "failed" if isinstance(error, AssertionError) else "stumbled"
-
-
-def _stop(channel: Pipe, kind: str, error: BaseException) -> NoReturn:
-    try:
-        told = json.dumps([type(error).__name__, str(error)[:500]])
-    except BaseException:
-        told = '["Exception", ""]'
-    channel.send(kind, told)
-    os._exit(1)

@@ -13,7 +13,8 @@ import sysconfig
 from contextlib import suppress
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-CALLS = LIBC.prctl, LIBC.capset, LIBC.syscall  # looked up here, not in each process anew
+for _name in ("prctl", "capset", "syscall"):
+    getattr(LIBC, _name)  # looked up here, not in each process anew
 _HOLDING = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock during a call
 
 _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000

@@ -110,7 +110,6 @@ SCALARS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "timedelta": (timedelta, _span, lambda v: timedelta(*v)),
 }
 IN_LISTS = {"complex", "range", "fraction", "datetime", "time", "timedelta"}  # the others are written as texts
-KIND_OF = {kind: name for name, (kind, _, _) in SCALARS.items()}
 
 
 # Types whose values hold others: name → type, list of what they hold, value of such a list.

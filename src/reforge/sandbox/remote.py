@@ -7,9 +7,10 @@ from __future__ import annotations
 import builtins
 import functools
 import json
+import os
 import types
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from reforge.sandbox import graph, wire
 from reforge.sandbox.kinds import NotPlainError
@@ -38,6 +39,20 @@ class Pipe(Protocol):
     def receive(self) -> dict[str, Any]: ...
 
     def send(self, kind: str, content: str) -> None: ...
+
+
+def stop(pipe: Pipe, kind: str, error: BaseException) -> NoReturn:
+    """Say what went wrong, and end this process."""
+    pipe.send(kind, described(error))
+    os._exit(1)
+
+
+def described(error: BaseException) -> str:
+    """Return [type, message] as JSON. A program may have written the exception's own methods."""
+    try:
+        return json.dumps([type(error).__name__[:500], str(error)[:500]])
+    except BaseException:
+        return '["Exception", ""]'
 
 
 class Remote:
