@@ -64,12 +64,17 @@ def _dvc_here() -> int:
     here = Path.cwd()
     for process in psutil.process_iter():
         try:
-            words = [os.path.basename(word) for word in process.cmdline()[:5]]
-            if "dvc" in words and {"repro", "exp"} & set(words) and here in (at := Path(process.cwd()), *at.parents):
+            if runs_stages(process) and here in (at := Path(process.cwd()), *at.parents):
                 return process.pid
         except psutil.Error:
             continue  # gone, or somebody else's
     return 0
+
+
+def runs_stages(process: psutil.Process) -> bool:
+    """Whether it is a `dvc repro` or `dvc exp run`. Raises psutil.Error where it is gone, or somebody else's."""
+    words = {os.path.basename(word) for word in process.cmdline()[:5]}
+    return "dvc" in words and bool(words & {"repro", "exp"})
 
 
 def described(pid: int) -> str:

@@ -17,6 +17,7 @@ from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.lineage.recorded import other_files
+from reforge.workspace import runs_stages
 
 PARAMS = Path("params.yaml")
 _REPRO = Path(".runs/repro.json")
@@ -60,14 +61,9 @@ def require_one_repro(stage: str) -> None:
 
 def _dvc() -> psutil.Process | None:
     try:
-        return next((above for above in psutil.Process().parents() if _is_dvc(above)), None)
+        return next((above for above in psutil.Process().parents() if runs_stages(above)), None)
     except psutil.Error:
         return None
-
-
-def _is_dvc(process: psutil.Process) -> bool:
-    words = {Path(word).name for word in process.cmdline()[:5]}
-    return "dvc" in words and bool(words & {"repro", "exp"})
 
 
 def require_one_experiment(spec: StageSpec, config: Config) -> None:
