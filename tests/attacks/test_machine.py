@@ -5,10 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-import pip
 import pytest
 
 from reforge.sandbox.judge import Judge
@@ -70,7 +70,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             "SLEEPER": str(sleeper.pid),
             "REPOSITORY": str(REPOSITORY),
             "SEGMENT": str(segment),
-            "PACKAGES": os.path.dirname(os.path.dirname(pip.__file__)),
+            "PACKAGES": sysconfig.get_path("purelib"),
         }
         sleeper.kill()
     libc.shmctl(segment, 0, None)

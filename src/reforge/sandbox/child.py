@@ -85,10 +85,12 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
             exec(compile(definition, "setup.py", "exec", dont_inherit=True), module.__dict__)
     try:
         exec(job["preamble"], module.__dict__)
+        given = dict(module.__dict__)
         exec(code, module.__dict__)
         if not entry:
             _exit(0, module.__dict__, source)
-        function = _entry_point(module.__dict__, entry)
+        own = {name: it for name, it in module.__dict__.items() if name not in given or it is not given[name]}
+        function = _entry_point(own, entry)
     except BaseException as error:
         if isinstance(error, SystemExit) and not entry:
             _exit(0 if job["preamble"] else error.code, module.__dict__, source)

@@ -44,6 +44,7 @@ class Child:
         self._started = time.monotonic()
         self._buffer = bytearray()
         self._output = output
+        self._role = role
         self._longest = output + _ENVELOPE if role == "program" else _TESTS_BYTES
         self._fenced = False
         self._exit_code: int | None = None
@@ -106,10 +107,14 @@ class Child:
                 self._check_fence()
 
     def _check_fence(self) -> None:
-        """Its first message must say that it is fenced in: until then, no failure is the program's."""
+        """Its first message must say that it is fenced in: until then, no failure is the program's. But where signals
+        reach the tests, the program, which runs already, may have ended them.
+        """
         try:
             message = self._next()
         except Failed as failed:
+            if self._role == "tests" and (failed.exit_code or 0) < 0 and not self.out_of_reach:
+                raise
             raise InfrastructureError(f"a sandbox process did not start: {failed.reason}") from failed
         if "ready" not in message:
             raise InfrastructureError(f"a sandbox process could not be fenced in: {message}")

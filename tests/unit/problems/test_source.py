@@ -49,7 +49,7 @@ def test_gzip_and_parquet(tmp_path: Path) -> None:
 def test_a_file_that_changed_since_compose_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(LINES)
-    with pytest.raises(UserError, match=r"changed since compose .* run reforge compose again"):
+    with pytest.raises(UserError, match=r"changed since compose .* compose again \(`.*reforge compose …`"):
         snapshot(settings(path, sha256="0" * 64), tmp_path / "raw")
 
 

@@ -82,3 +82,12 @@ def test_a_program_that_returns_becomes_a_function_and_keeps_its_imports() -> No
     exec(lcb.compiled("import math\nx = math.pi\nif x: return\nraise ValueError", "p.py"), names)
     assert "math" in names
     assert "x" not in names
+
+
+def test_what_the_preamble_imports_is_nobodys_entry_point(judge: Judge) -> None:
+    """`from operator import *` brings an `add`: a method of that name is still the one that is called."""
+    problem = Problem("p", "", "", (TestCase("call", "[2, 3]", "5"),), entry_point="add", checker=LCB)
+    assert judge.judge("class Solution:\n    def add(self, a, b): return a + b", problem).status is Status.ACCEPTED
+    assert judge.judge("class Solution:\n    def add(self, a, b): return 0", problem).status is Status.WRONG_ANSWER
+    assert judge.judge("def add(a, b): return a + b", problem).status is Status.ACCEPTED
+    assert judge.judge("x = 1", problem).status is Status.RUNTIME_ERROR
