@@ -20,7 +20,7 @@ from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from benchmarks.record import ROOT, Claim, claim, head, show, write
 
-ROUNDS = 9
+ROUNDS = 25
 GOAL = 0.95
 KINDS = ("stdin", "call", "assert, compared outside", "assert, other code", "numpy")
 # Only what both trees have in common.
@@ -29,7 +29,7 @@ import sys, time
 from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.types import Problem, TestCase
 
-kind, turn, count = sys.argv[1], sys.argv[2], 300
+kind, turn, count = sys.argv[1], sys.argv[2], 600
 call = [TestCase("call", "[[3, 1, 2]]", "[1, 2, 3]")]
 outside = [TestCase("assert", "assert f([3, 1, 2]) == [1, 2, 3]")]
 code = [TestCase("assert", "for n in range(3):\\n    assert f(list(range(n))[::-1]) == list(range(n))")]

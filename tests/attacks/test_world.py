@@ -114,9 +114,8 @@ def printed_by(judge: Judge, program: str) -> str:
         judge._fleet.borrow() as server,
         memory_file(b"input") as stdin,
         memory_file() as stdout,
-        quiet_child(server, "program", LIMITS, 1 << 20, stdin, stdout) as child,
+        quiet_child(server, "program", job, LIMITS, 1 << 20, stdin, stdout) as child,
     ):
-        child.start(job)
         try:
             child.finish()
         except Failed:
@@ -149,6 +148,16 @@ def test_a_program_finds_the_world_as_new(
         for folder in ELSEWHERE:
             Path(folder, "left").unlink(missing_ok=True)
     assert {it: (at_first[it], now[it]) for it in at_first if at_first[it] != now[it]} == {}
+
+
+def test_only_a_folder_that_nobody_used_is_kept(new: tuple[Judge, dict[str, object]]) -> None:
+    judge, _ = new
+    look = "import os; at = os.stat('.'); print(at.st_ctime_ns, at.st_ino)"
+    printed_by(judge, "open('a', 'w').close()")
+    kept = printed_by(judge, look)
+    assert printed_by(judge, look) == kept != ""
+    printed_by(judge, "import os; os.mkdir('a'); os.rmdir('a')")
+    assert printed_by(judge, look) != kept
 
 
 def test_the_probe_sees_what_is_planted(new: tuple[Judge, dict[str, object]], level: str) -> None:

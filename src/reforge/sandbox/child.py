@@ -84,7 +84,8 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
         with contextlib.suppress(BaseException):
             exec(compile(definition, "setup.py", "exec", dont_inherit=True), module.__dict__)
     try:
-        exec(job["preamble"], module.__dict__)
+        if job["preamble"]:
+            exec(job["preamble"], module.__dict__)
         given = dict(module.__dict__)
         exec(code, module.__dict__)
         if not entry:
@@ -198,6 +199,7 @@ def rehearse() -> None:
     """Let tests and programs talk to each other in the fork-server, so that forks find in memory what that takes."""
     job = {"setup": "", "entry": "f", "names": ["f"], "entries": ["f"], "called": ["f"], "modules": [], "classes": []}
     for _ in range(_REHEARSALS):
+        idioms.wind_up({}, finalizers=False)
         loop = _Loop()
         evaluator.run_tests(loop, {**job, "tests": ["assert f([3, 1, 2]) == [3, 1, 2]"] * 3})
         request = json.loads(wire.dumps([[[3, 1, 2]], {}], 1 << 10))

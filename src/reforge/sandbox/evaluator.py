@@ -41,7 +41,8 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
     try:
         scope |= {name: importlib.import_module(name) for name in job["modules"]}
         peer.answers = 0
-        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), scope)
+        if job["setup"]:
+            exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), scope)
     except BaseException as error:
         stop(channel, _blame(error, peer, missing), error)
     scope |= {name: program[name] for name in job["entries"] if name in program}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from reforge.sandbox import lcb
 from reforge.sandbox.answers import value_of
@@ -22,7 +23,7 @@ from reforge.sandbox.process import Child
 from reforge.sandbox.questions import calls_of
 from reforge.sandbox.reasons import fit
 from reforge.sandbox.relay import Exposure, carry
-from reforge.sandbox.running import ask_checker, end_of, load, memory_file, quiet_child, typed
+from reforge.sandbox.running import ask_checker, end_of, loaded, memory_file, program_job, quiet_child, typed
 from reforge.types import Problem, Status, TestCase, Verdict
 
 EXPOSED = "exposed: what the tests compare was decided by the program itself (sandbox.exposed: refuse)"
@@ -119,9 +120,8 @@ class _Run:
         """What the program prints. stdin and stdout are files in memory: no pipe to fill up, a bound on their size."""
         longest = self._limits.output_bytes(len(test.expected.encode()))
         with memory_file(test.input.encode()) as stdin, memory_file() as stdout:
-            with self._measured(longest, stdin, stdout) as child:
-                job = {"program": self._program, "entry": "", "files": dict(self._problem.files)}
-                child.start({**job, "preamble": self._preamble})
+            job = program_job(self._program, "", self._problem.files, self._preamble)
+            with self._measured(job, longest, stdin, stdout) as child:
                 child.finish()
                 ended = end_of(child)
             if ended.status is not Status.TIME_LIMIT and os.fstat(stdout).st_size > longest:
@@ -138,9 +138,10 @@ class _Run:
         kept: list[str] = []
         failure: tuple[int, Failed] | None = None
         longest = max(len(test.expected) for test in problem.tests)
+        job = program_job(self._program, problem.entry_point, problem.files, self._preamble)
         try:
-            with self._measured(self._limits.output_bytes(longest), tests=len(calls)) as child:
-                load(child, self._program, problem.entry_point, dict(problem.files), self._preamble)
+            with self._measured(job, self._limits.output_bytes(longest), tests=len(calls)) as child:
+                loaded(child)
                 for self.test_index, (arguments, expected) in enumerate(calls):
                     child.next_test()
                     child.send({"call": [arguments, {}]})
@@ -169,13 +170,13 @@ class _Run:
         sources = any(isinstance(step, Source) for step in steps)
         output = self._limits.output_bytes(max(len(test.input) for test in problem.tests))
         exposure = Exposure(problem.entry_point)
-        with self._measured(output) as child, ExitStack() as stack:
-            shown = shown_of(problem) if sources else {}
-            load(child, self._program, problem.entry_point, dict(problem.files), shown=shown)
+        shown = shown_of(problem) if sources else {}
+        job = program_job(self._program, problem.entry_point, problem.files, **shown)
+        with self._measured(job, output) as child, ExitStack() as stack:
+            loaded(child)
             tests = None
             if sources:
-                tests = stack.enter_context(quiet_child(self._server, "tests", self._limits, output))
-                tests.start(job_of(problem))
+                tests = stack.enter_context(quiet_child(self._server, "tests", job_of(problem), self._limits, output))
             for self.test_index, step in enumerate(steps):
                 if isinstance(step, Source):
                     assert tests is not None
@@ -185,16 +186,16 @@ class _Run:
                     child.send({"call": typed([step.arguments, step.keywords])})
                     _ask(partial(step.want.holds, value_of(child.receive())))
 
-    def _unmeasured(self, output: int) -> AbstractContextManager[Child]:
-        return quiet_child(self._server, "program", self._limits, output)
+    def _unmeasured(self, job: dict[str, Any], output: int) -> AbstractContextManager[Child]:
+        return quiet_child(self._server, "program", job, self._limits, output)
 
     @contextmanager
     def _measured(
-        self, output: int, stdin: int | None = None, stdout: int | None = None, tests: int = 1
+        self, job: dict[str, Any], output: int, stdin: int | None = None, stdout: int | None = None, tests: int = 1
     ) -> Iterator[Child]:
         child = None
         try:
-            with quiet_child(self._server, "program", self._limits, output, stdin, stdout, tests) as child:
+            with quiet_child(self._server, "program", job, self._limits, output, stdin, stdout, tests) as child:
                 yield child
         finally:
             if child is not None:

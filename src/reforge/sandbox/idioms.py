@@ -89,7 +89,9 @@ def _flushed() -> bool:
             sys.stdout.flush()
     except (OSError, ValueError):
         written = False
-    open_ones = [it for it in gc.get_objects() if issubclass(type(it), _io._IOBase)]
+    objects = gc.get_objects()
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, _io._IOBase)}  # few, of many objects
+    open_ones = [it for it in objects if type(it) in kinds] if kinds else []
     texts = [it for it in open_ones if issubclass(type(it), io.TextIOBase)]
     others = [it for it in open_ones if not issubclass(type(it), io.TextIOBase)]
     for writer in (sys.__stdout__, *texts, *others):

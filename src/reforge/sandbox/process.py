@@ -29,15 +29,22 @@ FOREIGN = "the program wrote to the channel of its results"
 class Child:
     """A process for one program, or for tests that call one. On leaving the context, everything of it is gone.
 
-    `role`: "program" or "tests". `streams`: stdin, stdout and stderr, opened for it alone, as who shares an open file
-    shares its flags and locks. `output`: bytes that it may return at once. `tests`: how many share it, each with limits
-    of time of its own; `longest` is the CPU time of the one that took most. Raises InfrastructureError or OSError if
-    the process could not be brought to the point at which it meets the program; after that, nothing a program does may
-    look like a failure of the machine.
+    `role`: "program" or "tests". `job`: what to do once it is fenced in. `streams`: stdin, stdout and stderr, opened
+    for it alone, as who shares an open file shares its flags and locks. `output`: bytes that it may return at once.
+    `tests`: how many share it, each with limits of time of its own; `longest` is the CPU time of the one that took
+    most. Raises InfrastructureError or OSError if the process could not be brought to the point at which it meets the
+    program; after that, nothing a program does may look like a failure of the machine.
     """
 
     def __init__(
-        self, server: Server, role: str, limits: Limits, streams: Sequence[int], output: int, tests: int = 1
+        self,
+        server: Server,
+        role: str,
+        job: dict[str, Any],
+        limits: Limits,
+        streams: Sequence[int],
+        output: int,
+        tests: int = 1,
     ) -> None:
         self._server = server
         self._limits = limits
@@ -66,6 +73,7 @@ class Child:
             self._answers, answers = _pipe(mine, its)
             os.set_blocking(self._requests, False)
             os.set_blocking(self._answers, False)
+            self._unsent = self._write(self._line(job))  # before the process is there: it need not wait then
             self._process = server.start(order, [*streams, requests, answers])
             self._resources = mine.pop_all()
 
@@ -74,22 +82,32 @@ class Child:
         """Whether no signal of a different sandbox process reaches it."""
         return bool({NAMESPACES, SECCOMP} & set(self._server.layers))
 
-    def start(self, job: dict[str, Any]) -> None:
-        """Hand it its work, which it takes up as soon as it is fenced in."""
-        try:
-            self.send(job)
-        except Failed as failed:
-            raise InfrastructureError(f"a sandbox process did not start: {failed.reason}") from failed
-
     def send(self, message: dict[str, Any]) -> None:
-        rest = memoryview(json.dumps(message).encode() + b"\n")
-        self._longest = max(self._longest, self._output + 2 * len(rest) + _ENVELOPE)  # it may hand back what it gets
-        with contextlib.suppress(BrokenPipeError):  # it has ended; receive() will say how
+        self._send(self._line(message))
+
+    def _line(self, message: dict[str, Any]) -> memoryview:
+        line = json.dumps(message).encode() + b"\n"
+        self._longest = max(self._longest, self._output + 2 * len(line) + _ENVELOPE)  # it may hand back what it gets
+        return memoryview(line)
+
+    def _hand_over(self) -> None:
+        rest, self._unsent = self._unsent, self._unsent[:0]
+        self._send(rest)
+
+    def _send(self, rest: memoryview) -> None:
+        while rest := self._write(rest):
+            self._await(self._requests, select.POLLOUT)
+
+    def _write(self, rest: memoryview) -> memoryview:
+        """Return what the pipe does not take yet. Of a process that has ended, receive() will say how."""
+        try:
             while rest:
-                try:
-                    rest = rest[os.write(self._requests, rest) :]
-                except BlockingIOError:
-                    self._await(self._requests, select.POLLOUT)
+                rest = rest[os.write(self._requests, rest) :]
+        except BlockingIOError:
+            return rest
+        except BrokenPipeError:
+            pass
+        return rest[:0]
 
     def receive(self) -> dict[str, Any]:
         """The next message. Raises Failed where none comes, or one that is none."""
@@ -100,6 +118,7 @@ class Child:
     def finish(self) -> None:
         """Let it come to its end without a word. Raises Failed where a limit ends it."""
         try:
+            self._hand_over()
             while self._exit_code is None:
                 self._note(self._server.ending(self._process, self._patience()))
         finally:
@@ -111,6 +130,7 @@ class Child:
         reach the tests, the program, which runs already, may have ended them.
         """
         try:
+            self._hand_over()
             message = self._next()
         except Failed as failed:
             if self._role == "tests" and (failed.exit_code or 0) < 0 and not self.out_of_reach:

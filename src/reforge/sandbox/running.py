@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from reforge.sandbox.process import Child
 from reforge.sandbox.questions import TESTS_BYTES
 from reforge.types import Status
 
-NewChild = Callable[[int], AbstractContextManager[Child]]  # given how many bytes it may return
+NewChild = Callable[[dict[str, Any], int], AbstractContextManager[Child]]  # given its job, and bytes it may return
 _CHECKER_BYTES = 1 << 16  # that a checker may return: it says yes or no
 
 
@@ -24,6 +24,7 @@ _CHECKER_BYTES = 1 << 16  # that a checker may return: it says yes or no
 def quiet_child(
     server: Server,
     role: str,
+    job: dict[str, Any],
     limits: Limits,
     output: int,
     stdin: int | None = None,
@@ -34,7 +35,7 @@ def quiet_child(
     with open(os.devnull, "r+b", buffering=0) as file:
         null = file.fileno()
         streams = (null if stdin is None else stdin, null if stdout is None else stdout, null)
-        child = Child(server, role, limits, streams, output, tests)
+        child = Child(server, role, job, limits, streams, output, tests)
     with child:
         yield child
 
@@ -52,16 +53,15 @@ def memory_file(content: bytes = b"") -> Iterator[int]:
         os.close(descriptor)
 
 
-def load(
-    child: Child,
-    program: str,
-    entry: str,
-    files: dict[str, str] | None = None,
-    preamble: str = "",
-    shown: dict[str, Any] | None = None,
-) -> None:
-    """Start a program that is to be called. Raises Failed where it does not get as far. `shown`: of the setup."""
-    child.start({"program": program, "entry": entry, "files": files or {}, "preamble": preamble, **(shown or {})})
+def program_job(
+    program: str, entry: str = "", files: Sequence[tuple[str, str]] = (), preamble: str = "", **shown: Any
+) -> dict[str, Any]:
+    """What a child is to do with a program. `shown`: of the tests' setup."""
+    return {"program": program, "entry": entry, "files": dict(files), "preamble": preamble, **shown}
+
+
+def loaded(child: Child) -> None:
+    """Wait until a program can be called. Raises Failed where it does not get as far."""
     message = child.receive()
     if "loaded" not in message:
         raise failure_of(message)
@@ -94,8 +94,8 @@ def ask_checker(new_child: NewChild, source: str, given: Any, expected: Any, ret
 
 
 def _checked(new_child: NewChild, source: str, of: list[Any]) -> bool:
-    with new_child(_CHECKER_BYTES) as child:
-        load(child, source, "check")
+    with new_child(program_job(source, "check"), _CHECKER_BYTES) as child:
+        loaded(child)
         child.send({"call": [of, {}]})
         answer = value_of(child.receive())
     if type(answer) is not bool:

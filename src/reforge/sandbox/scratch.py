@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from reforge.sandbox import jail
 
+_EVERYTHING = 0xFFF  # of inotify: opened, read, changed, its attributes too, and all that happens in it
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -21,12 +22,25 @@ class Scratch:
         self.around = os.path.dirname(self.path)
         self._jailed = jailed
         self._user = -1
+        self._watch = jail.LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)  # below 0 where there are too many
 
     def give_to(self, user: int) -> None:
         """0: it stays with whoever makes it."""
         self._user = user or -1
         self.clear()
         self.make()
+
+    def touched(self) -> bool:
+        """Whether anybody used it since it was made, or may have: else it is as new, and a new one costs time."""
+        if self._watch < 0:
+            return True
+        try:
+            os.read(self._watch, 1)  # too small for an event: what lies there stays
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def clear(self) -> None:
         """Compared with nothing: times, attributes and numbers of files would tell as much as files do. Raises OSError
@@ -43,9 +57,20 @@ class Scratch:
         """After `clear`. Raises OSError where the machine cannot, as on a full disk."""
         if self._jailed:
             jail.make_scratch()
-            return
-        os.mkdir(self.path, 0o700)
-        os.chown(self.path, self._user, self._user)
+        else:
+            os.mkdir(self.path, 0o700)
+            os.chown(self.path, self._user, self._user)
+        self._look_out()
+
+    def _look_out(self) -> None:
+        """From now on. What happened to the folder before this one is forgotten."""
+        if self._watch >= 0:
+            with suppress(BlockingIOError):
+                while os.read(self._watch, 1 << 16):
+                    pass
+            if jail.LIBC.inotify_add_watch(self._watch, self.path.encode(), _EVERYTHING) < 0:
+                os.close(self._watch)
+                self._watch = -1
 
 
 def empty(folder: str) -> None:

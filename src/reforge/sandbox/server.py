@@ -201,6 +201,8 @@ class ForkServer:
         try:
             if self._open and not jail.end_children():
                 return "it goes on starting processes"
+            if not self._scratch.touched():
+                return ""
             self._scratch.clear()
         except OSError as error:
             return f"it broke the folder that it ran in: {type(error).__name__}: {error}"

@@ -90,10 +90,13 @@ def full(*_: object) -> None:
 
 
 def test_a_folder_that_cannot_be_emptied_is_the_program_s_doing_and_a_new_one_the_machine_s() -> None:
-    server: Any = SimpleNamespace(_open=False, _scratch=SimpleNamespace(clear=full, make=lambda: None))
+    def scratch(clear: Any = lambda: None, make: Any = lambda: None) -> Any:
+        return SimpleNamespace(touched=lambda: True, clear=clear, make=make)
+
+    server: Any = SimpleNamespace(_open=False, _scratch=scratch(clear=full))
     assert "it broke the folder" in ForkServer._clean(server)
-    server._scratch = SimpleNamespace(clear=lambda: None, make=full)
+    server._scratch = scratch(make=full)
     with pytest.raises(OSError, match="No space"):  # this server ends; whoever was judged by it is judged anew
         ForkServer._clean(server)
-    server._scratch = SimpleNamespace(clear=lambda: None, make=lambda: None)
+    server._scratch = scratch()
     assert ForkServer._clean(server) == ""
