@@ -141,10 +141,12 @@ class _Run:
         job = program_job(self._program, problem.entry_point, problem.files, self._preamble)
         try:
             with self._measured(job, self._limits.output_bytes(longest), tests=len(calls)) as child:
+                child.send({"call": [calls[0][0], {}]})  # before it is loaded: it need not wait for the first
                 loaded(child)
                 for self.test_index, (arguments, expected) in enumerate(calls):
                     child.next_test()
-                    child.send({"call": [arguments, {}]})
+                    if self.test_index > 0:
+                        child.send({"call": [arguments, {}]})
                     message = child.receive()
                     returned = value_of(message)
                     if problem.checker.rule == "program":
