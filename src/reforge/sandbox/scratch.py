@@ -31,7 +31,7 @@ class Scratch:
         self.make()
 
     def touched(self) -> bool:
-        """Whether anybody used it since it was made, or may have: else it is as new, and a new one costs time."""
+        """Whether a program used it since it was made, or may have: else it is as new, and a new one costs time."""
         if self._watch < 0:
             return True
         try:
@@ -63,14 +63,19 @@ class Scratch:
         self._look_out()
 
     def _look_out(self) -> None:
-        """From now on. What happened to the folder before this one is forgotten."""
-        if self._watch >= 0:
-            with suppress(BlockingIOError):
-                while os.read(self._watch, 1 << 16):
-                    pass
-            if jail.LIBC.inotify_add_watch(self._watch, self.path.encode(), _EVERYTHING) < 0:
+        """From now on, here and beside it, where a user who is no other one could leave something, too. What happened
+        before is forgotten.
+        """
+        if self._watch < 0:
+            return
+        for folder in (self.around, self.path):
+            if jail.LIBC.inotify_add_watch(self._watch, folder.encode(), _EVERYTHING) < 0:
                 os.close(self._watch)
                 self._watch = -1
+                return
+        with suppress(BlockingIOError):
+            while os.read(self._watch, 1 << 16):
+                pass
 
 
 def empty(folder: str) -> None:

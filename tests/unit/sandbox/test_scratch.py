@@ -18,6 +18,7 @@ USES = {
     "its mode, and back": "os.chmod('.', 0o755); os.chmod('.', 0o700)",
     "its times, and back": "at = os.stat('.'); os.utime('.'); os.utime('.', ns=(at.st_atime_ns, at.st_mtime_ns))",
     "what is in it": "os.listdir('.')",
+    "a file beside it that is gone": "open('../a', 'w').close(); os.unlink('../a')",
     "a lock on it": "import fcntl; fcntl.flock(os.open('.', os.O_RDONLY), fcntl.LOCK_EX)",
 }
 
