@@ -188,3 +188,23 @@ def test_memory_is_what_is_really_used(judge: Judge) -> None:
     reserved = "import mmap\nm = mmap.mmap(-1, 700 << 20)\nprint(6)"
     assert judge.judge(reserved, stdin("", "6")).status is Status.ACCEPTED
     assert judge.judge("x = b'x' * (700 << 20)\nprint(6)", stdin("", "6")).status is Status.MEMORY_LIMIT
+
+
+@pytest.mark.parametrize("padding", [0, 1 << 12, 1 << 16, 1 << 20])
+@pytest.mark.parametrize("values", [1, 1 << 10, 1 << 16])
+def test_a_program_and_what_it_is_given_may_be_longer_than_a_pipe(judge: Judge, padding: int, values: int) -> None:
+    """A pipe takes 64 KiB at once: the rest comes after it, and in order."""
+    comment = "#" * padding
+    given = str([1] * values)
+    function = f"def f(x):\n    return sum(x)\n{comment}"
+    printed = f"print(sum(map(int, input().strip('[]').split(','))))\n{comment}"
+    code = TestCase("assert", f"x = {given}\nfor n in range(2): assert f(x) == {values}")
+    outside = TestCase("assert", f"assert f({given}) == {values}")
+    two = (TestCase("call", f"[{given}]", str(values)), TestCase("call", "[[2]]", "2"))
+    for program, tests in (
+        (printed, (TestCase("stdin", given, str(values)),)),
+        (function, two),
+        (function, (outside, code)),
+    ):
+        problem = Problem("long", "", "", tests, entry_point="f" * (program is function))
+        assert judge.judge(program, problem).status == "AC"
