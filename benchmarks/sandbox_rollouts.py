@@ -5,7 +5,6 @@ earns, and are the weights the same?   python -m benchmarks.sandbox_rollouts
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,8 +60,6 @@ def hostile(self, prompt, index, seed, answer):
 Sampler._rollout = hostile
 run_stage(sys.argv[1])
 """
-STAGES = ("curate", "base", "sft", "rl@16k", "rl@32k", "distill", *(f"evaluate@{name}" for name in (
-    "base", "sft", "rl-16k", "rl-32k", "student")), "report")  # fmt: skip
 
 
 def driven(stage: str) -> list[str]:
@@ -85,12 +82,17 @@ def whole(turn: int) -> dict[str, Any]:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
         environment = {"PYTHONPATH": f"{project / 'src'}:{project}", "PYTHONHASHSEED": "0", "HOME": str(Path.home())}
         environment["PATH"] = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-        ended = []
-        for command in (["reforge", "compose", "experiment=smoke"], *map(driven, STAGES)):
+
+        def run(*command: str) -> str:
             done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{command[-2]}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-            ended.append(command[-2] if command[0] == sys.executable else "compose")
-            print(turn, ended[-1], flush=True)
+            assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+            return done.stdout
+
+        run("reforge", "compose", "experiment=smoke")
+        stages = run("dvc", "stage", "list", "--name-only").split()
+        for stage in stages:  # as dvc.yaml has them: each after those that it hangs on
+            run(*driven(stage))
+            print(turn, stage, flush=True)
         outputs = project / "outputs"
         found = sum((counted(path) for path in sorted(outputs.rglob("rollouts"))), Counter[str]())
         weights = {
@@ -98,8 +100,7 @@ def whole(turn: int) -> dict[str, Any]:
             for path in sorted(outputs.rglob("model/config.json"))
             for name, digest in tensor_digests(path.parent).items()
         }
-        shutil.rmtree(project)
-    return {"ended": ended, "rollouts": dict(sorted(found.items())), "weights": weights}
+    return {"ended": stages, "rollouts": dict(sorted(found.items())), "weights": weights}
 
 
 def counted(folder: Path) -> Counter[str]:
@@ -121,16 +122,15 @@ def claims_of(runs: list[dict[str, Any]]) -> list[Claim]:
     wrong = sum(n for found in rollouts for what, n in found.items() if not right(*what.split(": ")))
     first, second = (run["weights"] for run in runs)
     differing = sum(first.get(name) != second.get(name) for name in first.keys() | second.keys())
-    ended = sum(len(run["ended"]) for run in runs)
-    due = 2 * (1 + len(STAGES))
+    ended = len(runs[0]["ended"])
     texts = (
-        "stages of smoke that did not end, in two runs",
+        "stages of smoke that ended, each twice",
         "hostile rollouts with a verdict that they did not earn, or honest ones that were refused or not judged",
         "tensors of all models that differ between the two runs",
         "rollouts that did not come out alike in both",
     )
     return [
-        claim(texts[0], due - ended, f"of {due}", "0", ended == due),
+        claim(texts[0], ended, "", "≥ 9", ended >= 9),
         claim(texts[1], wrong, f"of {total:,}, {hostile:,} of them hostile", "0", hostile > 0 and not wrong),
         claim(texts[2], differing, f"of {len(first)}", "0", bool(first) and not differing),
         claim(texts[3], (rollouts[0] - rollouts[1]).total(), "", "0", rollouts[0] == rollouts[1]),
