@@ -48,10 +48,12 @@ def test_rendering_by_hand(tmp_path):
     assert (
         "| gain | 22.5 points | ≥ 15 | yes |\n| low | -1 points | > 0 | **no** |\n| also | 3 points |  |  |\n" in text
     )
-    few = render["headlines"](results)
+    few = render["headlines"](results, ["x"])
     assert "| [x](docs/results.md#x) | gain | 22.5 points | ≥ 15 | yes |\n" in few
     assert "| low | -1 points | > 0 | **no** |\n" in few, "what was missed stays in sight"
     assert "also" not in few
+    assert "gain" not in render["headlines"](results)
+    assert "low" in render["headlines"](results)
     readme = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb\n"
     assert "old" not in render["insert"](readme, few)
     assert render["insert"](readme, "") == "a\n<!-- results:begin -->\n<!-- results:end -->\nb\n"
