@@ -21,11 +21,11 @@ def claim(text: str, value: float, unit: str, goal: str = "", met: bool | None =
     return {"claim": text, "value": float(f"{value:.4g}"), "unit": unit, "goal": goal, "met": met}
 
 
-def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str) -> None:
-    """One run a line, so that a diff shows which runs were added."""
+def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str, *arguments: str) -> None:
+    """One run a line, so that a diff shows which runs were added. `arguments`: of the command."""
     head = {
         "name": name,
-        "command": f"python -m benchmarks.{name}",
+        "command": " ".join(["python -m", f"benchmarks.{name}", *arguments]),
         "commit": commit,
         "hardware": hardware(),
         "claims": list(claims),

@@ -22,7 +22,7 @@ from benchmarks.record import ROOT, Claim, claim, head, show, write
 
 ROUNDS = 25
 GOAL = 0.95
-KINDS = ("stdin", "call", "assert, compared outside", "assert, other code", "numpy")
+KINDS = ("stdin", "stdin, writes a file", "call", "assert, compared outside", "assert, other code", "numpy")
 # Only what both trees have in common.
 MEASURE = """
 import sys, time
@@ -34,11 +34,13 @@ call = [TestCase("call", "[[3, 1, 2]]", "[1, 2, 3]")]
 outside = [TestCase("assert", "assert f([3, 1, 2]) == [1, 2, 3]")]
 code = [TestCase("assert", "for n in range(3):\\n    assert f(list(range(n))[::-1]) == list(range(n))")]
 stdin = [TestCase("stdin", "3 1 2", "1 2 3")]
-tests = {"stdin": stdin, "numpy": stdin, "call": call, "assert, compared outside": outside, "assert, other code": code}
+tests = {"call": call, "assert, compared outside": outside, "assert, other code": code}
 function = "def f(values):\\n    return sorted(values)\\n"
 printed = "print(*sorted(map(int, input().split())))\\n"
-programs = {"stdin": printed, "numpy": "import numpy\\nassert numpy.arange(3).sum() == 3\\n" + printed}
-problem = Problem("sort", "", "", tuple(tests[kind]), entry_point="" if kind in programs else "f")
+filed = "with open('a', 'w') as file: file.write('b')\\n" + printed
+numbers = "import numpy\\nassert numpy.arange(3).sum() == 3\\n" + printed
+programs = {"stdin": printed, "stdin, writes a file": filed, "numpy": numbers}
+problem = Problem("sort", "", "", tuple(tests.get(kind, stdin)), entry_point="" if kind in programs else "f")
 limits = Limits(cpu_seconds=2.0, wall_seconds=20.0, memory_mb=512, output_kb=64)
 with Judge(limits, 2, minimum=Isolation.FULL, packages=["numpy"] * (kind == "numpy")) as judge:
     def judged(count, name):
@@ -66,7 +68,7 @@ def main() -> None:
             print(runs[-1], flush=True)
     claims = [compared(kind, [run["now"] / run["before"] for run in runs if run["kind"] == kind]) for kind in KINDS]  # type: ignore[operator]
     show(claims)
-    write("sandbox_before", claims, [{"before": commit}, *runs], head())
+    write("sandbox_before", claims, [{"before": commit}, *runs], head(), commit)
 
 
 def compared(kind: str, ratios: list[float]) -> Claim:

@@ -94,7 +94,7 @@ def whole(turn: int) -> dict[str, Any]:
             run(*driven(stage))
             print(turn, stage, flush=True)
         outputs = project / "outputs"
-        found = sum((counted(path) for path in sorted(outputs.rglob("rollouts"))), Counter[str]())
+        found = counted(outputs)
         weights = {
             f"{path.parent.relative_to(outputs)}/{name}": digest
             for path in sorted(outputs.rglob("model/config.json"))
@@ -106,7 +106,7 @@ def whole(turn: int) -> dict[str, Any]:
 def counted(folder: Path) -> Counter[str]:
     """How many rollouts of each kind have which status; of those with numbers that cannot be, how many were refused."""
     found = Counter[str]()
-    for file in sorted(folder.rglob("*.parquet")):
+    for file in sorted(it for it in folder.rglob("*.parquet") if "rollouts" in (it.stem, it.parent.name)):
         for row in pq.read_table(file).to_pylist():
             kind = row["seed"] // 3 % KINDS if row["seed"] % 3 == 0 else -1
             name = "honest" if kind < 0 else [*PROGRAMS, *NUMBERS][kind]
@@ -122,18 +122,15 @@ def claims_of(runs: list[dict[str, Any]]) -> list[Claim]:
     wrong = sum(n for found in rollouts for what, n in found.items() if not right(*what.split(": ")))
     first, second = (run["weights"] for run in runs)
     differing = sum(first.get(name) != second.get(name) for name in first.keys() | second.keys())
-    ended = len(runs[0]["ended"])
     texts = (
-        "stages of smoke that ended, each twice",
         "hostile rollouts with a verdict that they did not earn, or honest ones that were refused or not judged",
         "tensors of all models that differ between the two runs",
         "rollouts that did not come out alike in both",
     )
     return [
-        claim(texts[0], ended, "", "≥ 9", ended >= 9),
-        claim(texts[1], wrong, f"of {total:,}, {hostile:,} of them hostile", "0", hostile > 0 and not wrong),
-        claim(texts[2], differing, f"of {len(first)}", "0", bool(first) and not differing),
-        claim(texts[3], (rollouts[0] - rollouts[1]).total(), "", "0", rollouts[0] == rollouts[1]),
+        claim(texts[0], wrong, f"of {total:,}, {hostile:,} of them hostile", "0", hostile > 0 and not wrong),
+        claim(texts[1], differing, f"of {len(first)}", "0", bool(first) and not differing),
+        claim(texts[2], (rollouts[0] - rollouts[1]).total(), "", "0", rollouts[0] == rollouts[1]),
     ]
 
 

@@ -29,20 +29,19 @@ class Configuration:
     packages: tuple[str, ...]
     code: str
 
+    @functools.cached_property
+    def digest(self) -> str:
+        return _digest(dataclasses.asdict(self))
+
 
 def verdict_key(program: str, problem: Problem, configuration: Configuration) -> str:
     """A digest of all that a verdict depends on: every field of these, but those of a problem that only describe it."""
-    return _digest([program, _asked(problem), _of(configuration)])
+    return _digest([program, _asked(problem), configuration.digest])
 
 
 @functools.lru_cache(64)  # many programs of a problem come one after the other
 def _asked(problem: Problem) -> str:
     return _digest({name: value for name, value in dataclasses.asdict(problem).items() if name not in _ASIDE})
-
-
-@functools.cache
-def _of(configuration: Configuration) -> str:
-    return _digest(dataclasses.asdict(configuration))
 
 
 def _digest(of: object) -> str:

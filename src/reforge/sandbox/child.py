@@ -199,7 +199,7 @@ def rehearse() -> None:
     """Let tests and programs talk to each other in the fork-server, so that forks find in memory what that takes."""
     job = {"setup": "", "entry": "f", "names": ["f"], "entries": ["f"], "called": ["f"], "modules": [], "classes": []}
     for _ in range(_REHEARSALS):
-        idioms.wind_up({}, finalizers=False)
+        idioms.flushed()
         loop = _Loop()
         evaluator.run_tests(loop, {**job, "tests": ["assert f([3, 1, 2]) == [3, 1, 2]"] * 3})
         request = json.loads(wire.dumps([[[3, 1, 2]], {}], 1 << 10))

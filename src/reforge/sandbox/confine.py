@@ -41,7 +41,8 @@ _FREEING = (1, 4, 8, 28, 35, 36, 47, 62, 0x59616D61)
 # bind, connect, listen, accept, accept4, sendmsg, sendmmsg, shmat, shmctl, semop, semctl, semtimedop, msgsnd, msgrcv,
 # msgctl, mq_unlink, io_setup, inotify_init, inotify_init1, syslog, migrate_pages, move_pages, pidfd_open,
 # name_to_handle_at, mincore, cachestat, sync, syncfs, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick,
-# mount_setattr, statmount, listmount; memfd_create, whose files no limit on memory counts.
+# mount_setattr, statmount, listmount; memfd_create, whose files no limit on memory counts;
+# file_setattr, which leaves marks on a folder that nothing tells of.
 # And outside a jail, where Landlock does not cover them: chmod, chown and utime in all their forms; setxattr and
 # removexattr in theirs.
 _MACHINES = {
@@ -50,16 +51,16 @@ _MACHINES = {
         (59, 322, 57, 58, 41, 101, 310, 311, 272, 308, 165, 166, 155, 161, 321, 425, 250, 248, 249, 323, 438, 424,
          129, 297, 200, 141, 251, 298, 29, 68, 64, 240, 447, 312, 440, 179, 300, 304, 135,
          49, 42, 50, 43, 288, 46, 307, 30, 31, 65, 66, 220, 69, 70, 71, 241, 206, 253, 294, 103, 256, 279, 434, 303,
-         27, 451, 162, 306, 428, 429, 430, 431, 432, 433, 442, 457, 458, 319),
-        (90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 261, 280), (188, 189, 190, 463, 197, 198, 199, 466, 469),
+         27, 451, 162, 306, 428, 429, 430, 431, 432, 433, 442, 457, 458, 319, 469),
+        (90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 261, 280), (188, 189, 190, 463, 197, 198, 199, 466),
     ),
     "aarch64": (
         0xC00000B7, 220, 435, 199, 167, (25, 29), (129, 131, 261, 122, 119, 118, 274),
         (221, 281, 198, 117, 270, 271, 97, 268, 40, 39, 41, 51, 280, 425, 219, 217, 218, 282, 438, 424, 138, 240,
          130, 140, 30, 241, 194, 186, 190, 180, 447, 272, 440, 60, 262, 265, 92,
          200, 203, 201, 202, 242, 211, 269, 196, 195, 193, 191, 192, 189, 188, 187, 181, 0, 26, 116, 238, 239, 434,
-         264, 232, 451, 81, 267, 428, 429, 430, 431, 432, 433, 442, 457, 458, 279),
-        (53, 52, 452, 54, 55, 88), (5, 6, 7, 463, 14, 15, 16, 466, 469),
+         264, 232, 451, 81, 267, 428, 429, 430, 431, 432, 433, 442, 457, 458, 279, 469),
+        (53, 52, 452, 54, 55, 88), (5, 6, 7, 463, 14, 15, 16, 466),
     ),
 }  # fmt: skip
 

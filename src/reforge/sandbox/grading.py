@@ -141,12 +141,10 @@ class _Run:
         job = program_job(self._program, problem.entry_point, problem.files, self._preamble)
         try:
             with self._measured(job, self._limits.output_bytes(longest), tests=len(calls)) as child:
-                ahead = child.sent_ahead({"call": [calls[0][0], {}]})  # it need not wait for it when it is loaded
                 loaded(child)
                 for self.test_index, (arguments, expected) in enumerate(calls):
                     child.next_test()
-                    if self.test_index > 0 or not ahead:
-                        child.send({"call": [arguments, {}]})
+                    child.send({"call": [arguments, {}]})
                     message = child.receive()
                     returned = value_of(message)
                     if problem.checker.rule == "program":

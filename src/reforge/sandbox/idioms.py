@@ -73,15 +73,15 @@ def wind_up(scope: dict[str, Any], finalizers: bool) -> bool:
     if _thread._count():
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    written = _flushed()
+    written = flushed()
     if finalizers:
         scope.clear()
         gc.collect()
-        written &= _flushed()
+        written &= flushed()
     return written
 
 
-def _flushed() -> bool:
+def flushed() -> bool:
     """sys.stdout first, whose failure counts; then, as the interpreter does, all others, whose failures do not."""
     written = True
     try:
@@ -90,8 +90,9 @@ def _flushed() -> bool:
     except (OSError, ValueError):
         written = False
     objects = gc.get_objects()
-    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, _io._IOBase)}  # few, of many objects
-    open_ones = [it for it in objects if type(it) in kinds] if kinds else []
+    kinds = {id(kind): kind for kind in map(type, objects)}  # a program may have made them such that they have no hash
+    writers = {number for number, kind in kinds.items() if issubclass(kind, _io._IOBase)}
+    open_ones = [it for it in objects if id(type(it)) in writers] if writers else []
     texts = [it for it in open_ones if issubclass(type(it), io.TextIOBase)]
     others = [it for it in open_ones if not issubclass(type(it), io.TextIOBase)]
     for writer in (sys.__stdout__, *texts, *others):

@@ -83,15 +83,7 @@ class Child:
         return bool({NAMESPACES, SECCOMP} & set(self._server.layers))
 
     def send(self, message: dict[str, Any]) -> None:
-        self._hand_over()
         self._send(self._line(message))
-
-    def sent_ahead(self, message: dict[str, Any]) -> bool:
-        """Send it where nothing has to wait for that, and return whether it was sent."""
-        line = self._line(message)
-        if self._unsent or len(line) > select.PIPE_BUF:  # up to here, the pipe takes all or nothing
-            return False
-        return not self._write(line)
 
     def _line(self, message: dict[str, Any]) -> memoryview:
         line = json.dumps(message).encode() + b"\n"

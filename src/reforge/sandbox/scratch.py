@@ -22,7 +22,8 @@ class Scratch:
         self.around = os.path.dirname(self.path)
         self._jailed = jailed
         self._user = -1
-        self._watch = jail.LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)  # below 0 where there are too many
+        self._watch = -1
+        self._as_made: list[tuple[int, ...]] = []
 
     def give_to(self, user: int) -> None:
         """0: it stays with whoever makes it."""
@@ -30,9 +31,14 @@ class Scratch:
         self.clear()
         self.make()
 
+    def watch(self) -> None:
+        """From now on, know what nobody used. Only where programs cannot call what leaves no event (file_setattr)."""
+        self._watch = jail.LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)  # below 0 where there are too many
+        self._look_out()
+
     def touched(self) -> bool:
         """Whether a program used it since it was made, or may have: else it is as new, and a new one costs time."""
-        if self._watch < 0:
+        if self._watch < 0 or not self._as_made or self._state() != self._as_made:
             return True
         try:
             os.read(self._watch, 1)  # too small for an event: what lies there stays
@@ -63,8 +69,8 @@ class Scratch:
         self._look_out()
 
     def _look_out(self) -> None:
-        """From now on, here and beside it, where a user who is no other one could leave something, too. What happened
-        before is forgotten.
+        """Forget what happened before. A program could leave something beside the folder, too, where it runs as the
+        user that this server runs as.
         """
         if self._watch < 0:
             return
@@ -76,6 +82,16 @@ class Scratch:
         with suppress(BlockingIOError):
             while os.read(self._watch, 1 << 16):
                 pass
+        self._as_made = self._state()
+
+    def _state(self) -> list[tuple[int, ...]]:
+        """What changes without an event: a folder above was put in the place of a different one, or a chown to nobody
+        new set the time of the last change. Empty where it cannot be told.
+        """
+        with suppress(OSError):
+            found = [os.stat(folder, follow_symlinks=False) for folder in (self.around, self.path)]
+            return [(it.st_dev, it.st_ino, it.st_ctime_ns) for it in found]
+        return []
 
 
 def empty(folder: str) -> None:

@@ -84,6 +84,8 @@ class ForkServer:
             os.dup2(ruleset, _RULESET, inheritable=False)
             os.close(ruleset)
         self._filtered = SECCOMP in layers and self._works(SECCOMP, self._try_seccomp)
+        if self._filtered:
+            self._scratch.watch()
         self._open = not (self._filtered or self._jailed)  # programs can start others, which may outlive them
         if self._open:
             jail.adopt_orphans()

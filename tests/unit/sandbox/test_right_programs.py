@@ -43,6 +43,11 @@ def call(given: str, expected: str, check: str = "") -> Problem:
         "import sys\nsys.exit()",
         "class A:\n    def __del__(self): print(6)\na = A()",
         "import atexit\natexit.register(print, 6)",
+        "class M(type):\n    def __eq__(s, o): return True\nclass A(metaclass=M): pass\na = A()\nprint(6)",
+        "class M(type):\n    def __hash__(s): raise ValueError\nclass A(metaclass=M): pass\na = A()\nprint(6)",
+        "import logging, logging.handlers, sys\nhandler = logging.handlers.MemoryHandler(9)\n"
+        "handler.setTarget(logging.StreamHandler(sys.stdout))\nlogging.getLogger().addHandler(handler)\n"
+        "logging.warning('6')",
         "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.05), print(6))).start()",
         "open('/dev/stdout', 'w').write('6')",
         "print(sum(map(int, open('/dev/stdin').read().split())))",

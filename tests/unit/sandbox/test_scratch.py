@@ -19,6 +19,7 @@ USES = {
     "its times, and back": "at = os.stat('.'); os.utime('.'); os.utime('.', ns=(at.st_atime_ns, at.st_mtime_ns))",
     "what is in it": "os.listdir('.')",
     "a file beside it that is gone": "open('../a', 'w').close(); os.unlink('../a')",
+    "its owner, to no new one": "os.chown('.', -1, -1)",
     "a lock on it": "import fcntl; fcntl.flock(os.open('.', os.O_RDONLY), fcntl.LOCK_EX)",
 }
 
@@ -27,6 +28,7 @@ USES = {
 def scratch(tmp_path: Path) -> Scratch:
     scratch = Scratch(str(tmp_path), jailed=False)
     scratch.give_to(0)
+    scratch.watch()
     return scratch
 
 
@@ -49,11 +51,23 @@ def test_whatever_uses_it_is_noticed(scratch: Scratch, use: str) -> None:
         assert not scratch.touched()
 
 
+def test_a_different_folder_in_the_place_of_one_above_is_noticed(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    scratch = Scratch(str(above / "around"), jailed=False)
+    scratch.give_to(0)
+    scratch.watch()
+    above.rename(tmp_path / "moved")
+    assert scratch.touched()
+    (above / "around" / "program").mkdir(parents=True)
+    assert scratch.touched()
+
+
 def test_where_it_cannot_be_watched_it_is_never_taken_for_new(
     scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.close(scratch._watch)
-    scratch._watch = -1
+    scratch._watch = -1  # as where there are too many
     assert scratch.touched()
     scratch.clear()
     scratch.make()
