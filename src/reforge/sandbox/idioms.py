@@ -10,6 +10,7 @@ import atexit
 import builtins
 import gc
 import io
+import logging
 import os
 import resource
 import sys
@@ -26,6 +27,7 @@ _setrlimit, _prlimit = resource.setrlimit, resource.prlimit
 def provide() -> None:
     """Long integers as text, `/dev/stdin` without /proc, and limits that ask for more than there is."""
     sys.set_int_max_str_digits(0)
+    atexit.unregister(logging.shutdown)  # which takes its time: wind_up() asks whether there is anything to do
     builtins.open = io.open = _opening(_io.open, os.dup)
     os.open = _opening(os.open, os.dup)
     resource.setrlimit, resource.prlimit = _clamped_limit, _clamped_prlimit
@@ -73,6 +75,8 @@ def wind_up(scope: dict[str, Any], finalizers: bool) -> bool:
     if _thread._count():
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
+    if len(logging._handlerList) > 1:  # type: ignore[attr-defined]  # the first is its own
+        logging.shutdown()
     written = flushed()
     if finalizers:
         scope.clear()
@@ -90,7 +94,8 @@ def flushed() -> bool:
     except (OSError, ValueError):
         written = False
     objects = gc.get_objects()
-    kinds = {id(kind): kind for kind in map(type, objects)}  # a program may have made them such that they have no hash
+    types = list(map(type, objects))
+    kinds = dict(zip(map(id, types), types, strict=True))  # by number: a program's own may have no hash
     writers = {number for number, kind in kinds.items() if issubclass(kind, _io._IOBase)}
     open_ones = [it for it in objects if id(type(it)) in writers] if writers else []
     texts = [it for it in open_ones if issubclass(type(it), io.TextIOBase)]
