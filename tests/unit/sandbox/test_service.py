@@ -206,7 +206,7 @@ SURROGATE = "def f(x): return '\ud800'"
 
 @pytest.mark.parametrize("program", [SURROGATE, "x = 1\0", "raise ValueError('\\ud800 \\0')", "é\u2028\U0010ffff("])
 def test_text_that_cannot_be_encoded_is_the_program_s_own_fault(judge: Judge, program: str) -> None:
-    with Serving(app_of(judge, 8)) as server, RemoteJudge([server.url], LIMITS, 1, patience=1) as remote:
+    with Serving(app_of(judge, 8)) as server, RemoteJudge([server.url], LIMITS, 1) as remote:
         verdict = remote.judge(program, ADD)
         assert verdict.status in (Status.COMPILE_ERROR, Status.RUNTIME_ERROR), verdict.reason
         verdict.reason.encode()
