@@ -139,7 +139,8 @@ def right(kind: str, status: str) -> bool:
     if kind in NUMBERS:
         return status == "refused"
     if kind in PROGRAMS:
-        return status in ("RE", "WA", "CE", "TLE", "MLE", "OLE")
+        # NP: an evaluation cuts the tokens at its shorter limits and reads them again, and they are honest
+        return status in ("RE", "WA", "CE", "TLE", "MLE", "OLE", "NP")
     return status not in ("refused", "INFRA", "BROKEN")
 
 
