@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from reforge.types import Checker, Problem, TestCase
+from reforge.records import Checker, Problem, TestCase
 
 MODULUS = (1 << 61) - 1  # to Python all its multiples have the same hash
 _CALL = Problem("call", "", "", (TestCase("call", "[1]", "918273645"),), entry_point="f")

@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from flows.stage import mend_rwlock
-from reforge.process import free_port
+from reforge.machine.process import free_port
 
 PATIENCE = 1200.0
 MARK = "REFORGE_KILLS"  # in the environment of every process of a run
@@ -31,7 +31,7 @@ PARTS: dict[str, Callable[[psutil.Process], bool]] = {
     "stage": lambda process: "stage" in process.cmdline() and "RANK" not in process.environ(),
     "rank": lambda process: process.environ().get("RANK") == "1" and "stage" in process.cmdline(),
     "vllm": _says("reforge.rollouts.vllm_main"),
-    "grader": _says("reforge.sandbox.server"),
+    "grader": _says("reforge.sandbox.inside.server"),
     "conductor": lambda process: (
         any(part.endswith(("dvc", "dvc/__main__.py")) for part in process.cmdline()[:3])
         or any("ProcessWorker" in part for part in process.cmdline())

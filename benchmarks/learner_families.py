@@ -11,20 +11,20 @@ from typing import Any
 import torch
 
 from benchmarks.record import claim, head, show, write
-from reforge.batches import Row, build_batch
-from reforge.compose import compose
 from reforge.config import Config
-from reforge.losses import token_mean
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.environments.prompts import decoder
+from reforge.objective.losses import token_mean
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import open_learner
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
-from reforge.prompts import decoder
+from reforge.records import Prompt, Rollout
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.server import open_sampler
 from reforge.training.handover import publish
 from reforge.training.update import Objective, update
-from reforge.types import Prompt, Rollout
 
 FAMILIES = {"qwen2": "fresh", "qwen3": "qwen3", "llama": "llama", "deepseek_v2 (MLA, MoE)": "deepseek_v2"}
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20

@@ -65,9 +65,9 @@ def ids(response: int) -> tuple[list[int], list[int]]:
 
 
 def ours(folder: Path, response: int) -> dict[str, float]:
-    from reforge.batches import Row, build_batch
-    from reforge.compose import compose
-    from reforge.params import build_config
+    from reforge.config.compose import compose
+    from reforge.config.load import build_config
+    from reforge.policy.batches import Row, build_batch
     from reforge.policy.learner import open_learner
     from reforge.training.update import Objective, Seen, _accumulate
 

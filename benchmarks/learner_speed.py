@@ -22,11 +22,11 @@ import torch
 from benchmarks.policies import new_tokenizer
 from benchmarks.record import Claim, claim, head, show, write
 from benchmarks.trl_peer import new_trainer
-from reforge.batches import Row, build_batch
-from reforge.compose import compose
 from reforge.config import Config
-from reforge.losses import token_mean
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.objective.losses import token_mean
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
 from reforge.training.update import Objective, update

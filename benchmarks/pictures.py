@@ -22,7 +22,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.browser import Page, browser
-from reforge.process import free_port
+from reforge.machine.process import free_port
 
 DOCS = Path(__file__).parents[1] / "docs"
 _KEY = "reforge"
@@ -98,7 +98,7 @@ def parents(database: Path) -> list[dict[str, str]]:
 def mlflow_pages(project: Path) -> Iterator[str]:
     """`reforge ui` of a project; the address that it names."""
     port = free_port()
-    command = [sys.executable, "-m", "reforge.cli", "ui", "--port", str(port)]
+    command = [sys.executable, "-m", "reforge.cli.main", "ui", "--port", str(port)]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None

@@ -19,13 +19,14 @@ import torch
 
 from benchmarks.policies import new_tokenizer
 from benchmarks.record import Claim, claim, head, show, write
-from reforge.batches import Row, build_batch
-from reforge.compose import compose
 from reforge.config import Config
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.environments.prompts import decoder
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
-from reforge.prompts import decoder
+from reforge.records import Problem, Prompt, Reward, Rollout, Status, TestCase
 from reforge.rollouts.sampler import Sampler
 from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits
@@ -35,7 +36,6 @@ from reforge.training.learn import learn
 from reforge.training.recorder import Recorder
 from reforge.training.schedule import step_seconds
 from reforge.training.update import Objective, update
-from reforge.types import Problem, Prompt, Reward, Rollout, Status, TestCase
 
 ROUNDS, STEPS, WARM = 3, 7, 2  # of each run; the first steps fill the pipeline
 CORRECTIONS = 2  # of the time that training takes

@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
-from reforge.compose import compose
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.environments.prompts import decoder
 from reforge.policy.model import TokenLogprobs, new_model, save_model
-from reforge.prompts import decoder
 from reforge.rollouts.sampler import Weights
 from reforge.rollouts.server import open_sampler
 from reforge.training.handover import sequence_logprobs

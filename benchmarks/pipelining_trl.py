@@ -25,18 +25,18 @@ from benchmarks.pipelining import LEARNER_CORE, PROBLEM, SAMPLER_CORE
 from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
 from benchmarks.trl_peer import new_trainer
-from reforge.compose import compose
 from reforge.config import Config
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.environments.prompts import decoder
 from reforge.policy.learner import open_learner
 from reforge.policy.model import load_tokenizer, new_model, save_model
-from reforge.prompts import decoder
+from reforge.records import Prompt, Reward, Rollout, Status
 from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.tracking.timeline import Timeline
 from reforge.training import grpo
 from reforge.training.recorder import Recorder
-from reforge.types import Prompt, Reward, Rollout, Status
 
 ROUNDS, STEPS, WARM = 3, 4, 2
 BATCH, GROUP = 16, 8

@@ -17,13 +17,13 @@ from unittest.mock import patch
 
 from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
-from reforge.compose import compose
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.environments.prompts import decoder
 from reforge.policy.model import new_model, save_model
-from reforge.prompts import decoder
+from reforge.records import Prompt
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.server import open_sampler
-from reforge.types import Prompt
 
 ROUNDS = 5
 PROMPTS, GROUP, TOKENS = 32, 8, 96

@@ -20,7 +20,7 @@ from benchmarks.record import Claim, claim, head, peer, show, write
 from reforge.config.problems import Near
 from reforge.problems.duplicates import drop_duplicates, views_of
 from reforge.problems.funnel import Entry
-from reforge.types import Problem, TestCase
+from reforge.records import Problem, TestCase
 
 NEAR = Near(statement=0.9, tests=0.6)
 PERMUTATIONS = 256

@@ -19,11 +19,11 @@ from typing import Any
 
 from benchmarks.mutants import mutants_of
 from benchmarks.record import SHARED, Claim, claim, head, show, write
-from reforge.compose import compose
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.frame.contract import StageContext
 from reforge.problems.store import read_quarantined
 from reforge.stages import curate
-from reforge.stages.contract import StageContext
 from reforge.tracking.tracker import Tracker
 
 HUMANEVAL = SHARED / "data" / "humaneval" / "HumanEval.jsonl.gz"

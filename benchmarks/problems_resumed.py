@@ -98,7 +98,7 @@ def command(project: Path, *words: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"}
     log = (project / "log").open("ab")
     return subprocess.Popen(
-        [sys.executable, "-c", "from reforge.cli import main; main()", *words],
+        [sys.executable, "-c", "from reforge.cli.main import main; main()", *words],
         cwd=project,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -20,8 +20,8 @@ from reforge.config.problems import Verification
 from reforge.problems.adapters import adapt
 from reforge.problems.funnel import Entry
 from reforge.problems.verify import verify
+from reforge.records import Problem
 from reforge.sandbox.judge import Isolation, Judge, Limits
-from reforge.types import Problem
 
 ONCE = Verification(references=1, runs=1, several_answers="keep")
 LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, output_kb=64, budget_seconds=200.0)

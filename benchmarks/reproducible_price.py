@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 
 from benchmarks.pipelining import STEPS, Bench, bench
 from benchmarks.record import Claim, claim, head, show, write
-from reforge.tensors import tensor_digests
+from reforge.files.tensors import tensor_digests
+from reforge.records import Group, Reward, Rollout, Status, Verdict
 from reforge.training.recorder import Recorder
-from reforge.types import Group, Reward, Rollout, Status, Verdict
 
 ROUNDS, ROLLOUTS, GROUP, TOKENS = 5, 1024, 8, 16384
 STEP_SECONDS = 600.0  # of a 7B model at 16K: DeepCoder-14B's took about 1,000 s at 32K

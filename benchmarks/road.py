@@ -24,8 +24,8 @@ from typing import Any
 from benchmarks import record
 from benchmarks.record import ROOT
 from benchmarks.road_claims import EXPERIMENT, RUNG1, RUNG2, VARIANTS, Run, claims, latest, repeated
+from reforge.files.tensors import weight_digests
 from reforge.lineage import levels
-from reforge.tensors import weight_digests
 
 
 def main() -> None:

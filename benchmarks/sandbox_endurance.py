@@ -12,8 +12,8 @@ import psutil
 
 from benchmarks.record import Claim, claim, head, show, write
 from benchmarks.sandbox_speed import LIMITS, SUM, TRIVIAL, WORKERS
+from reforge.records import Status
 from reforge.sandbox.judge import Isolation, Judge
-from reforge.types import Status
 
 PROGRAMS, BLOCKS = 100_000, 10
 

@@ -26,13 +26,13 @@ import uvicorn
 
 from benchmarks.hostile import hostile
 from benchmarks.record import Claim, claim, head, show, write
-from reforge.process import free_port
+from reforge.machine.process import free_port
+from reforge.records import Reward, Rollout, Verdict
 from reforge.rollouts.store import read_rows, to_row, write_rows
 from reforge.sandbox import limits as limits_module
 from reforge.sandbox import wire
 from reforge.sandbox.judge import Judge, Limits
 from reforge.sandbox.service import RemoteJudge, app_of
-from reforge.types import Reward, Rollout, Verdict
 
 LIMITS = Limits(cpu_seconds=0.5, wall_seconds=1.5, memory_mb=256, output_kb=1024, budget_seconds=5.0)
 WORKERS, ROUND, INPUTS = 2, 1000, 200_000

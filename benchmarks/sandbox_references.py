@@ -20,9 +20,9 @@ from benchmarks import evalplus
 from benchmarks.mutants import agreement, mutants_of, plain_run
 from benchmarks.record import SHARED, Claim, claim, head, show, write
 from reforge.problems.adapters import adapt
+from reforge.records import Problem, Status, TestCase
 from reforge.sandbox import wire
 from reforge.sandbox.judge import Isolation, Judge, Limits
-from reforge.types import Problem, Status, TestCase
 
 # some inputs of HumanEval+ and MBPP+ take seconds, or are answered by gigabytes
 PATIENT = Limits(cpu_seconds=60.0, wall_seconds=300.0, memory_mb=8192, output_kb=1 << 18)

@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.record import ROOT, Claim, claim, head, show, write
+from reforge.files.tensors import tensor_digests
 from reforge.rollouts.refusal import refusal
 from reforge.rollouts.store import from_row
-from reforge.tensors import tensor_digests
 
 PROGRAMS = {
     "lone surrogate": "def solve(x):\n    raise ValueError('\\ud800' * 100)",
@@ -42,7 +42,7 @@ DRIVER = """\
 import json, sys
 from dataclasses import replace
 from reforge.rollouts.sampler import Sampler
-from reforge.stages.contract import run_stage
+from reforge.frame.contract import run_stage
 
 PROGRAMS, NUMBERS = json.loads(sys.argv[2])
 honest = Sampler._rollout

@@ -16,9 +16,9 @@ from typing import Any
 
 from benchmarks import evalplus
 from benchmarks.record import ROOT, Claim, claim, head, show, write
+from reforge.records import Problem, Status, TestCase
 from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.sandbox.limits import MARGIN
-from reforge.types import Problem, Status, TestCase
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=20.0, memory_mb=512, output_kb=64)
 ROUNDS, WORKERS = 7, 2

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.record import Claim, claim, head, show, write
+from reforge.records import Problem, Status, TestCase
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=60.0, memory_mb=256, output_kb=64)
 ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))

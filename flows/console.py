@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
-from reforge.progress import PLAIN_SECONDS, TERMINAL
+from reforge.machine.progress import PLAIN_SECONDS, TERMINAL
 
 # DVC's housekeeping, of no interest to somebody who did not ask for DVC. The Prefect log has it all.
 _HOUSEKEEPING = re.compile(

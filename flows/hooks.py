@@ -6,9 +6,9 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from reforge.environment import project_root, quiet
 from reforge.errors import UserError
-from reforge.stages import runs
+from reforge.frame import runs
+from reforge.machine.project import project_root, quiet
 
 
 def close_tracking(flow: Any, flow_run: Any, state: Any) -> None:

@@ -26,13 +26,13 @@ import psutil
 from flows.hooks import close_tracking
 from flows.leash import end, leashed
 from flows.stage import named
-from reforge.compose import compose
-from reforge.environment import command, project_root, quiet
+from reforge.config.compose import compose
 from reforge.errors import InfrastructureError, UserError, disk_failure
 from reforge.lineage.graph import graph
-from reforge.process import free_port
-from reforge.progress import TERMINAL
-from reforge.workspace import described, occupied
+from reforge.machine.process import free_port
+from reforge.machine.progress import TERMINAL
+from reforge.machine.project import command, project_root, quiet
+from reforge.machine.workspace import described, occupied
 
 PORT = "PREFECT_SERVER_API_PORT"
 START_SECONDS = 600.0

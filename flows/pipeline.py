@@ -19,14 +19,14 @@ from prefect.runtime import flow_run
 from flows.console import say
 from flows.hooks import close_tracking
 from flows.stage import Outcome, end_all, forget_progress, named, reproduce
-from reforge.compose import compose, keep_origins, write_params
-from reforge.digests import sha256
-from reforge.environment import quiet
+from reforge.config.compose import compose, keep_origins, write_params
 from reforge.errors import InfrastructureError
+from reforge.files.digests import sha256
+from reforge.frame import runs
+from reforge.frame.values import require_unchanged
 from reforge.lineage.graph import StageSpec, graph, stages
-from reforge.stages import runs
-from reforge.stages.values import require_unchanged
-from reforge.workspace import occupied
+from reforge.machine.project import quiet
+from reforge.machine.workspace import occupied
 
 Experiment = Literal["tiny", "smoke", "real", "deepcoder_1p5b", "deepcoder_14b"]
 TABLE = Path("report/table.md")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from reforge.compose import compose, write_params
-from reforge.environment import quiet
-from reforge.stages.contract import run_stage
+from reforge.config.compose import compose, write_params
+from reforge.frame.contract import run_stage
+from reforge.machine.project import quiet
 
 quiet()
 os.environ["REFORGE_SHELL_PATH"] = os.environ["PATH"]  # as if the environment were activated
@@ -105,7 +105,7 @@ def install():
 if __name__ == "__main__":
     install()
     from reforge.errors import UserError
-    from reforge.stages.contract import run_stage
+    from reforge.frame.contract import run_stage
 
     try:
         run_stage(sys.argv[1])

@@ -62,7 +62,7 @@ BREACHES: dict[str, str] = {
     "set the times of a device": "os.utime('/dev/null')",
     "another package by its path": "import sys; sys.path.append('PACKAGES'); import pip",
     "the judge's own code by its path": (
-        "import sys; sys.path.append('REPOSITORY/src'); import reforge.types"),
+        "import sys; sys.path.append('REPOSITORY/src'); import reforge.records"),
     # secrets of other processes
     "the environment of the judge": "open('/proc/PARENT/environ', 'rb').read()",
     "the memory of the judge": "open('/proc/PARENT/mem', 'rb')",

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from reforge.problems.adapters.answers import aime, math
+from reforge.records import Status
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Status
 from tests.attacks.levels import OFFERED
 
 PACKAGES = ["math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime"]

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from reforge.records import Checker, Problem, Status, TestCase, Verdict
 from reforge.sandbox.judge import Judge
-from reforge.types import Checker, Problem, Status, TestCase, Verdict
 from tests.attacks.forgeries import CLEARS, FUNCTIONS, PRINTS, SECRET, TESTS, WAITING
 
 # A checker that works with files, as those of some problems do.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.sandbox.judge import Judge
-from reforge.types import Problem, Status, TestCase, Verdict
 from tests.attacks.breaches import BREACHES
 from tests.attacks.gaps import GAPS, TRACES_LEFT, documented, expected, left_by_the_last
 from tests.attacks.levels import judge_at
@@ -355,7 +355,7 @@ def test_the_environment_is_the_same_everywhere(judge: Judge, monkeypatch: pytes
 
 def test_only_the_interpreters_own_library_is_importable(judge: Judge) -> None:
     program = (
-        "import sys\nfor name in ('reforge.types', 'reforge.config', 'pydantic', 'pip', 'sitecustomize', 'numpy'):\n"
+        "import sys\nfor name in ('reforge.records', 'reforge.config', 'pydantic', 'pip', 'sitecustomize', 'numpy'):\n"
         "    try: __import__(name); print(name)\n    except ImportError: pass\nprint(sys.flags.no_site, 'end')"
     )
     assert printed(judge, program, "1 end").status is Status.ACCEPTED

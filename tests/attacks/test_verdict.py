@@ -2,9 +2,9 @@
 
 import pytest
 
+from reforge.records import Problem, Status, TestCase
 from reforge.sandbox.judge import Judge
-from reforge.types import Problem, Status, TestCase
-from tests.unit.sandbox.test_remote import FORGED as FORGED_OBJECTS
+from tests.unit.sandbox.inside.test_remote import FORGED as FORGED_OBJECTS
 
 SECRET = 918273645  # the expected answer; no program below can compute it
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reforge.compose import HEADER, compose, write_params
 from reforge.config import Config
+from reforge.config.compose import HEADER, compose, write_params
+from reforge.config.load import build_config, load_config, unknown_key
 from reforge.lineage import graph
-from reforge.params import build_config, load_config, unknown_key
 
 EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
 

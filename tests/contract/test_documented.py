@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from reforge.batches import build_batch
+from reforge.policy.batches import build_batch
 from reforge.training.observe import rollout_metrics
 from reforge.training.update import update
 from tests.unit.training.policies import new_policy, objective, open_policy, rows

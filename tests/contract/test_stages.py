@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from reforge.frame.contract import STAGES
 from reforge.lineage import graph
-from reforge.stages.contract import STAGES
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 # The frame around every stage: it decides how a stage is run and told of, not what comes out.
-FRAME = ("cli", "compose", "config", "doctor", "environment", "errors", "process", "types", "workspace")
-FRAME += ("lineage", "progress", "tracking")
+FRAME = ("cli", "config", "errors", "lineage", "machine", "records", "tracking")
 FRAME_FILES = {f"src/reforge/{name}" for name in FRAME} | {f"src/reforge/{name}.py" for name in FRAME}
-FRAME_FILES |= {f"src/reforge/stages/{name}.py" for name in ("contract", "launch", "runs", "values")}
+FRAME_FILES |= {f"src/reforge/frame/{name}.py" for name in ("contract", "launch", "runs", "values")}
 
 
 def test_every_stage_has_a_module_with_run_and_every_module_a_stage(repository: Path) -> None:
@@ -92,5 +91,5 @@ def test_the_check_of_declared_code_can_fail(repository: Path) -> None:
 def test_every_stage_depends_on_the_locked_packages_and_on_what_seeds_it(repository: Path) -> None:
     """The frame seeds a stage and chooses its kernels: that decides what comes out. (The report draws nothing.)"""
     assert all("requirements/cpu.lock" in spec.deps for spec in graph.stages().values())
-    drawn = {name for name, spec in graph.stages().items() if "src/reforge/stages/determinism.py" in spec.deps}
+    drawn = {name for name, spec in graph.stages().items() if "src/reforge/frame/determinism.py" in spec.deps}
     assert drawn == set(graph.stages()) - {"report"}

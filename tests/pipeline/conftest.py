@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reforge.params import load_config
+from reforge.config.load import load_config
 from reforge.rollouts.server import serving
 from tests.pipeline.projects import clone, quick_project, run
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from reforge.compose import compose, write_params
-from reforge.params import load_config
+from reforge.config.compose import compose, write_params
+from reforge.config.load import load_config
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 
-from reforge.compose import compose, write_params
+from reforge.config.compose import compose, write_params
 from tests.conftest import PINNED
 from tests.pipeline.projects import GIT, second_clone
 

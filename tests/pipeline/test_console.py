@@ -11,7 +11,7 @@ import pytest
 
 from flows.console import last_paragraph, relay
 from flows.leash import leashed
-from reforge.progress import TERMINAL
+from reforge.machine.progress import TERMINAL
 
 BAR = b"loading\n\r 0%\r50%\r100%\n> reforge stage sft\ndone \xe2\x9c\x93"
 

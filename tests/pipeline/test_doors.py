@@ -30,7 +30,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from flows.leash import leashed
-from reforge.params import load_config
+from reforge.config.load import load_config
 from reforge.rollouts.record import read_record, record_of, rollout_digests, write_record
 from reforge.rollouts.store import to_groups, write_rows
 from reforge.training.learn import advantages_of
@@ -156,7 +156,7 @@ def test_editing_the_readme_makes_nothing_stale(smoke: Path) -> None:
 
 def test_editing_code_makes_its_stages_stale(smoke: Path) -> None:
     """So the two tests above do not pass by being blind."""
-    advantages = smoke / "src/reforge/advantages.py"
+    advantages = smoke / "src/reforge/objective/advantages.py"
     with edited(advantages, advantages.read_text() + "\n# changed\n"):
         assert stale(smoke) == after_rl_16k()
 

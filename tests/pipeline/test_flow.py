@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
-from reforge.compose import experiments
+from reforge.config.compose import experiments
 from reforge.errors import UserError
 from reforge.lineage.graph import graph
 from tests.pipeline.projects import calls, run
@@ -146,7 +146,10 @@ def test_a_flow_waits_for_nobody_and_changes_no_values_under_a_run(quick: Path) 
     from flows.pipeline import pipeline
 
     before = Path("params.yaml").read_bytes()
-    hold = "from reforge.workspace import occupied; import time\nwith occupied(): print(flush=True); time.sleep(600)"
+    hold = (
+        "import time; from reforge.machine.workspace import occupied\n"
+        "with occupied(): print(flush=True); time.sleep(600)"
+    )
     holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
     try:
         assert holder.stdout is not None

@@ -9,22 +9,22 @@ import pytest
 import torch
 import vllm.envs
 
-from reforge.batches import Row, build_batch
-from reforge.compose import compose
+from reforge.config.compose import compose
+from reforge.config.load import build_config
 from reforge.config.policy import Architecture
+from reforge.environments.prompts import decoder
 from reforge.errors import InfrastructureError, UserError
-from reforge.params import build_config
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import open_learner
 from reforge.policy.model import TokenLogprobs, load_model, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
-from reforge.prompts import decoder
+from reforge.records import Prompt
 from reforge.rollouts import server as server_room
 from reforge.rollouts.flags import ALWAYS
 from reforge.rollouts.sampler import Sampler, Sampling, Server, rollout_seed
 from reforge.rollouts.server import open_sampler, serving
 from reforge.training.handover import publish, published
 from reforge.training.update import imitate
-from reforge.types import Prompt
 
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
 ARCHITECTURE = Architecture(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from reforge.compose import compose
+from reforge.config.compose import compose
+from reforge.config.load import build_config, load_config, unknown_key
 from reforge.errors import UserError
-from reforge.params import build_config, load_config, unknown_key
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from reforge.config.policy import Architecture, Learner, Model, Sampler
+from reforge.config.policy import Architecture, LearnerConfig, Model, SamplerConfig
 from reforge.config.problems import Problems
 from reforge.config.section import Section
 from reforge.config.training import Rl, Sft
 
-Determinism = Literal["fast", "strict"]  # reforge.stages.determinism
+Determinism = Literal["fast", "strict"]  # reforge.frame.determinism
 
 
 class Sandbox(Section):
@@ -74,8 +74,8 @@ class Config(Section):
     problems: Problems
     sandbox: Sandbox
     model: Model
-    learner: Learner
-    sampler: Sampler
+    learner: LearnerConfig
+    sampler: SamplerConfig
     sft: Sft
     rl: Rl
     distill: Distill

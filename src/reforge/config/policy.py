@@ -49,7 +49,7 @@ class Lora(Section):
     targets: list[str] = Field(min_length=1)
 
 
-class Learner(Section):
+class LearnerConfig(Section):
     """`ranks` processes on each of `nodes` machines, started by torchrun; `rendezvous` (host:port) is where several
     machines meet. `sequence_parallel` ranks share each micro-batch, cut along its tokens (Ulysses).
     """
@@ -70,7 +70,7 @@ class Learner(Section):
     checkpoints: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _ranks_fit(self) -> Learner:
+    def _ranks_fit(self) -> LearnerConfig:
         if self.ranks * self.nodes % self.sequence_parallel:
             raise ValueError(f"sequence_parallel ({self.sequence_parallel}) must divide the number of ranks")
         if self.nodes > 1 and not re.fullmatch(r"[^:\s]+:\d+", self.rendezvous):
@@ -82,7 +82,7 @@ class Learner(Section):
         return self
 
 
-class Sampler(Section):
+class SamplerConfig(Section):
     """vLLM over HTTP. `urls` empty: `replicas` servers are started and supervised here, each with `tensor_parallel` of
     the GPUs that `devices` lists (empty: all that there are). One that gives no sign of life for `patience_seconds` is
     lost. `handover`: new weights go to them through this machine's memory, or through the project's folder.
@@ -104,7 +104,7 @@ class Sampler(Section):
     parity_tolerance: float = Field(gt=0)
 
     @model_validator(mode="after")
-    def _devices_suffice(self) -> Sampler:
+    def _devices_suffice(self) -> SamplerConfig:
         if self.devices and len(self.devices) < self.replicas * self.tensor_parallel:
             raise ValueError(f"devices: {self.replicas} × {self.tensor_parallel} GPUs are needed")
         return self

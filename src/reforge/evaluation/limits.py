@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reforge.types import Rollout
+from reforge.records import Rollout
 
 
 def cut(rollout: Rollout, max_tokens: int, decode: Callable[[Sequence[int]], str]) -> Rollout:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reforge.errors import UserError
-from reforge.tensors import tensor_digests
+from reforge.files.tensors import tensor_digests
 
 _SHOWN = 3
 
@@ -75,7 +75,7 @@ def _changed(before: Any, after: Any, key: str = "") -> Iterator[tuple[str, Any,
 
 def _rows(expected: Path, found: Path) -> str:
     """Of Parquet. The row is named by its problem and index where it has them."""
-    from reforge.parquet import read_table
+    from reforge.files.parquet import read_table
 
     one, other = read_table(expected), read_table(found)
     if one.column_names != other.column_names:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from reforge.digests import sha256
-from reforge.environment import command, project_root, quiet
 from reforge.errors import UserError
+from reforge.files.digests import sha256
+from reforge.machine.project import command, project_root, quiet
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reforge.jsonfile import read_json, write_json
+from reforge.files.jsonfile import read_json, write_json
 
 VERIFIED = "verified.json"  # the report reads it; "outputs": the digests that `reforge verify` has made again
 R0 = "R0, recorded"

@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 
 from reforge.errors import UserError
-from reforge.jsonfile import read_json
-from reforge.tensors import weight_digests
+from reforge.files.jsonfile import read_json
+from reforge.files.tensors import weight_digests
 
 _NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
 _CODE = ("src", "conf", "flows")

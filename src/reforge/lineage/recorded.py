@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reforge.environment import command
+from reforge.config.load import load_config
 from reforge.errors import UserError
 from reforge.lineage import graph
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
-from reforge.params import load_config
+from reforge.machine.project import command
 
 _PARAMS, _CODE = "params.yaml", ("src/", "requirements/")
 

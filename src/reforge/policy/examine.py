@@ -18,10 +18,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from reforge.config.policy import Architecture, Lora
 from reforge.errors import UserError
+from reforge.files.tensors import read_header
 from reforge.policy.examine_tokenizer import check_tokenizer, ids_of
 from reforge.policy.lora import add_lora
 from reforge.policy.model import TokenLogprobs, check_checkpoint, check_logits, load_tokenizer
-from reforge.tensors import read_header
 
 FAMILIES: tuple[str, ...] = get_args(Architecture.model_fields["family"].annotation)
 _FLOATS = ("F64", "F32", "BF16", "F16")

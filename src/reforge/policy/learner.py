@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from reforge.config.policy import Learner as LearnerConfig
+from reforge.config.policy import LearnerConfig
 from reforge.errors import UserError
 from reforge.policy import ranks
 from reforge.policy.lora import add_lora, merged

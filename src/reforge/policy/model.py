@@ -18,7 +18,7 @@ from reforge.policy.head import LogprobHead
 from reforge.policy.packed import PACKED
 from reforge.policy.rewrite import rewrite
 from reforge.policy.ulysses import gather
-from reforge.types import Tree
+from reforge.records import Tree
 
 # ids_T, positions_T, trees, states_N, targets_N of a micro-batch
 Inputs = tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch.Tensor]

@@ -18,7 +18,7 @@ from transformers import AttentionInterface
 
 from reforge.errors import UserError
 from reforge.policy.ulysses import to_heads, to_tokens
-from reforge.types import Tree
+from reforge.records import Tree
 
 PACKED = "reforge_packed"
 

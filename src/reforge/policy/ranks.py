@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from reforge import process
+from reforge.machine import process
 
 _PATIENCE = timedelta(days=30)
 _group: Any = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from reforge.tensors import read_header
+from reforge.files.tensors import read_header
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 

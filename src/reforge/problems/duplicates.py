@@ -19,9 +19,9 @@ from rensa import RMinHash, RMinHashLSH
 
 from reforge.config.problems import Near
 from reforge.problems.funnel import Entry, Quarantined
+from reforge.records import Problem, TestCase
 from reforge.sandbox import wire
 from reforge.sandbox.asserts import Call, steps_of
-from reforge.types import Problem, TestCase
 
 _WORD = re.compile(r"[^\W_]+")
 _NAME = "_f"  # what every function is called here

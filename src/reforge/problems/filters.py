@@ -9,7 +9,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[impo
 
 from reforge.config.problems import Problems, ProblemSource
 from reforge.problems.funnel import Entry, Quarantined
-from reforge.types import Problem
+from reforge.records import Problem
 
 _SURE = 0.5  # below this probability a statement, which may be mostly code, counts as any language
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reforge.types import Problem
+from reforge.records import Problem
 
 
 @dataclass(frozen=True)

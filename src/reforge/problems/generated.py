@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from reforge.problems.operations import OPERATIONS, Kind, Operation
-from reforge.types import Problem, TestCase
+from reforge.records import Problem, TestCase
 
 _NAMES: dict[Kind, str] = {"list": "a list of integers", "string": "a string", "number": "a non-negative integer"}
 _EXHAUSTED = 300  # this many draws in a row without a new problem: the difficulty has no more to give

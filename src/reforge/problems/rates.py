@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from reforge.config.problems import PassRates
 from reforge.errors import UserError
 from reforge.problems.source import check_pin
-from reforge.types import Problem, Status
+from reforge.records import Problem, Status
 
 
 def pass_rates(config: PassRates) -> dict[str, float]:

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reforge.config.problems import PassRates, ProblemSource
-from reforge.digests import sha256
-from reforge.environment import command
 from reforge.errors import UserError
+from reforge.files.digests import sha256
+from reforge.machine.project import command
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _BATCH = 256  # rows of a Parquet file in memory at a time

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reforge.errors import UserError
-from reforge.types import Problem
+from reforge.records import Problem
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from reforge.environment import command
 from reforge.errors import UserError
-from reforge.parquet import read_table, write_rows
+from reforge.files.parquet import read_table, write_rows
+from reforge.machine.project import command
 from reforge.problems.funnel import Entry, Quarantined
-from reforge.types import Checker, Problem, TestCase
+from reforge.records import Checker, Problem, TestCase
 
 _FILE = pa.struct([("name", pa.string()), ("text", pa.string())])
 _CHECKER = pa.struct([("rule", pa.string()), ("tolerance", pa.float64()), ("source", pa.string())])

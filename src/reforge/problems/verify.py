@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reforge.config.problems import Verification
-from reforge.environment import command
 from reforge.errors import InfrastructureError
+from reforge.machine.project import command
 from reforge.problems.funnel import Entry, Quarantined
+from reforge.records import Problem, Status, Verdict
 from reforge.sandbox.judge import Judging, in_parallel
-from reforge.types import Problem, Status, Verdict
 
 HEADROOM = 2.0  # a time limit must leave a program that is half as quick as the reference its chance
 

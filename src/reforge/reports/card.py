@@ -13,10 +13,10 @@ from statistics import quantiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reforge.config.problems import Problems
+from reforge.environments.selection import RULE
 from reforge.problems.funnel import Quarantined, reasons
+from reforge.records import Problem
 from reforge.reports.visible import visible
-from reforge.sandbox.selection import RULE
-from reforge.types import Problem
 
 _EXAMPLES = 5
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reforge.environment import command
 from reforge.errors import UserError
-from reforge.jsonfile import number
-from reforge.parquet import read_table
+from reforge.files.jsonfile import number
+from reforge.files.parquet import read_table
+from reforge.machine.project import command
+from reforge.records import Problem, Status
 from reforge.reports.report import Example, RungCurve
-from reforge.types import Problem, Status
 
 COLUMNS = ["problem_id", "index", "token_ids", "finish_reason", "text", "status", "reason", "length"]
 

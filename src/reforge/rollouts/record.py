@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from reforge.environment import command
 from reforge.errors import UserError
+from reforge.machine.project import command
 from reforge.rollouts.store import SCHEMA
 
 _FIELD, _TENSOR = 8, 16  # hexadecimal digits kept
@@ -50,7 +50,7 @@ class Record:
 
 
 def record_of(step: int, rollouts: dict[str, list[str]], tensors: Mapping[str, str]) -> Record:
-    """`rollouts` as of `rollout_digests`, `tensors` as of `reforge.tensors`."""
+    """`rollouts` as of `rollout_digests`, `tensors` as of `reforge.files.tensors`."""
     return Record(step, SCHEMA.names, rollouts, {name: digest[:_TENSOR] for name, digest in tensors.items()})
 
 

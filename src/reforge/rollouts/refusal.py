@@ -7,7 +7,7 @@ is counted.
 
 from __future__ import annotations
 
-from reforge.types import Rollout
+from reforge.records import Rollout
 
 _HIGHEST = 1e-4  # nats: a probability of 1, and what float32 rounds a sum over a large vocabulary by
 _LOWEST = -104.0  # nats: a probability that float32 holds as 0, so nothing draws such a token

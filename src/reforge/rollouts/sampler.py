@@ -21,11 +21,11 @@ from typing import Any
 import httpx
 
 from reforge.errors import Events, InfrastructureError, UserError
+from reforge.records import Prompt, Rollout
 from reforge.rollouts.flags import Flags, wrong
 from reforge.rollouts.protocol import Lost, check, check_answer, lost, named, real, request, token_header
 from reforge.rollouts.protocol import Sampling as Sampling
 from reforge.rollouts.refusal import refusal
-from reforge.types import Prompt, Rollout
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
 _LIVES = 3  # of a server, for one wave
@@ -48,7 +48,7 @@ class Weights:
 
 
 @dataclass
-class Server:
+class VllmServer:
     """`restart` gives one of ours another life at the same `url`."""
 
     url: str
@@ -62,7 +62,7 @@ class Sampler:
     `restarted` and `dropped`, rollouts `refused`.
     """
 
-    servers: list[Server]
+    servers: list[VllmServer]
     decode: Callable[[Sequence[int]], str]
     parity_tolerance: float
     patience: float
@@ -121,7 +121,7 @@ class Sampler:
         self._client.close()
 
     def _wave(
-        self, server: Server, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling, seed: str
+        self, server: VllmServer, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling, seed: str
     ) -> Iterator[Rollout]:
         """A wave that was broken off is sent again whole, so that every engine step has the composition that it would
         have had: what had been answered is answered alike, and passed over."""
@@ -164,7 +164,7 @@ class Sampler:
 
     # --- servers that are lost ------------------------------------------------------------------------------------
 
-    def _persist(self, server: Server, call: Callable[[Server], float]) -> float:
+    def _persist(self, server: VllmServer, call: Callable[[VllmServer], float]) -> float:
         for _ in range(_LIVES - 1):
             try:
                 return call(server)
@@ -172,7 +172,7 @@ class Sampler:
                 server = self._replaced(server, error)
         return call(server)
 
-    def _replaced(self, server: Server, error: Lost) -> Server:
+    def _replaced(self, server: VllmServer, error: Lost) -> VllmServer:
         """The same, living and with the weights that it had; or another one."""
         if server.restart is not None:
             self.events.note("restarted", f"{error} It is started again, and its requests are sent again.")
@@ -188,7 +188,7 @@ class Sampler:
 
     # --- weights --------------------------------------------------------------------------------------------------
 
-    def _load(self, server: Server) -> float:
+    def _load(self, server: VllmServer) -> float:
         weights = self.weights
         assert weights is not None
         body = {"folder": str(weights.folder.resolve()), "version": weights.version}  # it may run elsewhere
@@ -206,7 +206,7 @@ class Sampler:
             )
         return gap
 
-    def gap(self, server: Server, weights: Weights) -> float:
+    def gap(self, server: VllmServer, weights: Weights) -> float:
         """Return max |Δ log p| over the canaries, of their own tokens and of those drawn after them; NaN counts as a
         gap without bound. A temperature below 1 magnifies rounding: it is taken back."""
         drawing = Sampling(weights.temperature, 1.0, 1)

@@ -17,12 +17,12 @@ from typing import Any
 
 import httpx
 
-from reforge.config.policy import Sampler as SamplerConfig
+from reforge.config.policy import SamplerConfig
 from reforge.errors import InfrastructureError
-from reforge.process import free_port
+from reforge.machine.process import free_port
 from reforge.rollouts.flags import ALWAYS, PROMPT_ROOM
 from reforge.rollouts.protocol import token_header
-from reforge.rollouts.sampler import Sampler, Server
+from reforge.rollouts.sampler import Sampler, VllmServer
 
 _POLL_SECONDS = 0.25
 _STOP_SECONDS = 10.0
@@ -42,7 +42,7 @@ def open_sampler(
     names (which must see the same path), whatever they run."""
     with ExitStack() as stack:
         if config.urls:
-            servers = [Server(url) for url in config.urls]
+            servers = [VllmServer(url) for url in config.urls]
         else:
             logs = [log.with_stem(f"{log.stem}-{number}" if number else log.stem) for number in range(config.replicas)]
             opened = [_Own(folder, config, path, number) for number, path in enumerate(logs)]
@@ -51,7 +51,7 @@ def open_sampler(
                 server.begin()
             for server in opened:
                 server.wait()
-            servers = [Server(server.url, server.restart) for server in opened]
+            servers = [VllmServer(server.url, server.restart) for server in opened]
         sampler = Sampler(servers, decode, config.parity_tolerance, config.patience_seconds)
         stack.callback(sampler.close)
         if config.urls:
@@ -60,7 +60,7 @@ def open_sampler(
 
 
 @contextmanager
-def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[Server]:
+def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[VllmServer]:
     """One server for the model in `folder`, stopped on leaving.
 
     Raises InfrastructureError with the cause found in `log` when it does not come up.
@@ -69,7 +69,7 @@ def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[Server]:
     try:
         own.begin()
         own.wait()
-        yield Server(own.url, own.restart)
+        yield VllmServer(own.url, own.restart)
     finally:
         own.stop()
 

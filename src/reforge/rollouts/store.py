@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from reforge import parquet
+from reforge.files import parquet
+from reforge.records import Group, Reward, Rollout, Status, Verdict
 from reforge.rollouts.refusal import refusal
-from reforge.types import Group, Reward, Rollout, Status, Verdict
 
 SCHEMA = pa.schema(
     [

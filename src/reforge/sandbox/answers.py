@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from reforge.records import Status
 from reforge.sandbox import wire
 from reforge.sandbox.limits import Failed
 from reforge.sandbox.process import FOREIGN
-from reforge.types import Status
 
 
 def value_of(message: dict[str, Any]) -> Any:

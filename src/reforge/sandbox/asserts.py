@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from reforge.types import Problem
+from reforge.records import Problem
 
 _once_for_each_problem = functools.lru_cache(64)  # whose many programs come one after the other
 _CLASS_MAKERS = ("namedtuple", "NamedTuple", "Enum", "IntEnum", "make_dataclass")

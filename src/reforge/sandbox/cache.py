@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from reforge.records import Problem, Status, Verdict
 from reforge.sandbox.limits import Limits
-from reforge.types import Problem, Status, Verdict
 
 # Of a problem, what no verdict depends on.
 _ASIDE = frozenset(

@@ -12,7 +12,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from reforge.types import Checker
+from reforge.records import Checker
 
 VERSION = 2  # of every rule here; part of each verdict
 _LONGEST = 4000  # characters of a real; a longer one must be the same text

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from reforge.errors import InfrastructureError, UserError
 from reforge.sandbox.forkserver import Refused, Server
+from reforge.sandbox.inside.scratch import remove
 from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation, warning_of
 from reforge.sandbox.packages import paths_of
-from reforge.sandbox.scratch import remove
 
 
 class Fleet:

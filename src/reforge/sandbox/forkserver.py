@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from reforge.errors import InfrastructureError
+from reforge.records import Status
 from reforge.sandbox.isolation import Isolation, level_of
 from reforge.sandbox.limits import Failed
-from reforge.types import Status
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from reforge.sandbox.server import main; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from reforge.sandbox.inside.server import main; "
     "del sys.path[0]; main(*sys.argv[2:])"
 )
 # -I would do more at once, but makes the interpreter ignore PYTHONHASHSEED: then the order of sets differs each time.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.sandbox import lcb
 from reforge.sandbox.answers import value_of
 from reforge.sandbox.asserts import Source, job_of, shown_of, steps_of
@@ -24,7 +25,6 @@ from reforge.sandbox.questions import calls_of
 from reforge.sandbox.reasons import fit
 from reforge.sandbox.relay import Exposure, carry
 from reforge.sandbox.running import ask_checker, end_of, loaded, memory_file, program_job, quiet_child, typed
-from reforge.types import Problem, Status, TestCase, Verdict
 
 EXPOSED = "exposed: what the tests compare was decided by the program itself (sandbox.exposed: refuse)"
 _KEPT_BYTES = 1 << 26  # of all answers of a program together, kept for a checker of the problem's own

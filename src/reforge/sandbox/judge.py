@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from reforge.errors import Events, InfrastructureError, UserError
+from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.sandbox.cache import Configuration, VerdictCache, code_digest, verdict_key
 from reforge.sandbox.crowd import Crowd
 from reforge.sandbox.fleet import Fleet
@@ -22,7 +23,6 @@ from reforge.sandbox.limits import Limits
 from reforge.sandbox.packages import version_of
 from reforge.sandbox.questions import check_tests
 from reforge.sandbox.reasons import fit
-from reforge.types import Problem, Status, TestCase, Verdict
 
 __all__ = ["Isolation", "Judge", "Judging", "Limits"]
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, fields
 
 from reforge.errors import UserError
+from reforge.records import Status
 from reforge.sandbox.reasons import fit
-from reforge.types import Status
 
 # A program is stopped at this many times its CPU limit: measured on a busy machine, the same work costs up to so much
 # more. What is right and ends between the limit and here is measured again.

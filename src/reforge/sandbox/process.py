@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from reforge.errors import InfrastructureError
+from reforge.records import Status
 from reforge.sandbox import wire
 from reforge.sandbox.forkserver import PATIENCE, Server, ready
 from reforge.sandbox.isolation import NAMESPACES, SECCOMP
 from reforge.sandbox.limits import MARGIN, Failed, Limits
-from reforge.types import Status
 
 FILE_BYTES = 16 << 20  # of each file that it writes: as large as a jail's scratch folder
 _QUICK = 0.02  # seconds

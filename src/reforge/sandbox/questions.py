@@ -7,9 +7,9 @@ import os
 from typing import Any
 
 from reforge.errors import UserError
+from reforge.records import Problem
 from reforge.sandbox import wire
 from reforge.sandbox.kinds import NotPlainError
-from reforge.types import Problem
 
 FILES_BYTES = 8 << 20  # half a scratch folder: the other half is the program's
 TESTS_BYTES = 1 << 26  # of what a test hands over; the tests are ours

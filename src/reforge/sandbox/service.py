@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reforge.errors import Events, InfrastructureError, UserError, in_words
+from reforge.records import Problem, Status, Verdict
 from reforge.sandbox.cache import Configuration, code_digest
 from reforge.sandbox.isolation import Isolation
 from reforge.sandbox.judge import Judge, in_parallel
@@ -27,7 +28,6 @@ from reforge.sandbox.limits import Limits
 from reforge.sandbox.packages import interpreter, version_of
 from reforge.sandbox.reasons import fit
 from reforge.sandbox.spec import ProblemSpec, spec_of
-from reforge.types import Problem, Status, Verdict
 
 logging.getLogger("httpx").setLevel(logging.WARNING)
 _BODY_BYTES = 64 << 20

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reforge.errors import UserError, in_words
-from reforge.types import Checker, Problem, TestCase
+from reforge.records import Checker, Problem, TestCase
 
 
 class _Spec(BaseModel):

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reforge.environments.prompts import Tokenizer, build_prompt, worked_answer
 from reforge.errors import UserError
+from reforge.frame.contract import StageContext
 from reforge.policy.examine import Needs, context_of, examine
 from reforge.policy.model import check_checkpoint, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.problems.store import read_problems
-from reforge.prompts import Tokenizer, build_prompt, worked_answer
-from reforge.stages.contract import StageContext
-from reforge.types import Problem
+from reforge.records import Problem
 
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt")  # never pickled weights, never code
 

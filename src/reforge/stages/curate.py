@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from reforge import progress
 from reforge.config.problems import PassRates, Problems, ProblemSource
 from reforge.errors import UserError
+from reforge.frame.contract import StageContext
+from reforge.frame.judge import curation_judge
+from reforge.machine import progress
 from reforge.problems import filters, rates
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.balanced import balanced
@@ -25,10 +27,8 @@ from reforge.problems.source import Row, snapshot, write_jsonl
 from reforge.problems.split import Split, in_order, split
 from reforge.problems.store import write_origins, write_problems, write_quarantined
 from reforge.problems.verify import verify
+from reforge.records import Problem
 from reforge.reports.card import Card, write_card
-from reforge.stages.contract import StageContext
-from reforge.stages.grading import curation_judge
-from reforge.types import Problem
 
 
 def run(ctx: StageContext) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import random
 
-from reforge import progress
-from reforge.batches import Row
+from reforge.environments.prompts import build_prompt
+from reforge.environments.scorer import score
 from reforge.errors import UserError
+from reforge.frame.contract import StageContext
+from reforge.frame.judge import judge_of
+from reforge.frame.sampler import sampler_of
+from reforge.frame.steps import finetune
+from reforge.machine import progress
+from reforge.policy.batches import Row
 from reforge.policy.learner import open_learner
 from reforge.policy.model import load_tokenizer, new_model, save_model
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt
-from reforge.rewards import score
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.store import read_rows, to_row, write_rows
-from reforge.stages.contract import StageContext
-from reforge.stages.finetuning import finetune
-from reforge.stages.grading import judge_of
-from reforge.stages.sampling import sampler_of
 from reforge.training.scoring import score_as_they_finish
 
 

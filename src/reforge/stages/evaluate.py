@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 
-from reforge import progress
+from reforge.environments.prompts import build_prompt, decoder
+from reforge.environments.scorer import score
 from reforge.evaluation.limits import cut
 from reforge.evaluation.scores import Outcome, score_table
+from reforge.frame.contract import StageContext
+from reforge.frame.judge import judge_of
+from reforge.frame.sampler import sampler_of
+from reforge.machine import progress
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt, decoder
-from reforge.rewards import score
+from reforge.records import Problem, Reward, Rollout
 from reforge.rollouts.refusal import refusal
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.store import to_row, write_rows
-from reforge.stages.contract import StageContext
-from reforge.stages.grading import judge_of
-from reforge.stages.sampling import sampler_of
 from reforge.training.scoring import score_as_they_finish
-from reforge.types import Problem, Reward, Rollout
 
 
 def run(ctx: StageContext) -> None:

@@ -6,15 +6,15 @@ import math
 from pathlib import Path
 
 from reforge.config import Config
-from reforge.environment import command
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
-from reforge.jsonfile import read_json
+from reforge.files.jsonfile import read_json
+from reforge.frame.contract import StageContext
+from reforge.machine.project import command
 from reforge.problems.store import read_problems
 from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve
 from reforge.reports.model_card import render_model_card
 from reforge.reports.report import Chain, Gain, Link, Report, Scores, render_html, render_text
-from reforge.stages.contract import StageContext
 
 
 def _remedy() -> str:

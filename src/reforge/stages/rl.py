@@ -11,18 +11,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from reforge import progress
+from reforge.environments.prompts import build_prompt
+from reforge.environments.scorer import score
+from reforge.environments.selection import longest_inputs
 from reforge.errors import Events, UserError
+from reforge.frame.contract import StageContext
+from reforge.frame.judge import judge_of
+from reforge.frame.sampler import sampler_of
+from reforge.machine import progress
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import load_tokenizer
 from reforge.policy.ranks import everyone
 from reforge.problems.store import read_problems
-from reforge.prompts import build_prompt
-from reforge.rewards import score
-from reforge.sandbox.selection import longest_inputs
-from reforge.stages.contract import StageContext
-from reforge.stages.grading import judge_of
-from reforge.stages.sampling import sampler_of
 from reforge.tracking.timeline import Timeline, steady_clock
 from reforge.tracking.timeline_page import bottleneck, render_timeline, shares
 from reforge.training import checkpoint, grpo

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from reforge.batches import Row
+from reforge.environments.prompts import answer_ids, build_prompt, worked_answer
+from reforge.frame.contract import StageContext
+from reforge.frame.steps import finetune
+from reforge.policy.batches import Row
 from reforge.policy.learner import open_learner
 from reforge.problems.store import read_problems
-from reforge.prompts import answer_ids, build_prompt, worked_answer
-from reforge.stages.contract import StageContext
-from reforge.stages.finetuning import finetune
 
 
 def run(ctx: StageContext) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from reforge.environment import command
 from reforge.errors import UserError
+from reforge.machine.project import command
 from reforge.tracking import mlflow_files
 from reforge.tracking.mlflow_models import point_at, register
 from reforge.tracking.mlflow_overview import FINAL, PARENT, newest_runs, summarise

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from reforge.jsonfile import number, spelled
+from reforge.files.jsonfile import number, spelled
 
 log = logging.getLogger(__name__)
 

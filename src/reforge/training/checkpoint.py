@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reforge.digests import sha256
 from reforge.errors import InfrastructureError
+from reforge.files.digests import sha256
 from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reforge.advantages import ADVANTAGES, soft_punishment
 from reforge.config.training import Overlong, Rung
+from reforge.objective.advantages import ADVANTAGES, soft_punishment
+from reforge.records import Group, Rollout
 from reforge.rollouts.refusal import refusal
-from reforge.types import Group, Rollout
 
 
 def group_advantages(group: Group, advantage: str, overlong: Overlong, rung: Rung) -> list[float | None]:

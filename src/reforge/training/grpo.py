@@ -18,6 +18,7 @@ from pathlib import Path
 from reforge.config.training import Rl, Rung
 from reforge.errors import UserError
 from reforge.policy.learner import Learner
+from reforge.records import Prompt, Reward, Rollout
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.tracking.timeline import Timeline
 from reforge.training.handover import folder_of, publish, published
@@ -26,7 +27,6 @@ from reforge.training.observe import rollout_metrics
 from reforge.training.recorder import Recorder
 from reforge.training.schedule import is_drawn_from, older_versions
 from reforge.training.worker import RolloutWorker
-from reforge.types import Prompt, Reward, Rollout
 
 CANARIES = 4  # prompts that tell whether a sampler has the weights that it should
 

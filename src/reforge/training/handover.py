@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from reforge.batches import Row, build_batch
 from reforge.errors import UserError
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.model import Inputs
 from reforge.policy.ranks import everyone

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from reforge.batches import Batch, Row, build_batch
 from reforge.config.training import Rl, Rung
-from reforge.environment import command
 from reforge.errors import UserError
-from reforge.losses import weights
+from reforge.machine.project import command
+from reforge.objective.learning_rate import learning_rate
+from reforge.objective.losses import weights
+from reforge.policy.batches import Batch, Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
+from reforge.records import Group
 from reforge.training.credit import group_advantages
-from reforge.training.rates import learning_rate
 from reforge.training.update import Objective, Unmade, update
-from reforge.types import Group
 
 log = logging.getLogger(__name__)
 

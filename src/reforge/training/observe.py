@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from reforge.records import Group, Reward
 from reforge.rollouts.refusal import refusal
-from reforge.types import Group, Reward
 
 
 def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]) -> dict[str, float]:

@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from reforge.errors import UserError
+from reforge.files.tensors import tensor_digests
+from reforge.records import Group
 from reforge.rollouts.record import Record, read_record, record_of, rollout_digests, write_record
 from reforge.rollouts.store import to_row, write_rows
-from reforge.tensors import tensor_digests
 from reforge.training.learn import Advantages
-from reforge.types import Group
 
 
 class Recorder:

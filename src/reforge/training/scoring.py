@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from reforge.types import Group, Prompt, Reward, Rollout
+from reforge.records import Group, Prompt, Reward, Rollout
 
 Grading = dict[tuple[str, int], tuple[Rollout, Future[Reward]]]  # by problem and index
 

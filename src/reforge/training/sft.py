@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reforge.batches import Row, build_batch
 from reforge.config.training import Sft
 from reforge.errors import UserError
-from reforge.losses import token_mean
+from reforge.objective.learning_rate import learning_rate
+from reforge.objective.losses import token_mean
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
-from reforge.training.rates import learning_rate
 from reforge.training.update import imitate
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import distributed
 
-from reforge.batches import Batch, MicroBatch
 from reforge.config.training import Guards, Loss
-from reforge.losses import Tokens, negative_log_likelihood, policy_loss
+from reforge.objective.losses import Tokens, negative_log_likelihood, policy_loss
+from reforge.policy.batches import Batch, MicroBatch
 from reforge.policy.learner import Learner
 
 

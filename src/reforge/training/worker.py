@@ -16,11 +16,11 @@ from queue import SimpleQueue
 from threading import Thread
 
 from reforge.errors import InfrastructureError
+from reforge.records import Group, Prompt, Reward, Rollout
 from reforge.rollouts.sampler import Sampler, Weights
 from reforge.tracking.timeline import Timeline
 from reforge.training.schedule import version_for
 from reforge.training.scoring import Grading, begin_grading, groups_of
-from reforge.types import Group, Prompt, Reward, Rollout
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 import runpy
 from pathlib import Path
 
@@ -61,15 +62,16 @@ def test_rendering_by_hand(tmp_path):
         render["insert"]("no marks", text)
 
 
-def test_paths_that_the_readme_names_exist():
+def test_the_tree_of_the_readme_is_the_real_one():
     tree = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
-    named, missing, folder = 0, [], ""
+    named, folder = set(), ""
     for line in tree.splitlines():
         if match := re.match(r"( *)([\w./]+)(?:  |$)", line):
             folder = folder if match[1] else ""
-            path = f"{folder}{match[2]}"
-            folder = path if not match[1] and path.endswith("/") else folder
-            named += 1
-            missing += [] if (ROOT / path).exists() else [path]
-    assert named > 20
-    assert missing == []
+            named.add(f"{folder}{match[2]}".rstrip("/"))
+            folder = f"{folder}{match[2]}" if not match[1] and match[2].endswith("/") else folder
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    listed = subprocess.run(["git", "ls-files", "src/reforge"], cwd=ROOT, capture_output=True, text=True, check=True)
+    rooms = {"/".join(path.split("/")[:3]) for path in listed.stdout.split()} - {"src/reforge/__init__.py"}
+    assert rooms == {path for path in named if path.startswith("src/reforge/")}
+    assert {"conf", "flows", "tests", "benchmarks", "docs"} <= named

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmarks import record, road, road_claims
-from reforge.compose import compose
+from reforge.config.compose import compose
 
 
 def run(variant, seed, tokens=(1000.0, 3000.0), **solved):

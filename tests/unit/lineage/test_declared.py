@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reforge.compose import compose
 from reforge.config import Config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
 from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.lineage.declared import Audit, audited, mask, slice_of
-from reforge.params import build_config
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from reforge.config.policy import Architecture
+from reforge.environments.prompts import answer_ids, build_prompt, decoder, worked_answer
+from reforge.environments.scorer import extract_program
 from reforge.errors import UserError
 from reforge.policy.model import check_checkpoint, load_model, load_tokenizer, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
-from reforge.prompts import answer_ids, build_prompt, decoder, worked_answer
-from reforge.rewards import extract_program
-from reforge.types import Problem
+from reforge.records import Problem
 
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
 ARCHITECTURE = Architecture(

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from reforge.batches import MicroBatch, Row, build_batch
 from reforge.config.policy import Architecture
 from reforge.errors import UserError
+from reforge.policy.batches import MicroBatch, Row, build_batch
 from reforge.policy.model import TokenLogprobs, new_model
 from reforge.policy.packed import packed_attention
 

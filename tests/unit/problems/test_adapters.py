@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from reforge.problems.adapters import UnusableRow, adapt
+from reforge.records import Status, TestCase
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Status, TestCase
 
 MBPP: dict[str, Any] = {
     "text": "Add two numbers.",

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from reforge.environments.prompts import worked_answer
 from reforge.problems.adapters import UnusableRow, adapt
-from reforge.prompts import worked_answer
+from reforge.records import Checker, Problem, Status, TestCase
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Checker, Problem, Status, TestCase
 
 PACKAGES = ["math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime"]
 GSM8K = {"question": "Two and two?", "answer": "2 + 2 = <<2+2=4>>4\n#### 4"}

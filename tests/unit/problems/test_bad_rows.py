@@ -19,7 +19,7 @@ from reforge.config.problems import ProblemSource
 from reforge.problems import adapters
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.source import Row, snapshot
-from reforge.types import Problem
+from reforge.records import Problem
 
 GOOD: dict[str, Any] = {
     "task_id": 1,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reforge.problems.balanced import HELD_OUT_BELOW, balanced
 from reforge.problems.generated import generate
 from reforge.problems.split import position, split
-from reforge.types import Problem
+from reforge.records import Problem
 
 
 def stream(difficulty: int, length: int | None) -> Iterator[Problem]:

@@ -13,8 +13,8 @@ from reforge.config.problems import Verification
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.funnel import Entry
 from reforge.problems.verify import verify
+from reforge.records import Problem, Status, TestCase
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase
 
 ONE = Verification(references=1, runs=1, several_answers="keep")
 LIMITS = Limits(cpu_seconds=2.0, wall_seconds=10.0, memory_mb=512, output_kb=64)

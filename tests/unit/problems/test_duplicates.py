@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reforge.config.problems import Near
 from reforge.problems.duplicates import drop_contaminated, drop_duplicates
 from reforge.problems.funnel import Entry
-from reforge.types import Problem, TestCase
+from reforge.records import Problem, TestCase
 
 NEAR = Near(statement=0.9, tests=0.6)
 

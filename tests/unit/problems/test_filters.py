@@ -10,7 +10,7 @@ import pytest
 from reforge.config.problems import Problems, ProblemSource
 from reforge.problems.filters import badly_tested, outside, passing, unsuitable
 from reforge.problems.funnel import Entry
-from reforge.types import Checker, Problem, TestCase
+from reforge.records import Checker, Problem, TestCase
 
 PROBLEM = Problem("p", "Write a program that adds the two numbers it reads.", "x", (TestCase("stdin", "1 2", "3"),))
 ENGLISH = Problems(

@@ -9,7 +9,7 @@ import pytest
 
 from reforge.problems.generated import generate
 from reforge.problems.operations import OPERATIONS
-from reforge.types import Problem
+from reforge.records import Problem
 
 EXAMPLES = {"list": [3, -1, 4, 1, 12, 4], "string": "aBcida", "number": 407}
 

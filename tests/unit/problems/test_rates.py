@@ -13,7 +13,7 @@ import pytest
 from reforge.config.problems import PassRates
 from reforge.errors import UserError
 from reforge.problems.rates import graded, pass_rates, unteachable
-from reforge.types import Problem, Status
+from reforge.records import Problem, Status
 
 ROLLOUTS = [
     ("a", "32k", "AC"), ("a", "32k", "WA"), ("a", "32k", "TLE"), ("a", "32k", "INFRA"), ("a", "16k", "WA"),

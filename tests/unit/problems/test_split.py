@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reforge.errors import UserError
 from reforge.problems.split import Split, in_order, position, split
-from reforge.types import Problem
+from reforge.records import Problem
 
 
 def problems(families: list[str]) -> list[Problem]:

@@ -11,7 +11,7 @@ import pytest
 from reforge.errors import UserError
 from reforge.problems.funnel import Quarantined
 from reforge.problems.store import read_problems, read_quarantined, write_problems, write_quarantined
-from reforge.types import Problem, TestCase
+from reforge.records import Problem, TestCase
 
 PROBLEMS = [
     Problem(

@@ -11,7 +11,7 @@ from reforge.config.problems import Verification
 from reforge.errors import InfrastructureError
 from reforge.problems.funnel import Entry, Funnel, Quarantined, reasons
 from reforge.problems.verify import verify
-from reforge.types import Checker, Problem, Status, Verdict
+from reforge.records import Checker, Problem, Status, Verdict
 
 AC, WA, RE = Verdict(Status.ACCEPTED), Verdict(Status.WRONG_ANSWER, "no", 0), Verdict(Status.RUNTIME_ERROR, "oh", 0)
 

@@ -13,9 +13,9 @@ import pytest
 
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.problems.store import write_problems
+from reforge.records import Problem, TestCase
 from reforge.reports.inputs import digest
 from reforge.tracking.tracker import Tracker
-from reforge.types import Problem, TestCase
 
 SKILL = {"base": 0.0, "sft": 0.45, "rl-16k": 0.6, "rl-32k": 0.74, "student": 0.5}
 SOURCES = {"base": "base", "sft": "sft", "rl-16k": "rl/16k", "rl-32k": "rl/32k", "student": "distill"}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from reforge.compose import compose
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
 from reforge.problems.funnel import Quarantined
+from reforge.records import Problem, TestCase
 from reforge.reports.card import Card, write_card
-from reforge.types import Problem, TestCase
 
 STEPS = {
     "read": {"in": 9, "kept": 7, "quarantined": 2},

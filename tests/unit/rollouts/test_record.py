@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reforge.errors import UserError
-from reforge.parquet import read_table
+from reforge.files.parquet import read_table
+from reforge.records import Reward, Rollout, Status, Verdict
 from reforge.rollouts.record import Record, read_record, record_of, rollout_digests, write_record
 from reforge.rollouts.store import SCHEMA, to_row, write_rows
-from reforge.types import Reward, Rollout, Status, Verdict
 
 TENSORS = {"embed": "ab" * 32, "head": "cd" * 32}
 

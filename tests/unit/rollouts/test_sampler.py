@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from reforge.errors import InfrastructureError, UserError
+from reforge.records import Prompt
 from reforge.rollouts.flags import ALWAYS, wrong
-from reforge.rollouts.sampler import Sampler, Sampling, Server, Weights
-from reforge.types import Prompt
+from reforge.rollouts.sampler import Sampler, Sampling, VllmServer, Weights
 
 RIGHT = {**ALWAYS, "dtype": "float32", "max-num-batched-tokens": 65536, "max-model-len": 256}
 LOGITS = (2.0, 0.0, -3.0, 1.0)  # of a policy that says the same everywhere
@@ -70,7 +70,7 @@ def played(request: pytest.FixtureRequest) -> Iterator[Sampler]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Chosen", (Played,), getattr(request, "param", {})))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    sampler = Sampler([Server(f"http://127.0.0.1:{server.server_port}")], lambda ids: str(list(ids)), 1e-4, 10.0)
+    sampler = Sampler([VllmServer(f"http://127.0.0.1:{server.server_port}")], lambda ids: str(list(ids)), 1e-4, 10.0)
     yield sampler
     sampler.close()
     server.shutdown()

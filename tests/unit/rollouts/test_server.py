@@ -1,5 +1,5 @@
-from reforge.compose import compose
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
 from reforge.rollouts.server import _environment
 
 

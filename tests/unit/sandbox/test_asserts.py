@@ -1,7 +1,7 @@
 import pytest
 
+from reforge.records import Problem, TestCase
 from reforge.sandbox.asserts import Call, Source, Step, Want, job_of, shown_of, steps_of
-from reforge.types import Problem, TestCase
 
 
 def step(source: str, setup: str = "") -> Step:

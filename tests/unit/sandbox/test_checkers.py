@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reforge.records import Checker
 from reforge.sandbox.checkers import name_of, same_output, same_value
-from reforge.types import Checker
 
 # The table of shared errors of published graders: each "wrong" pair is accepted by at least one of them.
 RIGHT = [

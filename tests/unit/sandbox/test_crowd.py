@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.sandbox.crowd import SAVED, SHARE, Crowd
 from reforge.sandbox.grading import Graded
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase, Verdict
 
 LIMITS = Limits(cpu_seconds=0.4, wall_seconds=1.0, memory_mb=256, output_kb=64)
 ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))

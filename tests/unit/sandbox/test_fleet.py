@@ -11,8 +11,8 @@ import pytest
 from reforge.errors import InfrastructureError
 from reforge.sandbox import fleet
 from reforge.sandbox.forkserver import Refused, Server
+from reforge.sandbox.inside.server import ForkServer
 from reforge.sandbox.isolation import LAYERS, NAMESPACES, Isolation
-from reforge.sandbox.server import ForkServer
 
 
 def starting(monkeypatch: pytest.MonkeyPatch, *errors: InfrastructureError) -> None:

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from reforge.errors import InfrastructureError, UserError
+from reforge.records import Checker, Problem, Status, TestCase, Verdict
 from reforge.sandbox import cache, forkserver, grading, process
 from reforge.sandbox.grading import Graded
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Checker, Problem, Status, TestCase, Verdict
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=10.0, memory_mb=256, output_kb=64)
 
@@ -509,10 +509,12 @@ def test_a_problem_that_cannot_be_judged_stops_many(judge: Judge) -> None:
 
 
 def test_the_sandbox_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, json; from reforge.rewards import score; heavy = ('torch', 'numpy', 'transformers', 'vllm'); "
-        "print(json.dumps([name for name in heavy if name in sys.modules]))"
-    )
+    heavy = ("torch", "numpy", "transformers", "vllm")
+    code = f"""
+import sys, json
+from reforge.environments.scorer import score
+print(json.dumps([name for name in {heavy} if name in sys.modules]))
+"""
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert json.loads(found) == []
 

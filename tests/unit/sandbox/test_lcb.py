@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from reforge.records import Checker, Problem, Status, TestCase, Verdict
 from reforge.sandbox import lcb
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Checker, Problem, Status, TestCase, Verdict
 
 LCB = Checker("lcb")
 TOKENS = Checker()

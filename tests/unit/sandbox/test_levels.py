@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from reforge.errors import UserError
+from reforge.records import Checker, Problem, Status, TestCase
 from reforge.sandbox.isolation import LANDLOCK, LAYERS, NAMESPACES, SECCOMP, Isolation, level_of, warning_of
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Checker, Problem, Status, TestCase
 
 LIMITS = Limits(cpu_seconds=0.4, wall_seconds=5.0, memory_mb=256, output_kb=64)
 ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))
@@ -91,7 +91,7 @@ def test_an_ordinary_user_gets_the_same_level(tmp_path: Path) -> None:
     source = Path(__file__).resolve().parents[3] / "src"
     code = (
         "import sys; sys.path.insert(0, '/mnt/source')\n"
-        "from reforge.sandbox.judge import Judge, Limits\nfrom reforge.types import Problem, TestCase\n"
+        "from reforge.sandbox.judge import Judge, Limits\nfrom reforge.records import Problem, TestCase\n"
         "with Judge(Limits(2.0, 20.0, 256, 64), 1) as judge:\n"
         "    p = Problem('p', '', '', (TestCase('stdin', '1', '1'),))\n"
         "    print(judge.isolation.label, judge.refused, judge.judge('print(input())', p).status)\n"
@@ -111,7 +111,7 @@ def test_an_ordinary_user_gets_the_same_level(tmp_path: Path) -> None:
 
 def test_the_servers_end_with_the_process_that_started_them() -> None:
     code = (
-        "from reforge.sandbox.judge import Judge, Limits\nfrom reforge.types import Problem, TestCase\n"
+        "from reforge.sandbox.judge import Judge, Limits\nfrom reforge.records import Problem, TestCase\n"
         "judge = Judge(Limits(9.0, 60.0, 256, 64), 1)\n(server,) = judge._fleet._folders\n"
         "print(server._process.pid, flush=True)\n"
         "judge.judge('while True: pass', Problem('p', '', '', (TestCase('stdin', '', ''),)))"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from reforge.records import Problem, Status, TestCase
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase
 
 
 @pytest.fixture(scope="module")

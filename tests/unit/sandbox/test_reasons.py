@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reforge.records import Status
 from reforge.sandbox import reasons
 from reforge.sandbox.limits import Failed
 from reforge.sandbox.reasons import LONGEST, fit
-from reforge.types import Status
 
 anything = st.text(st.characters(codec=None) | st.sampled_from("\ud800\udfff\x00\x1b/\"' 0xaf"))
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from reforge.records import Checker, Problem, Status, TestCase
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Checker, Problem, Status, TestCase
 
 LIMITS = Limits(cpu_seconds=6.0, wall_seconds=30.0, memory_mb=512, output_kb=64)
 

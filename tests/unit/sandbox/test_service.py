@@ -14,13 +14,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from reforge.errors import UserError
-from reforge.process import free_port
+from reforge.machine.process import free_port
+from reforge.records import Checker, Problem, Status, TestCase
 from reforge.sandbox import service
 from reforge.sandbox.isolation import SECCOMP, Isolation
 from reforge.sandbox.judge import Judge, Limits
 from reforge.sandbox.service import RemoteJudge, app_of
 from reforge.sandbox.spec import spec_of
-from reforge.types import Checker, Problem, Status, TestCase
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=10.0, memory_mb=256, output_kb=64, budget_seconds=10.0)
 ADD = Problem("add", "", "", (TestCase("stdin", "1 2", "3"),), files=(("a.txt", "1"),), checker=Checker("lines"))

@@ -1,7 +1,7 @@
 """Verdicts are stored with the rollouts, so the same program must get the same one, letter by letter."""
 
+from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.sandbox.judge import Judge, Limits
-from reforge.types import Problem, Status, TestCase, Verdict
 
 LIMITS = Limits(cpu_seconds=5.0, wall_seconds=20.0, memory_mb=512, output_kb=64)
 

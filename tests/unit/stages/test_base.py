@@ -12,8 +12,8 @@ from reforge.errors import UserError
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.problems.store import write_problems
+from reforge.records import Problem, TestCase
 from reforge.stages import base
-from reforge.types import Problem, TestCase
 
 ARCHITECTURE = Architecture(
     family="qwen2", hidden_size=32, intermediate_size=64, layers=2, heads=2, kv_heads=2, context=128,

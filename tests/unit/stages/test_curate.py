@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reforge.compose import compose
+from reforge.config.compose import compose
+from reforge.config.load import build_config
 from reforge.errors import InfrastructureError, UserError
-from reforge.params import build_config
+from reforge.frame.contract import StageContext
 from reforge.problems.store import fate_of, read_problems, read_quarantined
+from reforge.records import Problem, Status, Verdict
 from reforge.stages import curate
-from reforge.stages.contract import StageContext
 from reforge.tracking.tracker import Tracker
-from reforge.types import Problem, Status, Verdict
 
 SQUARES = [
     {

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from reforge.errors import UserError
 from reforge.lineage import graph
-from reforge.process import exclusive
+from reforge.machine.process import exclusive
 
 
 def start(stage: str, **environment: str) -> subprocess.Popen[str]:

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from reforge.compose import compose
-from reforge.params import build_config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.environments.scorer import score
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.problems.store import write_problems
-from reforge.rewards import score
+from reforge.records import Problem, Reward, Rollout, Status, TestCase, Verdict
 from reforge.stages import evaluate
-from reforge.types import Problem, Reward, Rollout, Status, TestCase, Verdict
 
 STATUSES = [Status.ACCEPTED, Status.WRONG_ANSWER, Status.ACCEPTED, Status.INFRASTRUCTURE]
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 
-from reforge.batches import Row
-from reforge.config.policy import Architecture
-from reforge.config.policy import Learner as LearnerConfig
+from reforge.config.policy import Architecture, LearnerConfig
 from reforge.config.training import Guards, Loss
-from reforge.losses import weights
+from reforge.objective.losses import weights
+from reforge.policy.batches import Row
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from reforge import process
-from reforge.batches import build_batch
-from reforge.config.policy import Learner as LearnerConfig
+from reforge.config.policy import LearnerConfig
+from reforge.machine import process
 from reforge.policy import ranks
+from reforge.policy.batches import build_batch
 from reforge.policy.learner import Learner, open_learner
 from reforge.training import checkpoint
 from reforge.training.update import Objective, update

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reforge.batches import build_batch
 from reforge.errors import InfrastructureError, UserError
+from reforge.policy.batches import build_batch
 from reforge.policy.learner import Learner
 from reforge.training import checkpoint
 from reforge.training.update import update

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from reforge.config.training import Overlong, Rung
+from reforge.records import Group, Reward, Rollout, Status, Verdict
 from reforge.rollouts.refusal import refusal
 from reforge.training.credit import group_advantages
-from reforge.types import Group, Reward, Rollout, Status, Verdict
 
 RUNG = Rung(init="sft", steps=1, max_tokens=8)
 FILTER = Overlong(rule="filter", buffer=None)

@@ -2,15 +2,15 @@ from dataclasses import replace
 
 import pytest
 
-from reforge.compose import compose
+from reforge.config.compose import compose
+from reforge.config.load import build_config
 from reforge.config.training import Rl
 from reforge.errors import UserError
-from reforge.params import build_config
 from reforge.policy.learner import Learner
+from reforge.records import Prompt
 from reforge.training.grpo import check_truncation, prompts_of_step
 from reforge.training.learn import batch_of
 from reforge.training.observe import rollout_metrics
-from reforge.types import Prompt
 from tests.unit.training.policies import new_policy, open_policy
 from tests.unit.training.test_credit import group
 

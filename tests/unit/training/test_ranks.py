@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reforge.process import free_port
+from reforge.machine.process import free_port
 from tests.unit.training.policies import new_policy
 
 ROOT = Path(__file__).parents[3]

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reforge.errors import InfrastructureError
+from reforge.records import Prompt, Reward, Rollout, Status, Verdict
 from reforge.rollouts.sampler import Weights
 from reforge.tracking.timeline import Timeline
 from reforge.training.schedule import is_drawn_from, older_versions, step_seconds, version_for
 from reforge.training.worker import RolloutWorker
-from reforge.types import Prompt, Reward, Rollout, Status, Verdict
 
 
 def test_who_draws_what_by_hand() -> None:

@@ -1,7 +1,7 @@
 import threading
 
+from reforge.records import Prompt, Reward, Rollout, Status, Verdict
 from reforge.training.scoring import score_as_they_finish
-from reforge.types import Prompt, Reward, Rollout, Status, Verdict
 
 
 def rollout(problem: str, index: int) -> Rollout:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from benchmarks.trl_peer import new_trainer
-from reforge.batches import Row, build_batch
 from reforge.config.training import Kl
-from reforge.losses import KL, Tokens, policy_loss, weights
+from reforge.objective.losses import KL, Tokens, policy_loss, weights
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.model import TokenLogprobs, load_model
 from tests.unit.training.policies import VOCABULARY, new_policy, objective
 

@@ -11,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reforge.batches import Row, build_batch
 from reforge.config.training import Guards
 from reforge.errors import UserError
 from reforge.policy import head
+from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.lora import merged
 from reforge.training.handover import publish

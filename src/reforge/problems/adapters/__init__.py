@@ -8,8 +8,8 @@ from typing import Any
 from reforge.errors import UserError
 from reforge.problems.adapters import answers, contests, functions, own
 from reforge.problems.adapters.fields import UnusableRow
+from reforge.records import Problem
 from reforge.sandbox.questions import check_tests
-from reforge.types import Problem
 
 __all__ = ["UnusableRow", "adapt"]
 

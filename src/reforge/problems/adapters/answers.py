@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from reforge.problems.adapters.fields import UnusableRow, digest, text
+from reforge.records import Checker, Problem, TestCase
 from reforge.sandbox.boxed import boxed
-from reforge.types import Checker, Problem, TestCase
 
 _MARK = "####"
 _GRADES = ("1", "2", "3", "4", "5")

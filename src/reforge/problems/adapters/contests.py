@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from reforge.problems.adapters.fields import UnusableRow, day, digest, items, level, number, record, text, unpacked
+from reforge.records import Checker, Problem, TestCase
 from reforge.sandbox import wire
-from reforge.types import Checker, Problem, TestCase
 
 _CALL_BYTES = 1 << 24  # of one test's arguments or answer
 _PYTHON3 = 3

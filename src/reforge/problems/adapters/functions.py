@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reforge.problems.adapters.fields import UnusableRow, day, level, number, parsed, text, texts
-from reforge.types import Problem, TestCase
+from reforge.records import Problem, TestCase
 
 
 def mbpp(row: Mapping[str, Any]) -> Problem:

@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from reforge.errors import in_words
 from reforge.problems.adapters.fields import UnusableRow, day
+from reforge.records import Problem
 from reforge.sandbox.spec import ProblemSpec
-from reforge.types import Problem
 
 
 class _Row(ProblemSpec):

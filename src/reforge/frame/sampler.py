@@ -1,0 +1,31 @@
+"""The sampler as a stage uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from reforge.environments.prompts import decoder
+from reforge.frame.contract import StageContext
+from reforge.policy.model import TokenLogprobs, load_model
+from reforge.rollouts.sampler import Sampler, Weights
+from reforge.rollouts.server import open_sampler
+from reforge.training.handover import require_finite, sequence_logprobs
+
+_CANARY = 16  # tokens; any sequence tells one set of weights from another
+
+
+@contextmanager
+def sampler_of(ctx: StageContext, tokenizer: Any, temperature: float) -> Iterator[Sampler]:
+    """A sampler with the weights of the stage's `model`, which is to draw at `temperature`."""
+    folder, config = ctx.dep("model"), ctx.cfg.sampler
+    with open_sampler(folder, config, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler:
+        if config.urls:
+            canaries = [[number % len(tokenizer) for number in range(1, _CANARY)]]
+            network = TokenLogprobs(load_model(folder))
+            found = sequence_logprobs(lambda inputs, at: network(*inputs, at), canaries, temperature)
+            weights = Weights(0, folder, canaries, found[0], temperature, found[1])
+            require_finite(weights)
+            sampler.load(weights)
+        yield sampler

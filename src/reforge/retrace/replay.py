@@ -1,0 +1,195 @@
+"""A rung of reinforcement learning again from what it recorded.
+
+`replay` trains on the recorded rollouts and verdicts, with no sampler and no sandbox: every step must leave the weights
+that it left. `resample` draws every batch again from the policy it was drawn from, and trains on the recorded one all
+the same, so that a difference stays in its batch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reforge.config import Config
+from reforge.config.load import load_config
+from reforge.config.training import Rung
+from reforge.environments.prompts import decoder
+from reforge.errors import UserError
+from reforge.files.tensors import tensor_digests
+from reforge.frame import launch, runs
+from reforge.frame.determinism import make_deterministic, seed_of
+from reforge.lineage import graph
+from reforge.lineage.compare import few
+from reforge.lineage.recorded import require_inputs
+from reforge.machine import process
+from reforge.machine.project import project_root, quiet
+from reforge.policy.learner import Learner, open_learner
+from reforge.policy.ranks import dismiss, everyone, follow
+from reforge.records import Group, Prompt, Rollout
+from reforge.rollouts.record import read_record, record_of, rollout_digests
+from reforge.rollouts.sampler import Sampler, Sampling
+from reforge.rollouts.server import open_sampler
+from reforge.rollouts.store import read_table, to_groups
+from reforge.training.grpo import CANARIES
+from reforge.training.handover import folder_of, publish
+from reforge.training.learn import advantages_of, learn
+from reforge.training.schedule import version_for
+
+Outcomes = Iterator[tuple[str, list[str]]]  # what was compared, and what of it is another, in words
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A rung that dvc.lock knows, and a learner as it had it before its first step."""
+
+    config: Config
+    rung: Rung
+    folder: Path
+    seed: int
+    model: Path
+    learner: Learner
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:05d}.parquet"
+
+    def groups(self, step: int) -> list[Group]:
+        return to_groups(read_table(self.path(step)).to_pylist())
+
+    def learn(self, step: int, groups: Sequence[Group]) -> None:
+        advantages = advantages_of(groups, self.config.rl, self.rung)
+        learn(self.learner, self.config.rl, self.rung, groups, advantages, step)
+
+
+def replay(name: str, first: int, last: int | None) -> Outcomes:
+    """Of each step from `first` to `last` (None: all); ends after the first that differs. All steps before `first` are
+    trained, too."""
+    with _opened(name, first, last, "") as (rung, end):
+        if rung is None:
+            return
+        for step in range(1, end + 1):
+            wrong = _replayed(rung, step)
+            if step >= first or wrong:
+                yield f"step {step}", wrong
+            if wrong:
+                return
+
+
+def resample(name: str, first: int, last: int | None) -> Outcomes:
+    """Of each batch from that of step `first` to that of `last`."""
+    with _opened(name, first, last, "--resample") as (rung, end), ExitStack() as stack:
+        if rung is None:
+            return
+        place = ".scratch" if rung.config.sampler.handover == "files" else "/dev/shm"
+        Path(place).mkdir(exist_ok=True)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reforge-replay-", dir=place)))
+        log, rl = Path(".runs") / name / "vllm.log", rung.config.rl
+        with open_sampler(rung.model, rung.config.sampler, decoder(rung.learner.tokenizer), log) as sampler:
+            for version in range(version_for(end, rl.staleness) + 1):
+                if version:
+                    rung.learn(version, rung.groups(version))
+                steps = [step for step in range(first, end + 1) if version_for(step, rl.staleness) == version]
+                if steps:
+                    canaries = [prompt.token_ids for prompt in _prompts(rung.groups(steps[0]))[:CANARIES]]
+                    sampler.load(publish(rung.learner, scratch, version, canaries, None, rl.temperature))
+                    shutil.rmtree(folder_of(scratch, version))
+                for step in steps:
+                    yield f"step {step}", _resampled(rung, sampler, step)
+
+
+def _resampled(rung: _Recorded, sampler: Sampler, step: int) -> list[str]:
+    rl, groups = rung.config.rl, rung.groups(step)
+    sampling = Sampling(rl.temperature, 1.0, rung.rung.max_tokens)
+    drawn = sampler.sample(_prompts(groups), rl.group_size, sampling, f"{rung.seed}/{step}")
+    now = {(rollout.problem_id, rollout.index): rollout for rollout in drawn}
+    compared = [_other(one, now[one.problem_id, one.index]) for group in groups for one in group.rollouts]
+    return [words for words in compared if words]
+
+
+def _prompts(groups: Sequence[Group]) -> list[Prompt]:
+    return [Prompt(group.problem_id, group.rollouts[0].prompt_ids) for group in groups]
+
+
+@contextmanager
+def _opened(name: str, first: int, last: int | None, option: str) -> Iterator[tuple[_Recorded | None, int]]:
+    """The rung, and the last step asked for. Where the learner has several ranks, they are launched to do it, and there
+    is no rung for this process: it is their launcher, or one that follows."""
+    quiet()
+    os.chdir(project_root())
+    spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
+    base, _, key = name.partition("@")
+    if base != "rl":
+        raise UserError(f"Only a rung of reinforcement learning can be replayed, such as rl@16k; {name} is none.")
+    require_inputs(spec)
+    rung = config.rl.rungs[key]
+    end = rung.steps if last is None else last
+    if not 1 <= first <= end <= rung.steps:
+        raise UserError(f"--steps {first}:{end}: {name} has the steps 1 to {rung.steps}.")
+    if config.learner.nodes > 1:
+        raise UserError("A replay runs on one machine, and learner.nodes is more: compose with learner.nodes=1.")
+    if launch.needed(config.learner):
+        launch.launch(config.learner, ["replay", name, f"--steps={first}:{end}", *option.split()])
+        yield None, end
+        return
+    seed = seed_of(config.seed, name)
+    make_deterministic(seed, config.determinism)
+    if process.rank():
+        follow()
+        yield None, end
+        return
+    (model,) = (Path(path) for path in spec.deps if path.startswith("outputs/") and path.endswith("/model"))
+    learner = open_learner(model, config.learner, seed, reference=config.rl.loss.kl is not None)
+    try:
+        yield _Recorded(config, rung, Path(spec.out) / "rollouts", seed, model, learner), end
+    finally:
+        dismiss()
+
+
+def _replayed(rung: _Recorded, step: int) -> list[str]:
+    path = rung.path(step)
+    record, table = read_record(path.with_suffix(".json")), read_table(path)
+    changed = record.changed(record_of(step, rollout_digests(table), {}))
+    if changed:
+        return [f"{path}: {what} is not what was recorded" for what in few(changed)]
+    rows = table.to_pylist()
+    groups = to_groups(rows)
+    again = [advantage for group in advantages_of(groups, rung.config.rl, rung.rung) for advantage in group]
+    others = [
+        f"the advantage of rollout {row['problem_id']}/{row['index']} was {row['advantage']} and is {advantage}"
+        for row, advantage in zip(rows, again, strict=True)
+        if row["advantage"] != advantage
+    ]
+    if others:
+        return few(others)
+    rung.learn(step, groups)
+    with tempfile.TemporaryDirectory(prefix="reforge-replay-") as name:
+        everyone(Learner.save_model, rung.learner, Path(name))
+        now = record_of(step, {}, tensor_digests(Path(name)))
+    tensors = record.other_tensors(now)
+    if not tensors:
+        return []
+    return [f"{len(tensors)} of {len(now.tensors)} tensors are not what the step left: {', '.join(few(tensors))}"]
+
+
+def _other(before: Rollout, now: Rollout) -> str:
+    """The first token that is another, or has another log-prob; empty if there is none."""
+    what = f"rollout {before.problem_id}/{before.index}"
+    logprobs = np.array(now.logprobs, np.float32).tolist()  # as they are recorded
+    pairs = zip(before.token_ids, now.token_ids, before.logprobs, logprobs, strict=False)
+    for place, (one, other, logprob, again) in enumerate(pairs):
+        if one != other:
+            return f"{what}: token {place} was {one} and is {other}"
+        if logprob != again and not (math.isnan(logprob) and math.isnan(again)):
+            return f"{what}: the log-prob of token {place} was {logprob} and is {again}"
+    lengths = {"tokens": (before.token_ids, now.token_ids), "log-probs": (before.logprobs, logprobs)}
+    for of, (had, has) in lengths.items():
+        if len(had) != len(has):
+            return f"{what}: had {len(had)} {of} and has {len(has)}"
+    return ""

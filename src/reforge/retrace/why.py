@@ -1,0 +1,115 @@
+"""Where a number, a model or a single rollout comes from: back over the graph to the rows that curation has read."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reforge.errors import UserError
+from reforge.files.jsonfile import flat, read_json
+from reforge.lineage import graph, manifest
+from reforge.lineage.graph import StageSpec
+from reforge.machine.project import command, project_root
+from reforge.problems.store import fate_of
+from reforge.retrace.chain import explain, maker
+from reforge.rollouts.store import read_rows
+
+_SHOWN = 8
+
+
+def why(what: str) -> list[str]:
+    """Of a stage, a file, a digest, a rollout (rl@16k/3/PROBLEM/0), a metric's name or a number as it is shown."""
+    os.chdir(project_root())
+    specs = graph.stages()
+    if name := maker(what, specs):
+        return explain(name)
+    if found := _rollout(what, specs):
+        return found
+    if re.fullmatch(r"[0-9a-f]{6,64}(\.dir)?", what) and (name := _of_digest(what, specs)):
+        return [f"{what} is what {name} made", *explain(name)]
+    if numbers := list(_numbers(what.removeprefix("+").replace("\N{MINUS SIGN}", "-"), specs)):
+        lines, makers = [line for _, line in numbers], sorted({name for name, _ in numbers} - {"report"}) or ["report"]
+        lines[_SHOWN:] = [f"… and in {len(lines) - _SHOWN} more places"] if len(lines) > _SHOWN else []
+        if len(makers) > 1:
+            return [*lines, f"Several stages have found it. Ask of one, as in: {command(f'reforge why {makers[0]}')}"]
+        return [*lines, *explain(makers[0])]
+    near = difflib.get_close_matches(what, [*specs, *(key for _, _, key, _ in _found(specs))], 1)
+    raise UserError(
+        f"{what!r} is no stage ({', '.join(specs)}), no file under an output of one, no digest in dvc.lock, no rollout "
+        "(rl@16k/3/PROBLEM/0: of step 3; evaluate@sft/32k/PROBLEM/0: cut at 32k; distill/PROBLEM/0), and no metric or "
+        "value in metrics/ or in a table (*.json) of an output."
+        f"{f' Did you mean {near[0]}?' if near else ''}"
+    )
+
+
+def _of_digest(what: str, specs: Mapping[str, StageSpec]) -> str:
+    """Of an output, a part of one that another stage reads, weights by value, or a single file."""
+    locks = {name: graph.locked(name) for name in specs}
+    for name, lock in locks.items():
+        made = [entry["md5"] for entry in lock.get("outs", [])]
+        within = [digest for folder in made for digest in graph.contents(folder).values()]
+        if any(digest.startswith(what) for digest in [*made, *within, *manifest.read(name, Path()).weights.values()]):
+            return name
+    read = [entry["path"] for lock in locks.values() for entry in lock.get("deps", []) if entry["md5"].startswith(what)]
+    return next((name for path in read if (name := maker(path, specs))), "")
+
+
+def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, str]]:
+    """The stage, and where its headlines or tables hold what was asked for: by name, or by value as far as it is
+    written out."""
+    asked = re.fullmatch(r"(-?\d+(?:\.(\d+))?) ?%?", what.replace(",", ""))
+    for name, path, key, value in _found(specs):
+        if key == what or (asked and _shows(value, float(asked[1]), len(asked[2] or ""))):
+            yield name, f"{key} = {value} in {path}"
+
+
+def _found(specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, Path, str, Any]]:
+    """(stage, file, key, value) of all headlines and tables."""
+    for name, spec in specs.items():
+        remedy = f"Bring it back with: {command(f'dvc repro {name}')}"
+        for path in (Path(spec.metrics), *sorted(Path(spec.out).glob("*.json"))):
+            for key, value in flat(read_json(path, remedy)).items() if path.is_file() else ():
+                yield name, path, key, value
+
+
+def _shows(value: Any, number: float, places: int) -> bool:
+    """Whether `value`, or its percentage, would be written as `number` with so many places."""
+    return isinstance(value, int | float) and number in (round(value, places), round(100 * value, places))
+
+
+def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
+    stage, _, rest = what.partition("/")
+    if stage not in specs or not (parts := re.fullmatch(r"(.+)/(\d+)", rest)):
+        return []
+    base, (place, index) = stage.partition("@")[0], parts.groups()
+    path, first = Path(specs[stage].out) / "rollouts.parquet", {}
+    if base == "rl":
+        step, _, place = place.partition("/")
+        path = Path(specs[stage].out) / "rollouts" / f"step-{int(step) if step.isdigit() else 0:05d}.parquet"
+    elif base == "evaluate":
+        length, _, place = place.partition("/")
+        first = {"length": length}
+    wanted = {"problem_id": place, "index": int(index), **first}
+    rows = read_rows([path])
+    found = [row for row in rows if wanted.items() <= row.items()]
+    if not found:
+        cut = f"{first['length']}/" if first else ""
+        some = next(f"{row['length'] and row['length'] + '/'}{row['problem_id']}/{row['index']}" for row in rows)
+        raise UserError(f"{path} has no rollout {cut}{place}/{index}; it has, for instance, {some}.")
+    problem = fate_of(Path("outputs/curate/problems"), place)
+    return [f"{what}: in {path}", *_described(found[0]), *(f"    problem {line}" for line in problem), *explain(stage)]
+
+
+def _described(row: Mapping[str, Any]) -> list[str]:
+    why_so = f" ({row['reason']})" if row["reason"] else ""
+    versions = "·".join(map(str, sorted(set(row["policy_versions"]))))
+    return [
+        f"    drawn with seed {row['seed']} from policy version {versions}: {len(row['token_ids'])} tokens, ended by "
+        f"{row['finish_reason']}",
+        f"    verdict {row['status']}{why_so} at isolation {row['isolation'] or 'none'}: reward {row['reward']}, "
+        f"advantage {row['advantage']}",
+    ]
