@@ -21,7 +21,7 @@ from benchmarks.mutants import mutants_of
 from benchmarks.record import SHARED, Claim, claim, head, show, write
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.problems.store import read_quarantined
 from reforge.stages import curate
 from reforge.tracking.tracker import Tracker

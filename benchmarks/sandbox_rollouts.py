@@ -42,7 +42,7 @@ DRIVER = """\
 import json, sys
 from dataclasses import replace
 from reforge.rollouts.sampler import Sampler
-from reforge.frame.contract import run_stage
+from reforge.frame.run import run_stage
 
 PROGRAMS, NUMBERS = json.loads(sys.argv[2])
 honest = Sampler._rollout

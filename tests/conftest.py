@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from reforge.config.compose import compose, write_params
-from reforge.frame.contract import run_stage
+from reforge.frame.run import run_stage
 from reforge.machine.project import quiet
 
 quiet()
@@ -105,7 +105,7 @@ def install():
 if __name__ == "__main__":
     install()
     from reforge.errors import UserError
-    from reforge.frame.contract import run_stage
+    from reforge.frame.run import run_stage
 
     try:
         run_stage(sys.argv[1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reforge.frame.contract import STAGES
+from reforge.frame.run import STAGES
 from reforge.lineage import graph
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +17,9 @@ SOURCE = ROOT / "src"
 # The frame around every stage: it decides how a stage is run and told of, not what comes out.
 FRAME = ("cli", "config", "errors", "lineage", "machine", "records", "tracking")
 FRAME_FILES = {f"src/reforge/{name}" for name in FRAME} | {f"src/reforge/{name}.py" for name in FRAME}
-FRAME_FILES |= {f"src/reforge/frame/{name}.py" for name in ("contract", "launch", "runs", "values")}
+FRAME_FILES |= {
+    f"src/reforge/frame/{name}.py" for name in ("context", "disk", "launch", "place", "run", "runs", "values")
+}
 
 
 def test_every_stage_has_a_module_with_run_and_every_module_a_stage(repository: Path) -> None:

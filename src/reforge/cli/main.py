@@ -67,7 +67,7 @@ def stage(
 ) -> None:
     """Run one stage here and now, whether or not DVC thinks it stale. `dvc commit` afterwards records it."""
     _fixed_hashes()
-    from reforge.frame.contract import run_stage
+    from reforge.frame.run import run_stage
 
     run_stage(name, node)
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from reforge.config import Sandbox
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.sandbox.judge import Isolation, Judge, Judging, Limits
 from reforge.sandbox.service import RemoteJudge
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from reforge.environments.prompts import decoder
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.policy.model import TokenLogprobs, load_model
 from reforge.rollouts.sampler import Sampler, Weights
 from reforge.rollouts.server import open_sampler

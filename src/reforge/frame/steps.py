@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reforge.config.training import Sft
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.machine import progress
 from reforge.policy.batches import Row
 from reforge.policy.learner import Learner

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reforge.environments.prompts import Tokenizer, build_prompt, worked_answer
 from reforge.errors import UserError
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.policy.examine import Needs, context_of, examine
 from reforge.policy.model import check_checkpoint, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer

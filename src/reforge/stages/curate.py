@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from reforge.config.problems import PassRates, Problems, ProblemSource
 from reforge.errors import UserError
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.frame.judge import curation_judge
 from reforge.machine import progress
 from reforge.problems import filters, rates

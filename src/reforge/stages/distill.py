@@ -7,7 +7,7 @@ import random
 from reforge.environments.prompts import build_prompt
 from reforge.environments.scorer import score
 from reforge.errors import UserError
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.frame.judge import judge_of
 from reforge.frame.sampler import sampler_of
 from reforge.frame.steps import finetune

@@ -8,7 +8,7 @@ from reforge.environments.prompts import build_prompt, decoder
 from reforge.environments.scorer import score
 from reforge.evaluation.limits import cut
 from reforge.evaluation.scores import Outcome, score_table
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.frame.judge import judge_of
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress

@@ -9,7 +9,7 @@ from reforge.config import Config
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
 from reforge.files.jsonfile import read_json
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.machine.project import command
 from reforge.problems.store import read_problems
 from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve

@@ -15,7 +15,7 @@ from reforge.environments.prompts import build_prompt
 from reforge.environments.scorer import score
 from reforge.environments.selection import longest_inputs
 from reforge.errors import Events, UserError
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.frame.judge import judge_of
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reforge.environments.prompts import answer_ids, build_prompt, worked_answer
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.frame.steps import finetune
 from reforge.policy.batches import Row
 from reforge.policy.learner import open_learner

@@ -1,7 +1,7 @@
 import json
 import re
-import subprocess
 import runpy
+import subprocess
 from pathlib import Path
 
 import pytest

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reforge.errors import UserError
-from reforge.frame import contract
+from reforge.frame import run
 from reforge.machine import workspace
 from tests.unit.cli.test_main import reforge
 
@@ -125,11 +125,11 @@ def test_a_report_is_of_one_seed(reported: Path, run_stages, recorded: bool) -> 
     if not recorded:
         Path("dvc.lock").unlink()
     with pytest.raises(UserError, match=r"mix two experiments: outputs/curate was made by curate, and seed was 0 then"):
-        contract.run_stage("report")
+        run.run_stage("report")
     assert not Path("report").exists()
     seed(0)
     with pytest.raises(UserError, match=r"outputs/sft was made by sft, and seed was 9 then and is 0 in params\.yaml"):
-        contract.run_stage("report")
+        run.run_stage("report")
 
 
 def test_a_report_is_of_one_chain(reported: Path, run_stages) -> None:
@@ -138,5 +138,5 @@ def test_a_report_is_of_one_chain(reported: Path, run_stages) -> None:
     Path("raw.txt").write_text("other problems")
     run_stages("curate")
     with pytest.raises(UserError, match=r"made by base, and outputs/curate/problems is not what it ran with"):
-        contract.run_stage("report")
+        run.run_stage("report")
     run_stages("base", "sft", "report")

@@ -15,7 +15,7 @@ import pytest
 from reforge.config.compose import compose
 from reforge.config.load import build_config
 from reforge.errors import InfrastructureError, UserError
-from reforge.frame.contract import StageContext
+from reforge.frame.context import StageContext
 from reforge.problems.store import fate_of, read_problems, read_quarantined
 from reforge.records import Problem, Status, Verdict
 from reforge.stages import curate

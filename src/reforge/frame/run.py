@@ -1,34 +1,32 @@
-"""The contract of a stage: what it is given, and everything that happens around its `run(ctx)`.
+"""Everything that happens around a stage's `run(ctx)`.
 
 `run_stage(name)` is the single entry, whichever door (`reforge stage`, `dvc repro`, Prefect) it is called through.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import shutil
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from reforge.config import Config, Determinism
-from reforge.config.compose import kept_origins
-from reforge.config.load import load_config, with_origins
+from reforge.config.load import load_config
 from reforge.errors import UserError
 from reforge.files.digests import sha256
 from reforge.files.jsonfile import write_json
 from reforge.frame import launch, runs, values
+from reforge.frame.context import StageContext
 from reforge.frame.determinism import make_deterministic, seed_of
+from reforge.frame.disk import explained
+from reforge.frame.place import put_in_place, remove, require_places
 from reforge.lineage import graph, levels, manifest
 from reforge.lineage.declared import Audit, audited, mask, slice_of
 from reforge.lineage.graph import StageSpec
 from reforge.machine import process
-from reforge.machine.project import command, project_root, quiet
+from reforge.machine.project import project_root, quiet
 from reforge.machine.workspace import occupied
 from reforge.tracking.timeline import steady_clock
 from reforge.tracking.tracker import RunInfo, RunStatus, Tracker
@@ -41,42 +39,6 @@ _TOOLS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class StageContext:
-    """All that a stage may use. Paths are relative to the project root, which is the working directory.
-
-    Reading a parameter that dvc.yaml does not list raises; so does opening an undeclared file of the project.
-    `out` is renamed onto the declared output when `run` returns; `scratch` survives a crash and belongs to exactly
-    these inputs; `log_folder` keeps what is no output; `metrics` are the headline numbers for the stage's metrics file,
-    `facts` go into its manifest.
-    """
-
-    name: str
-    cfg: Config
-    deps: tuple[Path, ...]
-    digests: dict[str, str]  # of the deps, as in dvc.lock
-    out: Path
-    scratch: Path
-    log_folder: Path
-    seed: int
-    tracker: Tracker
-    metrics: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """What comes after the @: "16k" for rl@16k, "" for a stage with one instance."""
-        return self.name.partition("@")[2]
-
-    def dep(self, name: str) -> Path:
-        """The one declared input (code apart) whose last path part is `name`."""
-        found = [path for path in self.deps if path.name == name and path.parts[0] != "src"]
-        if len(found) != 1:
-            listed = ", ".join(map(str, self.deps))
-            raise UserError(f"Stage {self.name!r} has {len(found)} deps named {name!r} in dvc.yaml: {listed}.")
-        return found[0]
-
-
 def run_stage(name: str, node: int = 0) -> None:
     """Run a stage and put its outputs in place, all or none. Raises UserError for what the user can mend.
 
@@ -86,7 +48,7 @@ def run_stage(name: str, node: int = 0) -> None:
     quiet()
     os.chdir(project_root())
     records, began = Path(".runs") / name, sha256(runs.PARAMS)
-    with _explained(name, records):
+    with explained(name, records):
         spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
     machines = config.learner.nodes if "learner" in spec.params else 1
     if node >= machines:
@@ -101,7 +63,7 @@ def run_stage(name: str, node: int = 0) -> None:
         make_deterministic(seed_of(config.seed, name), config.determinism)
         ranks.follow()
         return
-    with _explained(name, records), process.exclusive(records / "lock", f"Stage {name!r}"), occupied():
+    with explained(name, records), process.exclusive(records / "lock", f"Stage {name!r}"), occupied():
         process.stop_cleanly_on_sigterm()
         values.require_unchanged(began, f"stage {name!r} was not started")
         values.require_one_repro(name)
@@ -128,7 +90,7 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
         with audited(Audit(Path.cwd(), _allowed(spec, config, ctx.scratch, records), spec.name)):
             _call(ctx, config.determinism if "determinism" in spec.params else "fast")
         values.require_unchanged(facts["params_yaml"], f"what stage {spec.name!r} has made was not put in its place")
-        _put_in_place(ctx, spec)
+        put_in_place(ctx, spec)
         outs = graph.digests([spec.out, spec.metrics])
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
@@ -143,15 +105,7 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
     run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
     ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, began, clock())
     write_json(records / "manifest.json", manifest.statement(ran))
-    _remove(ctx.scratch)
-
-
-def _remove(scratch: Path) -> None:
-    """Under a name that no stage resumes from: killed in the middle of it, it must not look like a state."""
-    done = scratch.with_name(f"{scratch.name}.done")
-    shutil.rmtree(done, ignore_errors=True)
-    scratch.rename(done)
-    shutil.rmtree(done)
+    remove(ctx.scratch)
 
 
 def _tags(spec: StageSpec, outs: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:
@@ -174,7 +128,7 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
     out = scratch / "out"
     shutil.rmtree(out, ignore_errors=True)  # what an interrupted run had begun to write
     out.mkdir(parents=True)
-    _require_places(spec, scratch)
+    require_places(spec, scratch)
     info = runs.run_info(config, spec, digests, fingerprint)
     ctx = StageContext(
         name=spec.name,
@@ -188,23 +142,6 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
         tracker=Tracker(scratch, records, runs.mirrors(config, info, scratch)),
     )
     return ctx, info, fingerprint
-
-
-def _require_places(spec: StageSpec, scratch: Path) -> None:
-    """Found out before the first step and not after the last: can what the stage makes be moved to its place?"""
-    for place in (Path(spec.out), Path(spec.metrics)):
-        probe, there = scratch / "probe", place.parent / f".{scratch.name}.probe"
-        try:
-            probe.mkdir(exist_ok=True)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            probe.rename(there)
-            there.rmdir()
-        except OSError as error:
-            raise UserError(
-                f"Stage {spec.name!r} was not started, it could not put {place} in its place: {error.strerror}. "
-                f"{place.parent} must be a folder to write into, on the file system of {scratch.parent.absolute()}: "
-                "what is finished is moved, whole, from there."
-            ) from error
 
 
 def _call(ctx: StageContext, profile: Determinism) -> None:
@@ -227,72 +164,3 @@ def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> l
     pinned = [file.path for file in named if file.sha256]
     started_from = [config.model.path] if config.model.path and "model" in spec.params else []
     return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]
-
-
-def _put_in_place(ctx: StageContext, spec: StageSpec) -> None:
-    """Onto the disk, then onto the names: a reader, or a power cut, finds the whole output or none of it."""
-    if ctx.tracker.path.stat().st_size:
-        shutil.copyfile(ctx.tracker.path, ctx.out / "metrics.jsonl")
-    metrics, old = ctx.scratch / "headline.json", ctx.scratch / "old"
-    write_json(metrics, dict(ctx.metrics))
-    for folder, _, names in os.walk(ctx.out, topdown=False):
-        for path in [*(os.path.join(folder, name) for name in names), folder]:
-            _sync(path)
-    for declared in (Path(spec.out), Path(spec.metrics)):
-        declared.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(old, ignore_errors=True)
-    if Path(spec.out).exists():
-        Path(spec.out).rename(old)
-    ctx.out.rename(spec.out)
-    metrics.replace(spec.metrics)
-    _sync(Path(spec.out).parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: str | Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _explained(name: str, records: Path) -> Iterator[None]:
-    """Turn a failure of the disk into a paragraph, wherever it arose, and keep every traceback in a file."""
-    try:
-        yield
-    except Exception as error:
-        paragraph = _disk_trouble(name, error)
-        with suppress(OSError):  # the same full disk
-            (records / "error.log").write_text(traceback.format_exc())
-        if paragraph:
-            raise UserError(f"{paragraph} The whole traceback is in {records / 'error.log'}.") from error
-        if isinstance(error, UserError):
-            raise UserError(with_origins(str(error), kept_origins(runs.PARAMS))) from error
-        raise
-
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
-
-
-def _disk_trouble(name: str, error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    # Rust and C++ writers (safetensors, torch) raise their own types with the system's words.
-    full = "No space left on device" in text or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    if full:
-        free = shutil.disk_usage(".").free / 2**20
-        return (
-            f"Stage {name!r} stopped: no space left on the disk of {Path.cwd()} ({free:.0f} MiB free): {text}. Its "
-            f"output was not touched and its finished steps are kept: free some space (`{command('reforge gc')}` lists "
-            "what may go) and start it again."
-        )
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return (
-            f"Stage {name!r} stopped, it cannot use {error.filename or 'a file'}: {error.strerror}. Its output was not "
-            "touched and its finished steps are kept: mend that and start it again."
-        )
-    return ""
-
-
-__all__ = ["STAGES", "StageContext", "run_stage"]

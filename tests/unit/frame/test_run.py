@@ -14,7 +14,8 @@ import pytest
 
 from reforge.config.policy import LearnerConfig
 from reforge.errors import UserError
-from reforge.frame.contract import StageContext, run_stage
+from reforge.frame.context import StageContext
+from reforge.frame.run import run_stage
 from reforge.frame.values import _SPREAD, of_the_result
 from reforge.lineage import graph, manifest
 
