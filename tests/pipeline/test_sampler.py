@@ -21,7 +21,7 @@ from reforge.policy.tokenizer import train_tokenizer
 from reforge.records import Prompt
 from reforge.rollouts import server as server_room
 from reforge.rollouts.flags import ALWAYS
-from reforge.rollouts.sampler import Sampler, Sampling, Server, rollout_seed
+from reforge.rollouts.sampler import Sampler, Sampling, VllmServer, rollout_seed
 from reforge.rollouts.server import open_sampler, serving
 from reforge.training.handover import publish, published
 from reforge.training.update import imitate
@@ -202,14 +202,14 @@ def test_the_right_flags_pass_and_the_canaries_are_drawn_at_the_temperature(serv
 
 
 def test_an_unreachable_sampler_is_an_infrastructure_error(learner):
-    sampler = sampler_on([Server("http://127.0.0.1:9"), Server("http://127.0.0.1:19")], learner.tokenizer)
+    sampler = sampler_on([VllmServer("http://127.0.0.1:9"), VllmServer("http://127.0.0.1:19")], learner.tokenizer)
     with pytest.raises(InfrastructureError, match=r"broke off.*It was the last one"):
         list(sampler.sample(PROMPTS, 1, SAMPLING, "x"))
 
 
 def test_the_requests_of_a_server_that_is_not_ours_and_gone_go_to_another(server, sampler):
     whole = draw(sampler)
-    sampler.servers = [Server("http://127.0.0.1:9"), Server(server.url)]
+    sampler.servers = [VllmServer("http://127.0.0.1:9"), VllmServer(server.url)]
     found = draw(sampler)
     assert [(r.token_ids, r.seed) for r in found] == [(r.token_ids, r.seed) for r in whole]
     assert sampler.events.counts == {"dropped": 1}
