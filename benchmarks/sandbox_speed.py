@@ -95,7 +95,7 @@ def bare_fork() -> float:
     """CPU seconds of a fork that ends at once, from an interpreter that has loaded what a fork-server has."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import gc, importlib, os, statistics\nfrom reforge.sandbox import server\n"
+        "import gc, importlib, os, statistics\nfrom reforge.sandbox.inside import server\n"
         "for name in server._WARM.split(): importlib.import_module(name)\ngc.collect(); gc.freeze()\n"
         "used = []\nfor _ in range(500):\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n"
         "    usage = os.wait4(pid, 0)[2]; used.append(usage.ru_utime + usage.ru_stime)\nprint(statistics.median(used))"
