@@ -1,4 +1,4 @@
-"""What a stage is given."""
+"""The context is all that a stage is given."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class StageContext:
 
     @property
     def key(self) -> str:
-        """What comes after the @: "16k" for rl@16k, "" for a stage with one instance."""
+        """Return what comes after the @: "16k" for rl@16k, "" for a stage with one instance."""
         return self.name.partition("@")[2]
 
     def dep(self, name: str) -> Path:
-        """The one declared input (code apart) whose last path part is `name`."""
+        """Return the one declared input (code apart) whose last path part is `name`."""
         found = [path for path in self.deps if path.name == name and path.parts[0] != "src"]
         if len(found) != 1:
             listed = ", ".join(map(str, self.deps))

@@ -1,4 +1,4 @@
-"""What a stage makes is moved to its place when all of it is there."""
+"""Move the outputs of a stage to their places, all or none."""
 
 from __future__ import annotations
 

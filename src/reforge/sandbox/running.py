@@ -56,7 +56,7 @@ def memory_file(content: bytes = b"") -> Iterator[int]:
 def program_job(
     program: str, entry: str = "", files: Sequence[tuple[str, str]] = (), preamble: str = "", **shown: Any
 ) -> dict[str, Any]:
-    """What a child is to do with a program. `shown`: of the tests' setup."""
+    """Return what a child is told to do with a program. `shown`: of the tests' setup."""
     return {"program": program, "entry": entry, "files": dict(files), "preamble": preamble, **shown}
 
 

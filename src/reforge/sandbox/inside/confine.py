@@ -83,7 +83,7 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int) ->
 
 
 def keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
-    """Return the capabilities that this process has, a bit for each."""
+    """Keep only these of the capabilities that this process has, a bit for each."""
     if libc.capset(struct.pack("<II", _CAPABILITY_VERSION_3, 0), struct.pack("<6I", kept, kept, 0, 0, 0, 0)):
         raise OSError(ctypes.get_errno(), "capset")
 

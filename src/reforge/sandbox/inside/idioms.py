@@ -12,6 +12,7 @@ import gc
 import io
 import logging
 import os
+import random
 import resource
 import sys
 import threading
@@ -24,7 +25,24 @@ _STREAMS = {
 _setrlimit, _prlimit = resource.setrlimit, resource.prlimit
 
 
-def provide() -> None:
+def look_new() -> None:
+    """What programs find: an interpreter that has just started, and the same one each time, as verdicts must not depend
+    on more. Done here, because every page that a fork writes to must be copied for it.
+    """
+    _provide()
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    errors = sys.stdin.errors
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    for name in [name for name in sys.modules if name.partition(".")[0] == "reforge"]:
+        del sys.modules[name]  # with the package goes the path to the rest of it
+    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # else made by `site`, which is not loaded
+    sys.argv = ["program.py"]
+
+
+def _provide() -> None:
     """Long integers as text, `/dev/stdin` without /proc, and limits that ask for more than there is."""
     sys.set_int_max_str_digits(0)
     atexit.unregister(logging.shutdown)  # which takes its time: wind_up() asks whether there is anything to do

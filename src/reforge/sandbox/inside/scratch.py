@@ -85,8 +85,8 @@ class Scratch:
         self._as_made = self._state()
 
     def _state(self) -> list[tuple[int, ...]]:
-        """What changes without an event: a folder above was put in the place of a different one, or a chown to nobody
-        new set the time of the last change. Empty where it cannot be told.
+        """Return what changes without an event: a folder above was put in the place of a different one, or a chown to
+        nobody new set the time of the last change. Empty where it cannot be told.
         """
         with suppress(OSError):
             found = [os.stat(folder, follow_symlinks=False) for folder in (self.around, self.path)]

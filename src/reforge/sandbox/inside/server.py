@@ -6,18 +6,15 @@ that are only handed over here. Started, and started anew when it dies, by proce
 
 from __future__ import annotations
 
-import builtins
 import fcntl
 import gc
 import importlib
 import json
 import os
-import random
 import resource
 import select
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -96,7 +93,7 @@ class ForkServer:
         if self._filtered and self._jailed:
             confine.prepared_filter(1, True)  # now, so that no child has to
         child.rehearse()
-        _look_new()
+        idioms.look_new()
         gc.collect()
         gc.freeze()
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of it, each process starts with a copy
@@ -285,20 +282,3 @@ def _out_of_the_way(control: int) -> socket.socket:
     for number in range(2, _RULESET + 1):
         os.dup2(0, number, inheritable=False)
     return socket.socket(fileno=door)
-
-
-def _look_new() -> None:
-    """What programs find: an interpreter that has just started, and the same one each time, as verdicts must not depend
-    on more. Done here, because every page that a fork writes to must be copied for it.
-    """
-    idioms.provide()
-    random.seed(0)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(0)
-    errors = sys.stdin.errors
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
-    for name in [name for name in sys.modules if name.partition(".")[0] == "reforge"]:
-        del sys.modules[name]  # with the package goes the path to the rest of it
-    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # else made by `site`, which is not loaded
-    sys.argv = ["program.py"]
