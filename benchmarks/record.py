@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import t as student  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -19,6 +23,14 @@ Claim = dict[str, Any]
 
 def claim(text: str, value: float, unit: str, goal: str = "", met: bool | None = None) -> Claim:
     return {"claim": text, "value": float(f"{value:.4g}"), "unit": unit, "goal": goal, "met": met}
+
+
+def mean_ratio(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Return the geometric mean of the rounds' ratios, and both ends of its 95% interval (Student's, of logarithms)."""
+    logs = [math.log(ratio) for ratio in ratios]
+    mean = statistics.mean(logs)
+    half = float(student.ppf(0.975, len(logs) - 1)) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
 def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str, *arguments: str) -> None:

@@ -9,16 +9,12 @@ full isolation and says how many it judged a second. The goal stands for the wor
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-from scipy.stats import t as student  # type: ignore[import-untyped]
-
-from benchmarks.record import ROOT, Claim, claim, head, show, write
+from benchmarks.record import ROOT, Claim, claim, head, mean_ratio, show, write
 
 ROUNDS = 25
 GOAL = 0.95
@@ -72,13 +68,9 @@ def main() -> None:
 
 
 def compared(kind: str, ratios: list[float]) -> Claim:
-    """The geometric mean of the rounds' ratios; the interval is Student's, of their logarithms."""
-    logs = [math.log(ratio) for ratio in ratios]
-    mean = statistics.mean(logs)
-    half = float(student.ppf(0.975, len(logs) - 1)) * statistics.stdev(logs) / math.sqrt(len(logs))
-    low, high = math.exp(mean - half), math.exp(mean + half)
+    mean, low, high = mean_ratio(ratios)
     text = f"{kind}: programs a second, now to before (95% interval {low:.3f} to {high:.3f})"
-    return claim(text, math.exp(mean), "times", f"lower end ≥ {GOAL}", low >= GOAL)
+    return claim(text, mean, "times", f"lower end ≥ {GOAL}", low >= GOAL)
 
 
 def programs_a_second(tree: Path, kind: str, turn: int) -> float:
