@@ -23,7 +23,10 @@ KINDS = ("stdin", "stdin, writes a file", "call", "assert, compared outside", "a
 MEASURE = """
 import sys, time
 from reforge.sandbox.judge import Isolation, Judge, Limits
-from reforge.records import Problem, TestCase
+try:
+    from reforge.records import Problem, TestCase
+except ModuleNotFoundError:  # its name until 736a506
+    from reforge.types import Problem, TestCase
 
 kind, turn, count = sys.argv[1], sys.argv[2], 600
 call = [TestCase("call", "[[3, 1, 2]]", "[1, 2, 3]")]

@@ -21,7 +21,7 @@ from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.sandbox.limits import MARGIN
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=20.0, memory_mb=512, output_kb=64)
-ROUNDS, WORKERS = 7, 2
+ROUNDS, WORKERS = 15, 2
 
 SUM = Problem("sum", "", "", (TestCase("stdin", "1 2\n3\n", "6\n"),))
 TRIVIAL = "a, b = map(int, input().split())\nprint(a + b + int(input()))\n"
@@ -34,7 +34,7 @@ JUDGE_NUMPY, FRESH_NUMPY = "judge, numpy", "fresh interpreter, numpy"
 
 def throughput() -> tuple[list[Claim], dict[str, Any]]:
     """Programs a second of two workers each, in rounds in which the ways take turns."""
-    count, few = 400, 40
+    count, few = 1200, 60
     with (
         Judge(LIMITS, WORKERS, minimum=Isolation.FULL) as plain,
         Judge(LIMITS, WORKERS, minimum=Isolation.FULL, packages=["numpy"]) as warm,
