@@ -34,7 +34,7 @@ STEPS = 3
 
 
 def config_of(model: str) -> Config:
-    return build_config(compose(["experiment=smoke", f"model={model}"]), "benchmark")
+    return build_config(compose(["experiment=smoke", f"base.policy={model}"]), "benchmark")
 
 
 def batch_of(rollouts: list[Rollout]) -> Any:
@@ -52,10 +52,11 @@ def batch_of(rollouts: list[Rollout]) -> Any:
 def train(config: Config, folder: Path) -> dict[str, Any]:
     """A few steps with the real server: what the gap was on the rollouts of each, and after each new set of weights."""
     tokenizer = train_tokenizer(TEXTS, 300)
-    save_model(new_model(config.model.architecture, tokenizer, seed=0), tokenizer, folder / "first")
+    save_model(new_model(config.base["policy"].architecture, tokenizer, seed=0), tokenizer, folder / "first")
     learner = open_learner(folder / "first", config.learner, 0)
     before = [parameter.detach().clone() for parameter in learner.model.parameters()]
-    objective = Objective(config.rl.loss, SAMPLING.temperature, 1e-3, 1.0, config.rl.guards)
+    rl = config.rl["short"]
+    objective = Objective(rl.loss, SAMPLING.temperature, 1e-3, 1.0, rl.guards)
     gaps, parities, losses = [], [], []
     with open_sampler(folder / "first", config.sampler, decoder(learner.tokenizer), folder / "vllm.log") as sampler:
         for step in range(STEPS):

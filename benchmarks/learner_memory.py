@@ -72,9 +72,10 @@ def ours(folder: Path, response: int) -> dict[str, float]:
     from reforge.training.update import Objective, Seen, _accumulate
 
     overrides = ["learner.activation_checkpointing=true", "learner.threads=2"]
-    config = build_config(compose([*overrides, "rl.guards.gap=1e9"]), "benchmark")
+    config = build_config(compose([*overrides, "rl.*.guards.gap=1e9"]), "benchmark")
     learner = open_learner(folder, config.learner, 0)
-    objective = Objective(config.rl.loss, 1.0, 1e-6, 1.0, config.rl.guards)
+    rl = config.rl["short"]
+    objective = Objective(rl.loss, 1.0, 1e-6, 1.0, rl.guards)
     prompt, completion = ids(response)
 
     def batch(tokens: int) -> Any:

@@ -169,26 +169,22 @@ def alone() -> ProcessPoolExecutor:
 def settings() -> Config:
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    return build_config(
-        compose(
-            ["experiment=tiny", f"learner.threads={threads}", "model.architecture.context=1024", "rl.guards.gap=1e9"]
-        ),
-        "b",
-    )
+    overrides = [f"learner.threads={threads}", "base.policy.architecture.context=1024", "rl.*.guards.gap=1e9"]
+    return build_config(compose(["experiment=tiny", *overrides]), "b")
 
 
 @cache
 def new_policy() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="reforge-speed-"))
     tokenizer = new_tokenizer(VOCABULARY)
-    save_model(new_model(settings().model.architecture, tokenizer, 0), tokenizer, folder)
+    save_model(new_model(settings().base["policy"].architecture, tokenizer, 0), tokenizer, folder)
     return folder
 
 
 @cache
 def ours() -> tuple[Learner, Objective]:
-    config = settings()
-    objective = Objective(config.rl.loss, 1.0, 1e-6, config.learner.gradient_clip, config.rl.guards)
+    config, rl = settings(), settings().rl["short"]
+    objective = Objective(rl.loss, 1.0, 1e-6, config.learner.gradient_clip, rl.guards)
     return open_learner(new_policy(), config.learner, 0), objective
 
 

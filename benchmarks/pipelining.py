@@ -71,7 +71,7 @@ class Bench:
             ends.append(time.perf_counter())
             pauses.append(timings["seconds/sampler_pause"])
 
-        rung = next(iter(self.config.rl.rungs.values())).model_copy(update={"steps": STEPS, "max_tokens": TOKENS})
+        changes = {"steps": STEPS, "max_tokens": TOKENS, "batch": BATCH, "group_size": GROUP, "staleness": staleness}
 
         def learn_and_more(*of_step: Any) -> dict[str, float]:
             self.train_more()
@@ -82,8 +82,7 @@ class Bench:
             sampler=self.sampler,
             score=self.score,
             prompts=[Prompt(f"p{number}", tuple(range(5, 37))) for number in range(BATCH * STEPS)],
-            config=self.config.rl.model_copy(update={"batch": BATCH, "group_size": GROUP, "staleness": staleness}),
-            rung=rung,
+            config=self.config.rl["short"].model_copy(update=changes),
             seed=0,
             graders=BATCH * GROUP if self.waits else 2,
             recorder=recorder(where / "rollouts", lambda step, differing: None),
@@ -109,7 +108,7 @@ class Bench:
     def train_more(self) -> None:
         if self.extra:
             rows = [Row((5,) * 32, (6,) * TOKENS, 1e-6, 1.0, (-7.0,) * TOKENS)] * (self.extra // TOKENS)
-            rl = self.config.rl
+            rl = self.config.rl["short"]
             update(self.learner, [build_batch(rows, 2560)], Objective(rl.loss, 1.0, 0.0, 1.0, rl.guards))
 
 
@@ -143,7 +142,7 @@ def bench(split: bool) -> Iterator[Bench]:
     both = os.sched_getaffinity(0)
     threads = 1 if split else len(both)
     torch.set_num_threads(threads)
-    endless = ["rl.guards.truncated=1.0", "rl.guards.gap=1e9", "rl.overlong.rule=keep"]
+    endless = ["rl.*.guards.truncated=1.0", "rl.*.guards.gap=1e9", "rl.*.overlong.rule=keep"]
     # Random weights hardly ever end.
     config = build_config(
         compose(["experiment=tiny", f"learner.threads={threads}", f"sampler.threads={threads}", *endless]), "benchmark"
@@ -151,7 +150,7 @@ def bench(split: bool) -> Iterator[Bench]:
     scratch = tempfile.TemporaryDirectory(prefix="reforge-pipelining-", dir="/dev/shm")
     folder = Path(scratch.name)
     tokenizer = new_tokenizer(1024)
-    save_model(new_model(config.model.architecture, tokenizer, 0), tokenizer, folder / "model")
+    save_model(new_model(config.base["policy"].architecture, tokenizer, 0), tokenizer, folder / "model")
     limits = Limits(6.0, 20.0, 512, 64, 60.0)
     try:
         os.sched_setaffinity(0, SAMPLER_CORE if split else both)

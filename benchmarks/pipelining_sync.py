@@ -31,14 +31,14 @@ GOAL = 5.0
 
 def main() -> None:
     commit = head()
-    overrides = [f"model.architecture.{value}" for value in SHAPE]
+    overrides = [f"base.policy.architecture.{value}" for value in SHAPE]
     config = build_config(
         compose(["experiment=tiny", *overrides, "sampler.dtype=bfloat16", "sampler.parity_tolerance=0.2",
                  "sampler.threads=2"]), "b"
     )  # fmt: skip
     tokenizer = new_tokenizer(1024)
     torch.set_default_dtype(torch.bfloat16)
-    model = new_model(config.model.architecture, tokenizer, 0).to(torch.bfloat16)
+    model = new_model(config.base["policy"].architecture, tokenizer, 0).to(torch.bfloat16)
     model.resize_token_embeddings(151936)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     torch.set_default_dtype(torch.float32)

@@ -48,9 +48,9 @@ GOAL = 3.0
 
 def config() -> Config:
     of_rl = ["staleness=1", "learning_rate=1e-6", "guards.truncated=1.0", "overlong.rule=keep"]
-    changes = [f"rl.{change}" for change in (f"batch={BATCH}", f"group_size={GROUP}", *of_rl)]
+    changes = [f"rl.*.{change}" for change in (f"batch={BATCH}", f"group_size={GROUP}", *of_rl)]
     return build_config(
-        compose(["experiment=tiny", "model.architecture.extra={tie_word_embeddings: false}", *changes]), "b"
+        compose(["experiment=tiny", "base.policy.architecture.extra={tie_word_embeddings: false}", *changes]), "b"
     )
 
 
@@ -58,7 +58,7 @@ def config() -> Config:
 def policy(shape: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="reforge-trl-", dir="/dev/shm"))
     tokenizer = new_tokenizer(300)
-    model = new_model(config().model.architecture, tokenizer, 0)
+    model = new_model(config().base["policy"].architecture, tokenizer, 0)
     with torch.no_grad():  # one feature that all states share, and that speaks for the end token only
         model.get_input_embeddings().weight[:, 0] = 4.0
         head_VH = model.get_output_embeddings().weight
@@ -102,15 +102,13 @@ def our_steps(shape: str) -> tuple[list[float], list[int]]:
             verdict = graders.judge(program(rollout.index, str(rollout.seed)), PROBLEM)
             return Reward(float(verdict.status is Status.ACCEPTED), {}, verdict)
 
-        rung = next(iter(cfg.rl.rungs.values())).model_copy(update={"steps": STEPS, "max_tokens": SHAPES[shape][0]})
         grpo.train(
             grpo.Run(
                 learner=learner,
                 sampler=sampler,
                 score=score,
                 prompts=[Prompt(f"p{number}", ids) for number in range(BATCH * STEPS)],
-                config=cfg.rl,
-                rung=rung,
+                config=cfg.rl["short"].model_copy(update={"steps": STEPS, "max_tokens": SHAPES[shape][0]}),
                 seed=0,
                 graders=2,
                 recorder=Recorder(work / "rollouts", lambda step, differing: None),

@@ -71,7 +71,7 @@ def main() -> None:
     tokenizer = new_tokenizer(1024)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reforge-vllm-", dir="/dev/shm")))
-        save_model(new_model(config.model.architecture, tokenizer, 0), tokenizer, folder / "model")
+        save_model(new_model(config.base["policy"].architecture, tokenizer, 0), tokenizer, folder / "model")
         plain, startup = stack.enter_context(server(folder / "model", tokenizer, AS_SET))
         claims = [claim("as in conf/sampler/cpu.yaml: until it answers", startup, "s")]
         runs = []

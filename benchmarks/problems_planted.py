@@ -144,17 +144,18 @@ def curated(rows: list[Any], folder: Path) -> dict[int, str]:
     source = folder / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     chosen = [
-        "problems=mbpp", f"problems.sources.mbpp.path={source}", "problems.train=700", "sandbox.cpu_seconds=10",
-        f"problems.tests_per_problem={LEAST_TESTS}",
-        f"+problems.against.humaneval={{adapter: humaneval, path: {HUMANEVAL}}}",
+        "curate.problems=mbpp", f"curate.problems.sources.mbpp.path={source}", "curate.problems.train=700",
+        "sandbox.cpu_seconds=10",
+        f"curate.problems.tests_per_problem={LEAST_TESTS}",
+        f"+curate.problems.against.humaneval={{adapter: humaneval, path: {HUMANEVAL}}}",
     ]  # fmt: skip
     for name in ("out", "scratch", "runs"):
         (folder / name).mkdir()
     config = build_config(compose(chosen), "benchmark")
     places = (folder / "out", folder / "scratch", folder / "runs")
     tracker = Tracker(folder / "scratch", folder / "runs")
-    curate.run(StageContext("curate", config, (), {}, *places, 0, tracker))
-    return {item.line: item.reason for item in read_quarantined(folder / "out/problems/quarantined.parquet")}
+    curate.run(StageContext("curate@problems", config, (), {}, *places, 0, tracker))
+    return {item.line: item.reason for item in read_quarantined(folder / "out/data/quarantined.parquet")}
 
 
 def main() -> None:

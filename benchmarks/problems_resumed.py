@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.record import ROOT, Claim, claim, head, show, write
 
-KILLS, PROBLEMS = 25, 300
+STAGE, KILLS, PROBLEMS = "curate@problems", 25, 300
 SPIN = """
 total = 0
 for number in range({rounds}):
@@ -51,11 +51,11 @@ def rows(count: int, rounds: int) -> list[dict[str, Any]]:
 def prepare(project: Path, count: int, rounds: int) -> None:
     """A project that is to curate such rows."""
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(count, rounds)))
-    (project / "conf" / "problems" / "mine.yaml").write_text(
+    (project / "conf" / "curate" / "mine.yaml").write_text(
         "defaults: [_published]\nsources: {mine: {adapter: reforge, path: rows.jsonl}}\nnear: null\n"
     )
-    sizes = [f"problems.train={count // 2}", f"problems.heldout={count // 10}"]
-    done = command(project, "compose", "problems=mine", *sizes).wait()
+    sizes = [f"curate.problems.train={count // 2}", f"curate.problems.heldout={count // 10}"]
+    done = command(project, "compose", "curate.problems=mine", *sizes).wait()
     assert done == 0, (project / "log").read_text()
 
 
@@ -64,7 +64,7 @@ def curated(project: Path, kills: int, draw: random.Random, longest: float) -> l
     left: list[float] = []
     while len(left) < kills:
         seconds = draw.uniform(0.5, longest)
-        running = command(project, "stage", "curate")
+        running = command(project, "stage", STAGE)
         try:
             if running.wait(seconds) == 0:
                 break  # done before its time: nothing is left to kill
@@ -72,14 +72,15 @@ def curated(project: Path, kills: int, draw: random.Random, longest: float) -> l
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
             left.append(round(seconds, 2))
-    assert command(project, "stage", "curate").wait() == 0, (project / "log").read_text()[-2000:]
+    assert command(project, "stage", STAGE).wait() == 0, (project / "log").read_text()[-2000:]
     return left
 
 
 def outcome(project: Path) -> dict[str, bytes]:
     """Every file that the stage made, headline numbers included."""
-    made = [path for path in (project / "outputs" / "curate").rglob("*") if path.is_file()]
-    return {str(path.relative_to(project)): path.read_bytes() for path in [*made, project / "metrics" / "curate.json"]}
+    made = [path for path in (project / "outputs" / "curate" / "problems").rglob("*") if path.is_file()]
+    headline = project / "metrics" / "curate" / "problems.json"
+    return {str(path.relative_to(project)): path.read_bytes() for path in [*made, headline]}
 
 
 def verdicts(project: Path) -> list[str]:
@@ -120,7 +121,7 @@ def main() -> None:
         left = curated(disturbed, KILLS, random.Random(1), seconds / 8)
         expected, found, asked = outcome(calm), outcome(disturbed), verdicts(disturbed)
         needed = len(set(verdicts(calm)))
-        shutil.copy(disturbed / "outputs" / "curate" / "funnel.json", Path(folder, "funnel.json"))
+        shutil.copy(disturbed / "outputs" / "curate" / "problems" / "funnel.json", Path(folder, "funnel.json"))
         funnel = json.loads(Path(folder, "funnel.json").read_text())
     differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     claims = claims_of(left, differing, asked, needed, len(expected))

@@ -13,9 +13,10 @@ from typing import Any
 
 from benchmarks.record import ROOT, claim, head, show, write
 
-TRAINED = ("rl@16k", "rl@32k")
+TRAINED = ("rl@short", "rl@long")
 JUDGED = (
-    *TRAINED, "distill", "evaluate@base", "evaluate@sft", "evaluate@rl-16k", "evaluate@rl-32k", "evaluate@student",
+    *TRAINED, "sample@teacher", "evaluate@base", "evaluate@sft", "evaluate@rl-short", "evaluate@rl-long",
+    "evaluate@student",
 )  # fmt: skip
 
 

@@ -51,18 +51,18 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
         return []
     if variant == "no_filter":
         # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
-        return ["rl.overlong.rule=keep", "rl.guards.truncated=1.0"]
+        return ["rl.*.overlong.rule=keep", "rl.*.guards.truncated=1.0"]
     if variant == "synchronous":
-        return ["rl.staleness=0"]
+        return ["rl.*.staleness=0"]
     if variant == "stale":
         # how far it drifts from its samplers is what is measured
-        return ["rl.staleness=4", "rl.loss.correction=null", "rl.guards.truncated=1.0", "rl.guards.gap=1e9"]
+        return ["rl.*.staleness=4", "rl.*.loss.correction=null", "rl.*.guards.truncated=1.0", "rl.*.guards.gap=1e9"]
     if variant == "threads":
         return ["learner.threads=2", "sampler.threads=2"]
     if variant == "annealed":
-        return ["sft.decay=cosine"]
+        return ["sft.cold.decay=cosine"]
     if variant.startswith("steep"):
-        return ["rl.learning_rate=3.0e-4", f"rl.staleness={int(variant == 'steep')}"]
+        return ["rl.*.learning_rate=3.0e-4", f"rl.*.staleness={int(variant == 'steep')}"]
     reference = latest(runs).get(("rungs", seed))
     if reference is None:
         sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")
@@ -70,10 +70,9 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     per_step = rungs[kept]["tokens"] / rungs[kept]["steps"]
     steps = round(sum(rung["tokens"] for rung in rungs.values()) / per_step)
     if variant == "rung1":
-        gone = [f"~rl.rungs.{RUNG2}", f"~evaluate.models.rl-{RUNG2}", f"distill.teacher=rl/{RUNG1}"]
-        return [f"rl.rungs.{RUNG1}.steps={steps}", *gone]
-    gone = [f"~rl.rungs.{RUNG1}", f"~evaluate.models.rl-{RUNG1}"]
-    return [f"rl.rungs.{RUNG2}.steps={steps}", f"rl.rungs.{RUNG2}.init=sft", *gone]
+        gone = [f"~rl.{RUNG2}", f"~evaluate.rl-{RUNG2}", f"sample.teacher.model=rl/{RUNG1}"]
+        return [f"rl.{RUNG1}.steps={steps}", *gone]
+    return [f"rl.{RUNG2}.steps={steps}", f"rl.{RUNG2}.init=sft/cold", f"~rl.{RUNG1}", f"~evaluate.rl-{RUNG1}"]
 
 
 def run_road(variant: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:

@@ -14,9 +14,15 @@ EXPERIMENT, SEEDS = "tiny", (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
 # points that the same seeds may differ by on another number of threads (R4), stated before any such run
 TOLERANCE = 5.0
-UNTRAINED = "base/model"
+UNTRAINED = "base/"
 _FARTHEST = f"farthest end of the {CONFIDENCE:.0%} interval over problems"
-RUNG1, RUNG2, TWICE = "16k", "32k", "64k"
+RUNG1, RUNG2, TWICE = "short", "long", "longest"
+# What they were called when the first runs were recorded.
+OLD_NAMES = {
+    "16k": RUNG1, "32k": RUNG2, "64k": TWICE, "rl-16k": f"rl-{RUNG1}", "rl-32k": f"rl-{RUNG2}",
+    "base/model": "base/policy/model", "sft/model": "sft/cold/model", "distill/model": "sft/student/model",
+    "rl/16k/model": f"rl/{RUNG1}/model", "rl/32k/model": f"rl/{RUNG2}/model",
+}  # fmt: skip
 
 Run = Mapping[str, Any]
 
@@ -27,7 +33,7 @@ class Variant:
 
     words: str
     against: str = ""
-    evaluated: tuple[str, ...] = ("sft", "rl-32k")
+    evaluated: tuple[str, ...] = ("sft", "rl-long")
     seeds: Sequence[int] = SEEDS
 
     @property
@@ -38,10 +44,10 @@ class Variant:
 
 VARIANTS = {
     "rungs": Variant("both rungs"),
-    "rung1": Variant("rung 1 alone, equal sampled tokens", evaluated=("sft", "rl-16k")),
+    "rung1": Variant("rung 1 alone, equal sampled tokens", evaluated=("sft", "rl-short")),
     "rung2": Variant("rung 2 alone, equal sampled tokens"),
     "no_filter": Variant("both rungs without overlong filtering"),
-    "synchronous": Variant("both rungs, no batch ahead (rl.staleness=0)", "rungs"),
+    "synchronous": Variant("both rungs, no batch ahead (rl.*.staleness=0)", "rungs"),
     "stale": Variant("both rungs, four batches ahead without correction", "rungs", seeds=(0,)),
     "threads": Variant("both rungs, two threads each for learner and sampler", "rungs"),
     "annealed": Variant("both rungs, learning rate of fine-tuning falling to 0 (cosine)", "rungs", seeds=(0,)),
@@ -67,7 +73,7 @@ def _goals(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
     groups = {f"{len(runs)} seeds pooled": list(runs.values()), **{f"seed {seed}": [run] for seed, run in runs.items()}}
     for name, group in groups.items():
         gain, longer = _gain(group), _longer(group)
-        what = f"rl-32k minus sft, pass@1 at {RUNG2}, {name}"
+        what = f"rl-long minus sft, pass@1 at {RUNG2}, {name}"
         found += [
             claim(what, 100 * gain.value, "points", f"≥ {GOAL:g}", 100 * gain.value >= GOAL),
             claim(
@@ -77,7 +83,7 @@ def _goals(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
                 "> 0",
                 gain.low > 0,
             ),
-            claim(f"rl-32k at {TWICE} minus at {RUNG2}, {name}", 100 * longer, "points", "≥ 0", longer >= 0),
+            claim(f"rl-long at {TWICE} minus at {RUNG2}, {name}", 100 * longer, "points", "≥ 0", longer >= 0),
         ]
     return found
 
@@ -105,7 +111,7 @@ def _against(
         _means([one for one, _ in pairs.values()]), _means([two for _, two in pairs.values()]), CONFIDENCE
     )
     than = "tiny as it is" if other == "rungs" else VARIANTS[other].words
-    what = f"{VARIANTS[variant].words}: rl-32k minus that of {than}, pass@1 at {RUNG2}"
+    what = f"{VARIANTS[variant].words}: rl-long minus that of {than}, pass@1 at {RUNG2}"
     found = [claim(f"{what}, seed {seed}", 100 * value, "points") for seed, value in zip(pairs, each, strict=True)]
     intervals = {"problems": by_problem}
     if len(each) > 1:
@@ -154,7 +160,7 @@ def _same(pairs: Sequence[tuple[Run, Run]]) -> float:
         digest == one["weights"].get(model)
         for two, one in pairs
         for model, digest in two["weights"].items()
-        if model != UNTRAINED
+        if not model.startswith(UNTRAINED)
     ]
     return float(sum(same) / len(same))
 
@@ -183,7 +189,14 @@ def _tokens(run: Run) -> float:
 
 
 def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
-    return {(run["variant"], run["seed"]): run for run in runs}
+    return {(run["variant"], run["seed"]): renamed(run) for run in runs}
+
+
+def renamed(run: Any) -> Any:
+    """Return a recorded run with the names that its stages and limits have now."""
+    if isinstance(run, Mapping):
+        return {OLD_NAMES.get(key, key): renamed(value) for key, value in run.items()}
+    return run
 
 
 def repeated(runs: Sequence[Run]) -> str | None:

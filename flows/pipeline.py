@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prefect import Task, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -19,16 +19,18 @@ from prefect.runtime import flow_run
 from flows.console import say
 from flows.hooks import close_tracking
 from flows.stage import Outcome, end_all, forget_progress, named, reproduce
-from reforge.config.compose import compose, keep_origins, write_params
+from reforge.config.compose import compose, origins
+from reforge.config.load import build_config
+from reforge.config.params import keep_origins, write_params
 from reforge.errors import InfrastructureError
 from reforge.files.digests import sha256
 from reforge.frame import runs
+from reforge.frame.gone import remove_gone
 from reforge.frame.values import require_unchanged
 from reforge.lineage.graph import StageSpec, graph, stages
 from reforge.machine.project import quiet
 from reforge.machine.workspace import occupied
 
-Experiment = Literal["tiny", "smoke", "real", "deepcoder_1p5b", "deepcoder_14b"]
 TABLE = Path("report/table.md")
 
 
@@ -39,7 +41,7 @@ TABLE = Path("report/table.md")
     on_cancellation=[close_tracking],
 )
 def pipeline(
-    experiment: Experiment = "tiny",
+    experiment: str = "tiny",
     overrides: list[str] = [],  # noqa: B006  Prefect makes its form of these defaults
     targets: list[str] = [],  # noqa: B006
     force: bool = False,
@@ -48,7 +50,7 @@ def pipeline(
 
     Args:
         experiment: a file of conf/experiment
-        overrides: Hydra overrides, for example ["rl.learning_rate=1e-4"]
+        overrides: Hydra overrides, for example ["rl.*.learning_rate=1e-4"]
         targets: stages to bring up to date, with all that they need; none means all
         force: run the targets even if nothing that they depend on has changed
     """
@@ -56,7 +58,9 @@ def pipeline(
     overrides = [f"experiment={experiment}", *overrides]
     values = compose(overrides)
     with occupied(change=lambda: write_params(values, runs.PARAMS), patience=20.0):
-        keep_origins(overrides, runs.PARAMS)
+        keep_origins(origins(overrides), runs.PARAMS)
+        for line in remove_gone(build_config(values, str(runs.PARAMS))):
+            say(line)
         return _run(targets, force)
 
 
@@ -92,7 +96,7 @@ def _run_all(edges: dict[str, list[str]], specs: dict[str, StageSpec], forced: s
     running: dict[str, PrefectFuture[Outcome]] = {}
     try:
         for name, upstream in edges.items():
-            limit = "gpu" if specs[name].gpu and has_gpu() else ""
+            limit = "gpu" if specs[name].needs == "gpu" and has_gpu() else ""
             stage = run_stage.with_options(name=name, task_run_name=name)
             before = [running[up] for up in upstream]
             running[name] = stage.submit(name, name in forced, limit, values, wait_for=before, return_state=False)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from reforge.config.compose import compose, write_params
+from reforge.config.compose import compose
+from reforge.config.params import write_params
 from reforge.frame.run import run_stage
 from reforge.machine.project import quiet
 
@@ -25,50 +26,59 @@ os.environ["REFORGE_SHELL_PATH"] = os.environ["PATH"]  # as if the environment w
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 ROOT = Path(__file__).parents[1]
-# values that tests of `project` rely on, whatever conf/ comes to say
-PINNED = ["problems.train=64", "sft.warmup_steps=7", "rl.rungs.16k.max_tokens=40", "rl.rungs.32k.max_tokens=80"]
+# values that tests of `project` rely on, whatever conf/ comes to say, and stages that its graph does without
+PINNED = [
+    "curate.problems.train=64", "sft.cold.warmup_steps=7", "rl.short.max_tokens=40", "rl.long.max_tokens=80",
+    "~base.student", "~sft.student", "~sample.teacher",
+]  # fmt: skip
 
 SMALL_GRAPH = """\
 stages:
   curate:
-    cmd: python fake.py curate
-    params: [seed, problems]
-    deps: [raw.txt, lib]
-    outs: [outputs/curate]
-    metrics: [metrics/curate.json]
+    foreach: ${curate}
+    do:
+      cmd: python fake.py curate@${key}
+      params: [seed, "curate.${key}"]
+      deps: [raw.txt, lib]
+      outs: ["outputs/curate/${key}"]
+      metrics: ["metrics/curate/${key}.json"]
   base:
-    cmd: python fake.py base
-    params: [seed, model.vocab_size]
-    deps: [outputs/curate/problems]
-    outs: [outputs/base]
-    metrics: [metrics/base.json]
+    foreach: ${base}
+    do:
+      cmd: python fake.py base@${key}
+      params: [seed, "base.${key}.vocab_size"]
+      deps: ["outputs/${item.texts}/data"]
+      outs: ["outputs/base/${key}"]
+      metrics: ["metrics/base/${key}.json"]
   rl:
-    foreach: ${rl.rungs}
+    foreach: ${rl}
     do:
       cmd: python fake.py rl@${key}
-      params: [seed, "rl.rungs.${key}"]
-      deps: ["outputs/${item.init}/model"]
+      params: [seed, "rl.${key}"]
+      deps: ["outputs/${item.init}/model", "outputs/${item.problems}/data"]
       outs: ["outputs/rl/${key}"]
       metrics: ["metrics/rl/${key}.json"]
   sft:
-    cmd: python fake.py sft
-    params: [seed, sft]
-    deps: [outputs/base/model]
-    outs: [outputs/sft]
-    metrics: [metrics/sft.json]
+    foreach: ${sft}
+    do:
+      cmd: python fake.py sft@${key}
+      params: [seed, "sft.${key}"]
+      deps: ["outputs/${item.init}/model", "outputs/${item.problems}/data", "outputs/${item.rollouts}/data"]
+      outs: ["outputs/sft/${key}"]
+      metrics: ["metrics/sft/${key}.json"]
 """
 
 FAKE_STAGES = '''\
-"""Four stages of a few lines each, run through the real contract."""
+"""Stages of four kinds, of a few lines each, run through the real contract."""
 import os, sys, time, types
 from pathlib import Path
 
 
 def curate(ctx):
-    (ctx.out / "problems").mkdir()
-    (ctx.out / "problems" / "train.txt").write_text(Path("raw.txt").read_text().upper())
+    (ctx.out / "data").mkdir()
+    (ctx.out / "data" / "train.txt").write_text(Path("raw.txt").read_text().upper())
     (ctx.out / "seed").write_text(str(ctx.seed))
-    ctx.metrics["problems"] = ctx.cfg.problems.train
+    ctx.metrics["problems"] = ctx.cfg.curate[ctx.key].train
 
 
 def model(ctx):
@@ -150,12 +160,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _database: Path) ->
     """A project of its own with a small graph, fake stages, the real conf/ and the real contract; and we are in it."""
     root = tmp_path / "project"
     shutil.copytree(ROOT / "conf", root / "conf")
+    shutil.copytree(ROOT / "outputs/none", root / "outputs/none")
     (root / "lib").mkdir()
     (root / "lib" / "code.txt").write_text("one")
     (root / "raw.txt").write_text("a problem")
     (root / "dvc.yaml").write_text(SMALL_GRAPH)
     (root / "fake.py").write_text(FAKE_STAGES)
-    (root / ".gitignore").write_text("outputs/\nmetrics/\n.runs/\n.scratch/\nmlflow.db\nmlartifacts/\n__pycache__/\n")
+    (root / ".gitignore").write_text(
+        "/outputs/*\n!/outputs/none\nmetrics/\n.runs/\n.scratch/\nmlflow.db\nmlartifacts/\n__pycache__/\n"
+    )
     shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copy(_database, root / "mlflow.db")
     monkeypatch.chdir(root)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reforge.config import Config
-from reforge.config.compose import HEADER, compose, write_params
+from reforge.config import KINDS, Config, dotted, instances
+from reforge.config.compose import compose
 from reforge.config.load import build_config, load_config, unknown_key
+from reforge.config.params import HEADER, write_params
 from reforge.lineage import graph
 
-EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("[!_]*.yaml"))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -21,33 +22,51 @@ def test_every_experiment_composes_and_says_its_name(repository: Path, experimen
 
 
 def composed(experiment: str) -> Config:
-    """The published ones do not say where their problems lie."""
-    named = [f"problems.sources.{name}.path=some/{name}" for name in ("taco", "synthetic1", "livecodebench")]
-    return build_config(
-        compose([f"experiment={experiment}", *(named if "deepcoder" in experiment else [])]), experiment
-    )
+    """The published ones do not say where their problems and their model lie."""
+    deepcoder = [f"curate.problems.sources.{name}.path=some/{name}" for name in ("taco", "synthetic1", "livecodebench")]
+    given = {
+        "deepcoder_1p5b": deepcoder,
+        "deepcoder_14b": deepcoder,
+        "livecodebench": ["base.policy.path=some/model", "curate.problems.sources.livecodebench.path=some/set"],
+    }
+    return build_config(compose([f"experiment={experiment}", *given.get(experiment, [])]), experiment)
 
 
 def test_the_published_experiments_are_there() -> None:
-    assert {"tiny", "smoke", "deepcoder_1p5b", "deepcoder_14b"} <= set(EXPERIMENTS)
+    assert {"tiny", "smoke", "deepcoder_1p5b", "deepcoder_14b", "livecodebench"} <= set(EXPERIMENTS)
 
 
 def test_deepcoder_14b_holds_the_published_values(repository: Path) -> None:
     config = composed("deepcoder_14b")
-    rl, rungs = config.rl, config.rl.rungs
-    assert (rl.learning_rate, rl.batch, rl.group_size, rl.updates, rl.temperature) == (1e-6, 128, 8, 2, 0.6)
-    assert (rl.loss.clip_low, rl.loss.clip_high, rl.overlong.rule, rl.max_prompt_tokens) == (0.2, 0.28, "filter", 2048)
-    assert (rl.loss.mean, rl.loss.kl, rl.loss.entropy, rl.advantage) == ("token", None, 0.0, "normalised")
-    assert [(rung.steps, rung.max_tokens) for rung in rungs.values()] == [(180, 16384), (470, 32768)]
-    assert sum(rung.steps for rung in rungs.values()) == 650
-    assert list(config.evaluate.lengths.values()) == [16384, 32768, 65536]
-    assert (config.evaluate.temperature, config.evaluate.top_p) == (0.6, 0.95)
+    for rl in config.rl.values():
+        assert (rl.learning_rate, rl.batch, rl.group_size, rl.updates, rl.temperature) == (1e-6, 128, 8, 2, 0.6)
+        assert (rl.loss.clip_low, rl.loss.clip_high, rl.overlong.rule) == (0.2, 0.28, "filter")
+        assert (rl.loss.mean, rl.loss.kl, rl.loss.entropy, rl.advantage) == ("token", None, 0.0, "normalised")
+        assert rl.max_prompt_tokens == 2048
+    assert [(rung.init, rung.steps, rung.max_tokens) for rung in config.rl.values()] == [
+        ("base/policy", 180, 16384), ("rl/16k", 470, 32768),
+    ]  # fmt: skip
+    assert sum(rung.steps for rung in config.rl.values()) == 650
+    assert [one.model for one in config.evaluate.values()] == ["base/policy", "rl/16k", "rl/32k"]
+    for one in config.evaluate.values():
+        assert list(one.lengths.values()) == [16384, 32768, 65536]
+        assert (one.temperature, one.top_p) == (0.6, 0.95)
     assert (config.learner.gradient_clip, config.sampler.tensor_parallel) == (1.0, 2)
-    problems = config.problems
+    problems = config.curate["problems"]
     trained_on, held_back = problems.sources["livecodebench"], problems.against["livecodebench"]
     assert (problems.train, problems.tests_per_problem) == (None, 5)
     assert (trained_on.after, trained_on.before) == ("2023-05-01", "2024-08-01")
     assert (held_back.path, held_back.after, held_back.before) == (trained_on.path, "2024-08-01", "2025-02-01")
+
+
+def test_livecodebench_evaluates_on_the_window_that_deepcoder_keeps_apart(repository: Path) -> None:
+    config, trained = composed("livecodebench"), composed("deepcoder_14b")
+    window, apart = (
+        config.curate["problems"].sources["livecodebench"], trained.curate["problems"].against["livecodebench"]
+    )  # fmt: skip
+    assert (window.after, window.before) == (apart.after, apart.before)
+    (mine,) = config.evaluate.values()
+    assert (mine.model, mine.lengths) == ("base/policy", trained.evaluate["base"].lengths)
 
 
 def test_params_yaml_is_what_conf_composes_to(repository: Path, tmp_path: Path) -> None:
@@ -61,7 +80,9 @@ def test_params_yaml_is_what_conf_composes_to(repository: Path, tmp_path: Path) 
 
 def test_every_key_of_the_config_is_declared_by_a_stage_or_is_about_tracking(repository: Path) -> None:
     """A key that no stage declares cannot be read by one: it would be an option that does nothing."""
-    declared = {key for spec in graph.stages().values() for key in spec.params}
-    assert all(unknown_key(key) == "" for key in declared)
-    sections = {key.partition(".")[0] for key in declared}
-    assert set(type(load_config(Path("params.yaml"))).model_fields) - sections == {"tracking"}
+    config, specs = load_config(Path("params.yaml")), graph.stages()
+    assert all(unknown_key(key) == "" for spec in specs.values() for key in spec.params)
+    declared = {key for name, spec in specs.items() if name != "report" for key in spec.params}
+    sections = {key.partition(".")[0] for key in (*declared, *specs["report"].params)}
+    assert set(Config.model_fields) - sections == {"tracking"}
+    assert {key for key in declared if key.partition(".")[0] in KINDS} == {dotted(name) for name in instances(config)}

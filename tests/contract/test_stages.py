@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from reforge.frame.run import STAGES
+from reforge.config import KINDS, instances
+from reforge.config.load import load_config
 from reforge.lineage import graph
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
+STAGES = sorted(path.stem for path in (SOURCE / "reforge" / "stages").glob("[!_]*.py"))
 # The frame around every stage: it decides how a stage is run and told of, not what comes out.
 FRAME = ("cli", "config", "errors", "lineage", "machine", "records", "tracking")
 FRAME_FILES = {f"src/reforge/{name}" for name in FRAME} | {f"src/reforge/{name}.py" for name in FRAME}
@@ -24,7 +27,7 @@ FRAME_FILES |= {
 
 def test_every_stage_has_a_module_with_run_and_every_module_a_stage(repository: Path) -> None:
     in_graph = {name.partition("@")[0] for name in graph.graph()}
-    assert in_graph == set(STAGES)
+    assert in_graph == set(STAGES) == {*KINDS, "report"}
     for name in STAGES:
         run = importlib.import_module(f"reforge.stages.{name}").run
         assert list(inspect.signature(run).parameters) == ["ctx"]
@@ -33,6 +36,24 @@ def test_every_stage_has_a_module_with_run_and_every_module_a_stage(repository: 
 def test_every_command_runs_its_own_stage(repository: Path) -> None:
     for name, spec in graph.stages().items():
         assert spec.cmd == f"reforge stage {name}"
+
+
+def test_every_entry_of_a_table_is_a_stage_that_takes_what_it_names(repository: Path) -> None:
+    """Each depends on the folders of its slots, on the values of its own entry and on those of no other."""
+    specs, entries = graph.stages(), instances(load_config(Path("params.yaml")))
+    assert set(specs) == {name.replace("/", "@") for name in entries} | {"report"}
+    for name, entry in entries.items():
+        spec = specs[name.replace("/", "@")]
+        assert {slot.path(getattr(entry, field)) for field, slot in entry.slots().items()} <= set(spec.deps), name
+        assert [key for key in spec.params if key.partition(".")[0] in KINDS] == [name.replace("/", ".")]
+        assert (spec.out, spec.metrics) == (f"outputs/{name}", f"metrics/{name}.json")
+
+
+def test_what_an_unused_slot_names_is_committed(repository: Path) -> None:
+    taken = {dep for spec in graph.stages().values() for dep in spec.deps if dep.startswith("outputs/none/")}
+    tracked = subprocess.run(["git", "ls-files", "outputs"], capture_output=True, text=True, check=True).stdout.split()
+    assert taken == {"outputs/none/data"}
+    assert tracked == ["outputs/none/data/README", "outputs/none/model/README"]
 
 
 def test_no_output_lies_in_another(repository: Path) -> None:
@@ -85,9 +106,9 @@ def test_a_stage_declares_the_code_that_it_imports(repository: Path, stage: str)
 
 
 def test_the_check_of_declared_code_can_fail(repository: Path) -> None:
-    spec = graph.stage_spec("curate")
+    spec = graph.stage_spec("curate@problems")
     without = tuple(dep for dep in spec.deps if dep != "src/reforge/problems")
-    assert any(file.startswith("src/reforge/problems/") for file in undeclared("curate", without))
+    assert any(file.startswith("src/reforge/problems/") for file in undeclared("curate@problems", without))
 
 
 def test_every_stage_depends_on_the_locked_packages_and_on_what_seeds_it(repository: Path) -> None:

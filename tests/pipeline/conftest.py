@@ -27,9 +27,9 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     project = clone(tmp_path_factory.mktemp("dvc"))
     run(["reforge", "compose", "experiment=smoke"], project)
-    run(["dvc", "repro", "base"], project)
+    run(["dvc", "repro", "base@policy"], project)
     sampler = load_config(project / "params.yaml").sampler
-    with serving(project / "outputs/base/model", sampler, project / ".runs/vllm.log") as server:
+    with serving(project / "outputs/base/policy/model", sampler, project / ".runs/vllm.log") as server:
         run(["reforge", "compose", "experiment=smoke", f"sampler.urls=['{server.url}']"], project)
         run(["dvc", "repro"], project)
         yield project
@@ -37,7 +37,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _database: Path) -> Path:
-    """A graph of four quick stages; and we are in it."""
+    """A graph of quick stages; and we are in it."""
     project = quick_project(tmp_path / "quick")
     shutil.copy(_database, project / "mlflow.db")
     monkeypatch.chdir(project)

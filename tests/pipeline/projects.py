@@ -1,4 +1,4 @@
-"""Projects to run: a clone of this repository as a user has it, and a graph of four stages that take no time."""
+"""Projects to run: a clone of this repository as a user has it, and graphs of stages that take no time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from reforge.config.compose import compose, write_params
+from reforge.config.compose import compose
 from reforge.config.load import load_config
+from reforge.config.params import write_params
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -20,10 +21,10 @@ GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
 
 
 def run(command: list[str], where: Path, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
-    """A command of this environment, in a clone, on the clone's code; stdout and stderr are one text."""
-    environment = {
-        **os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{where / 'src'}:{where}", **extra,
-    }  # fmt: skip
+    """A command of this environment, in a clone, on the clone's code (this repository's, where it has none); stdout and
+    stderr are one text."""
+    code = ":".join(str(folder) for root in (where, ROOT) for folder in (root / "src", root))
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": code, **extra}
     done = subprocess.run(
         command, cwd=where, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
@@ -66,12 +67,15 @@ def lock(project: Path) -> dict[str, object]:
 
 QUICK_GRAPH = """\
 stages:
-  curate: {cmd: python quick.py curate outputs/curate, params: [seed], deps: [quick.py],
-           outs: [outputs/curate], metrics: [metrics/curate.json]}
+  curate:
+    foreach: ${curate}
+    do: {cmd: "python quick.py curate@${key} outputs/curate/${key}", params: [seed], deps: [quick.py],
+         outs: ["outputs/curate/${key}"], metrics: ["metrics/curate/${key}.json"]}
   rl:
-    foreach: ${rl.rungs}
-    do: {cmd: "python quick.py rl@${key} outputs/rl/${key}", params: [rl], deps: [quick.py, outputs/curate],
-         outs: ["outputs/rl/${key}"], metrics: ["metrics/rl/${key}.json"], meta: {gpu: true}}
+    foreach: ${rl}
+    do: {cmd: "python quick.py rl@${key} outputs/rl/${key}", params: ["rl.${key}"],
+         deps: [quick.py, "outputs/${item.problems}"],
+         outs: ["outputs/rl/${key}"], metrics: ["metrics/rl/${key}.json"], meta: {needs: gpu}}
   report: {cmd: python quick.py report report, params: [experiment], deps: [quick.py, outputs/rl],
            outs: [report], metrics: [metrics/report.json]}
 """
@@ -126,4 +130,43 @@ def quick_project(project: Path) -> Path:
         write_params(compose(["experiment=smoke"]), project / "params.yaml")
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
         run([*GIT, *command], project)
+    return project
+
+
+# What it makes follows from its own values and from all that these name: equal inputs give equal files.
+TABLE_STAGES = """\
+import hashlib, json, sys
+from pathlib import Path
+
+import yaml
+
+name = sys.argv[1]
+kind, _, key = name.partition("@")
+with open("calls", "a") as calls:
+    print(name, file=calls)
+values = yaml.safe_load(Path("params.yaml").read_text())
+own = values[kind][key] if key else values["evaluate"]
+inputs = [Path("outputs", value) for value in own.values() if isinstance(value, str)] if key else [Path("outputs")]
+said = hashlib.sha256(json.dumps(own).encode())
+for path in sorted(path for folder in inputs for path in folder.rglob("*") if path.is_file()):
+    said.update(path.read_bytes())
+for part in ("model", "data"):
+    made = Path("outputs", kind, key, part, "made") if key else Path("report", part)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    made.write_text(said.hexdigest())
+metrics = Path("metrics", kind, key).with_suffix(".json")
+metrics.parent.mkdir(parents=True, exist_ok=True)
+metrics.write_text("{}")
+"""
+
+
+def tables_project(project: Path) -> Path:
+    """A clone with the real graph, whose stages take no time; `smoke`, up to date."""
+    clone(project)
+    (project / "quick.py").write_text(TABLE_STAGES)
+    real = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(real.replace("cmd: reforge stage ", "cmd: python quick.py "))
+    assert (project / "dvc.yaml").read_text().count("python quick.py") == real.count("cmd: ")
+    run(["reforge", "compose", "experiment=smoke"], project)
+    run(["dvc", "repro"], project)
     return project

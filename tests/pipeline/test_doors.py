@@ -158,20 +158,18 @@ def test_editing_code_makes_its_stages_stale(smoke: Path) -> None:
     """So the two tests above do not pass by being blind."""
     advantages = smoke / "src/reforge/objective/advantages.py"
     with edited(advantages, advantages.read_text() + "\n# changed\n"):
-        assert stale(smoke) == after_rl_16k()
+        assert stale(smoke) == after_rl_short()
 
 
-def test_changing_one_value_of_rl_makes_rl_16k_stale_and_what_hangs_on_it(smoke: Path) -> None:
+def test_changing_one_value_of_a_rung_makes_it_stale_and_what_hangs_on_it(smoke: Path) -> None:
     values = yaml.safe_load((smoke / "params.yaml").read_text())
-    values["rl"]["learning_rate"] *= 2
+    values["rl"]["short"]["learning_rate"] *= 2
     with edited(smoke / "params.yaml", yaml.safe_dump(values)):
-        assert stale(smoke) == after_rl_16k()
+        assert stale(smoke) == after_rl_short()
 
 
-def after_rl_16k() -> set[str]:
-    return {
-        "rl@16k", "rl@32k", "distill", "evaluate@rl-32k", "report",
-    }  # fmt: skip
+def after_rl_short() -> set[str]:
+    return {"rl@short", "rl@long", "sample@teacher", "sft@student", "evaluate@rl-long", "report"}
 
 
 def test_push_and_pull_bring_every_output_to_another_clone(smoke: Path, tmp_path: Path) -> None:
@@ -205,19 +203,24 @@ def test_rl_killed_after_a_step_resumes_to_the_same_bytes(smoke: Path, tmp_path:
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{project / 'src'}:{project}"}
     with (tmp_path / "killed.log").open("wb") as log:
         killed = subprocess.Popen(
-            ["reforge", "stage", "rl@16k"], cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True
+            ["reforge", "stage", "rl@short"],
+            cwd=project,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             states = wait_for_step(project, 1, killed)
         finally:
             os.killpg(killed.pid, signal.SIGKILL)
             killed.wait()
-    assert not (project / "outputs/rl/16k").exists(), "half an output was put in place"
+    assert not (project / "outputs/rl/short").exists(), "half an output was put in place"
 
-    run(["reforge", "stage", "rl@16k"], project)
+    run(["reforge", "stage", "rl@short"], project)
     assert not states.exists(), "the scratch folder is left behind"
-    assert same(smoke / "outputs/rl/16k", project / "outputs/rl/16k")
-    timings = [json.loads(line) for line in (project / ".runs/rl@16k/timings.jsonl").read_text().splitlines()]
+    assert same(smoke / "outputs/rl/short", project / "outputs/rl/short")
+    timings = [json.loads(line) for line in (project / ".runs/rl@short/timings.jsonl").read_text().splitlines()]
     assert [line["step"] for line in timings] == [1, 2, 3], "a finished step was repeated"
 
 
@@ -232,7 +235,12 @@ def test_rl_on_two_ranks_loses_one_and_goes_on_alone(smoke: Path, tmp_path: Path
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{project / 'src'}:{project}"}
     with (tmp_path / "killed.log").open("wb") as log:
         launcher = subprocess.Popen(
-            ["reforge", "stage", "rl@16k"], cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True
+            ["reforge", "stage", "rl@short"],
+            cwd=project,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             wait_for_step(project, 1, launcher)
@@ -244,18 +252,18 @@ def test_rl_on_two_ranks_loses_one_and_goes_on_alone(smoke: Path, tmp_path: Path
             launcher.kill()
     said = (tmp_path / "killed.log").read_text()
     assert launcher.returncode == 75, said
-    assert "Rank 1 of stage 'rl@16k'" in said
+    assert "Rank 1 of stage 'rl@short'" in said
     assert "was ended by SIGKILL, and the other ranks were stopped" in said
     assert not any(rank.is_running() for rank in ranks)
 
     resumed = tmp_path / "resumed"
     shutil.copytree(project, resumed, symlinks=True)
     run(two[:-2], resumed)
-    run(["reforge", "stage", "rl@16k"], resumed)
-    steps = [json.loads(line)["step"] for line in (resumed / ".runs/rl@16k/timings.jsonl").read_text().splitlines()]
+    run(["reforge", "stage", "rl@short"], resumed)
+    steps = [json.loads(line)["step"] for line in (resumed / ".runs/rl@short/timings.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3], "a finished step was repeated"
-    assert (resumed / "outputs/rl/16k/model/model.safetensors").is_file()
-    ours, theirs = (read_metrics(folder / "outputs/rl/16k/metrics.jsonl") for folder in (resumed, smoke))
+    assert (resumed / "outputs/rl/short/model/model.safetensors").is_file()
+    ours, theirs = (read_metrics(folder / "outputs/rl/short/metrics.jsonl") for folder in (resumed, smoke))
     for mine, other in zip(ours, theirs, strict=True):
         assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
 
@@ -268,7 +276,7 @@ def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) ->
     """The checkpoint's mark of that step, once it is there."""
     deadline = time.monotonic() + 1200
     while time.monotonic() < deadline:
-        found = list(project.glob(f".scratch/rl@16k-*/checkpoint/{step:06d}/step.json"))
+        found = list(project.glob(f".scratch/rl@short-*/checkpoint/{step:06d}/step.json"))
         if found:
             return found[0]
         assert process.poll() is None, "the stage ended before it could be killed"
@@ -277,7 +285,7 @@ def wait_for_step(project: Path, step: int, process: subprocess.Popen[bytes]) ->
 
 
 def test_a_rung_is_trained_again_from_its_record_to_the_same_weights(smoke: Path) -> None:
-    done = run(["reforge", "replay", "rl@32k"], smoke)
+    done = run(["reforge", "replay", "rl@long"], smoke)
     assert done.stdout.splitlines()[-3:] == [f"step {step}: as recorded" for step in (1, 2, 3)]
 
 
@@ -290,8 +298,8 @@ def reward_changed(path: Path, also: str) -> Iterator[str]:
     row = next(row for row in rows if row["advantage"] is not None)
     row["reward"] = 1.0 - row["reward"]
     if also == "advantages":
-        rl = load_config(path.parents[4] / "params.yaml").rl
-        again = [value for group in advantages_of(to_groups(rows), rl, rl.rungs["16k"]) for value in group]
+        rl = load_config(path.parents[4] / "params.yaml").rl["short"]
+        again = [value for group in advantages_of(to_groups(rows), rl) for value in group]
         for one, advantage in zip(rows, again, strict=True):
             one["advantage"] = advantage
     path.unlink()
@@ -310,8 +318,8 @@ def reward_changed(path: Path, also: str) -> Iterator[str]:
     ("advantages", "tensors are not what the step left"),
 ])  # fmt: skip
 def test_a_changed_reward_is_named_however_well_it_is_covered_up(smoke: Path, also: str, said: str) -> None:
-    with reward_changed(smoke / "outputs/rl/16k/rollouts/step-00002.parquet", also) as rollout:
-        done = run(["reforge", "replay", "rl@16k"], smoke, check=False)
+    with reward_changed(smoke / "outputs/rl/short/rollouts/step-00002.parquet", also) as rollout:
+        done = run(["reforge", "replay", "rl@short"], smoke, check=False)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert lines[lines.index("step 2: differs") - 1] == "step 1: as recorded"
@@ -319,16 +327,16 @@ def test_a_changed_reward_is_named_however_well_it_is_covered_up(smoke: Path, al
 
 
 def test_its_rollouts_are_drawn_again_to_the_same_tokens_and_another_one_is_named(smoke: Path) -> None:
-    done = run(["reforge", "replay", "rl@16k", "--resample"], smoke)
+    done = run(["reforge", "replay", "rl@short", "--resample"], smoke)
     assert done.stdout.splitlines()[-3:] == [f"step {step}: as recorded" for step in (1, 2, 3)]
-    path = smoke / "outputs/rl/16k/rollouts/step-00003.parquet"
+    path = smoke / "outputs/rl/short/rollouts/step-00003.parquet"
     before = path.read_bytes()
     rows = pq.read_table(path).to_pylist()
     was = rows[5]["token_ids"][2]
     rows[5]["token_ids"][2] = was + 1
     path.unlink()
     write_rows(path, rows)
-    done = run(["reforge", "replay", "rl@16k", "--resample", "--steps", "3"], smoke, check=False)
+    done = run(["reforge", "replay", "rl@short", "--resample", "--steps", "3"], smoke, check=False)
     path.unlink()
     path.write_bytes(before)
     assert done.returncode == 1
@@ -342,39 +350,39 @@ def test_two_ranks_train_again_to_the_same_weights(smoke: Path, tmp_path: Path) 
     run(
         ["reforge", "compose", "experiment=smoke", server_of(smoke), "learner.ranks=2", "learner.zero_stage=2"], project
     )
-    run(["reforge", "stage", "rl@16k"], project)
-    run(["dvc", "commit", "-q", "-f", "rl@16k"], project)
-    done = run(["reforge", "replay", "rl@16k", "--steps", "2:3"], project)
+    run(["reforge", "stage", "rl@short"], project)
+    run(["dvc", "commit", "-q", "-f", "rl@short"], project)
+    done = run(["reforge", "replay", "rl@short", "--steps", "2:3"], project)
     assert [line for line in done.stdout.splitlines() if "as recorded" in line] == [
         "step 2: as recorded", "step 3: as recorded"
     ]  # fmt: skip
 
 
 def test_a_rollout_and_a_number_lead_back_to_the_rows_of_the_source(smoke: Path) -> None:
-    rows = pq.read_table(smoke / "outputs/rl/16k/rollouts/step-00002.parquet").to_pylist()
-    said = run(["reforge", "why", f"rl@16k/2/{rows[0]['problem_id']}/{rows[0]['index']}"], smoke).stdout
+    rows = pq.read_table(smoke / "outputs/rl/short/rollouts/step-00002.parquet").to_pylist()
+    said = run(["reforge", "why", f"rl@short/2/{rows[0]['problem_id']}/{rows[0]['index']}"], smoke).stdout
     assert f"drawn with seed {rows[0]['seed']} from policy version 0" in said
     assert re.search(rf"problem {re.escape(rows[0]['problem_id'])} \(generated, line \d+\): kept for training", said)
-    assert said.splitlines()[-1].strip().startswith("R") or "curate: outputs/curate" in said
-    said = run(["reforge", "why", "pass@1/rl-32k/32k"], smoke).stdout.splitlines()
-    assert said[0].startswith("pass@1/rl-32k/32k = ")
+    assert said.splitlines()[-1].strip().startswith("R") or "curate@problems: outputs/curate/problems" in said
+    said = run(["reforge", "why", "pass@1/rl-long/long"], smoke).stdout.splitlines()
+    assert said[0].startswith("pass@1/rl-long/long = ")
     assert said[0].endswith("in metrics/report.json")
 
 
 def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: Path) -> None:
-    for stage in ("rl@16k", "distill", "evaluate@rl-32k"):
+    for stage in ("rl@short", "sample@teacher", "evaluate@rl-long"):
         lines = run(["reforge", "replay", stage, "--regrade"], smoke).stdout.splitlines()
         assert lines, stage
         assert all(line.endswith("verdicts: as recorded") for line in lines), lines
-    path = smoke / "outputs/rl/16k/rollouts/step-00002.parquet"
+    path = smoke / "outputs/rl/short/rollouts/step-00002.parquet"
     before = path.read_bytes()
     rows = pq.read_table(path).to_pylist()
     rows[3] |= {"status": "MLE", "reason": "as planned"}
     path.unlink()
     write_rows(path, rows)
-    done = run(["reforge", "replay", "rl@16k", "--regrade"], smoke, check=False)
+    done = run(["reforge", "replay", "rl@short", "--regrade"], smoke, check=False)
     path.unlink()
-    gone = run(["reforge", "replay", "rl@16k", "--regrade"], smoke, check=False)
+    gone = run(["reforge", "replay", "rl@short", "--regrade"], smoke, check=False)
     path.write_bytes(before)
     assert done.returncode == 1
     assert f"rollout {rows[3]['problem_id']}/3 was MLE (as planned) and is " in done.stdout.splitlines()[-2]
@@ -384,7 +392,7 @@ def test_judging_again_changes_no_verdict_and_names_one_that_was_changed(smoke: 
 
 
 def test_a_rung_in_a_clean_copy_gives_the_digest_of_the_lock(smoke: Path) -> None:
-    assert run(["reforge", "verify", "rl@16k"], smoke).stdout.splitlines()[-1] == "rl@16k: as recorded"
+    assert run(["reforge", "verify", "rl@short"], smoke).stdout.splitlines()[-1] == "rl@short: as recorded"
 
 
 def test_mlflow_holds_the_report_the_data_card_and_what_became_of_the_rows(smoke: Path) -> None:
@@ -392,7 +400,7 @@ def test_mlflow_holds_the_report_the_data_card_and_what_became_of_the_rows(smoke
     (experiment,) = [found for found in client.search_experiments() if found.name == "reforge"]
     newest = {run.info.run_name: run for run in reversed(client.search_runs([experiment.experiment_id]))}
     assert {"report.html", "table.md"} <= artifacts(smoke, newest["report"])
-    curate = newest["curate"]
+    curate = newest["curate@problems"]
     assert {"README.md", "funnel.json", "plots"} <= artifacts(smoke, curate)
     counted = {step: curate.data.metrics[f"final/{step}/kept"] for step in ("read", "tests", "verify")}
     assert counted == dict.fromkeys(counted, 176.0)

@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from reforge.config.compose import experiments
 from reforge.errors import UserError
 from reforge.lineage.graph import graph
 from tests.pipeline.projects import calls, run
@@ -33,10 +32,14 @@ def upstream(tasks: list[Any]) -> dict[str, set[str]]:
     return {task.name: {names[before.id] for before in task.task_inputs.get("wait_for", [])} for task in tasks}
 
 
-def test_the_experiments_of_the_form_are_those_of_conf(repository: Path) -> None:
-    from flows.pipeline import Experiment
+def test_an_experiment_that_there_is_not_is_told_and_leaves_the_values_as_they_are(quick: Path) -> None:
+    from flows.pipeline import pipeline
 
-    assert set(get_args(Experiment)) == set(experiments())
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(UserError, match=r"conf/experiment has no 'smok'; there are: .*smoke"):
+        pipeline("smok")
+    assert Path("params.yaml").read_bytes() == before
+    assert calls(quick) == []
 
 
 def test_tasks_and_their_order_are_those_of_dvc(quick: Path) -> None:
@@ -54,9 +57,9 @@ def test_overrides_reach_the_stages_and_only_what_they_concern_runs_again(quick:
     from flows.pipeline import pipeline
 
     pipeline("smoke")
-    outcomes = pipeline("smoke", ["rl.learning_rate=0.5"])
+    outcomes = pipeline("smoke", ["rl.*.learning_rate=0.5"])
     assert {o.stage: o.status for o in outcomes} == {
-        "curate": "unchanged", "rl@16k": "ran", "rl@32k": "ran", "report": "unchanged",
+        "curate@problems": "unchanged", "rl@short": "ran", "rl@long": "ran", "report": "unchanged",
     }  # fmt: skip
     assert "learning_rate: 0.5" in (quick / "params.yaml").read_text()
     assert {o.status for o in pipeline("smoke")} == {"unchanged", "cached"}
@@ -65,21 +68,21 @@ def test_overrides_reach_the_stages_and_only_what_they_concern_runs_again(quick:
 def test_targets_bring_what_they_need_and_force_runs_them_only(quick: Path) -> None:
     from flows.pipeline import pipeline
 
-    assert [o.stage for o in pipeline("smoke", targets=["rl@16k"])] == ["curate", "rl@16k"]
-    (quick / ".scratch" / "rl@16k-0123456789ab").mkdir(parents=True)
-    outcomes = pipeline("smoke", targets=["rl@16k"], force=True)
+    assert [o.stage for o in pipeline("smoke", targets=["rl@short"])] == ["curate@problems", "rl@short"]
+    (quick / ".scratch" / "rl@short-0123456789ab").mkdir(parents=True)
+    outcomes = pipeline("smoke", targets=["rl@short"], force=True)
     assert [o.status for o in outcomes] == ["unchanged", "ran"]
-    assert calls(quick) == ["curate", "rl@16k", "rl@16k"]
+    assert calls(quick) == ["curate@problems", "rl@short", "rl@short"]
     assert not list((quick / ".scratch").iterdir()), "a forced stage must not resume"
 
 
 def test_a_failure_is_told_in_the_stages_words_and_nothing_hangs_on_it(quick: Path) -> None:
     from flows.pipeline import pipeline
 
-    (quick / "moods" / "curate").write_text("fail")
-    with pytest.raises(UserError, match=r"^Stage curate failed: a planted failure\.$"):
+    (quick / "moods" / "curate@problems").write_text("fail")
+    with pytest.raises(UserError, match=r"^Stage curate@problems failed: a planted failure\.$"):
         pipeline("smoke")
-    assert calls(quick) == ["curate"], "a failure of its own is not retried"
+    assert calls(quick) == ["curate@problems"], "a failure of its own is not retried"
     assert {task.name: task.state_name for task in last_tasks()}["report"] == "NotReady"
 
 
@@ -87,9 +90,9 @@ def test_a_killed_stage_is_tried_again(quick: Path, monkeypatch: pytest.MonkeyPa
     from flows import pipeline as module
 
     monkeypatch.setattr(module, "run_stage", module.run_stage.with_options(retry_delay_seconds=0))
-    (quick / "moods" / "curate").write_text("killed")
+    (quick / "moods" / "curate@problems").write_text("killed")
     module.pipeline("smoke", targets=["curate"])
-    assert calls(quick) == ["curate", "curate"]
+    assert calls(quick) == ["curate@problems", "curate@problems"]
 
 
 def test_a_list_of_locks_that_a_killed_dvc_left_half_written_stops_nothing(quick: Path) -> None:
@@ -101,14 +104,14 @@ def test_a_list_of_locks_that_a_killed_dvc_left_half_written_stops_nothing(quick
     alone = run(["dvc", "repro", "curate"], quick, check=False)
     assert alone.returncode != 0
     assert "Unable to read RWLock-file" in alone.stdout
-    assert {o.stage: o.status for o in pipeline("smoke", targets=["curate"])} == {"curate": "ran"}
-    assert calls(quick) == ["curate"]
+    assert {o.stage: o.status for o in pipeline("smoke", targets=["curate"])} == {"curate@problems": "ran"}
+    assert calls(quick) == ["curate@problems"]
 
 
 def test_an_unknown_stage_is_named(quick: Path) -> None:
     from flows.pipeline import pipeline
 
-    with pytest.raises(UserError, match=r"no stage r1; dvc\.yaml has curate"):
+    with pytest.raises(UserError, match=r"no stage r1; dvc\.yaml has curate@problems"):
         pipeline("smoke", targets=["r1"])
 
 
@@ -119,8 +122,8 @@ def test_the_gpu_limit_must_exist_where_there_is_a_gpu(quick: Path, monkeypatch:
     monkeypatch.setattr(module, "has_gpu", lambda: True)
     module.pipeline("smoke", targets=["curate"])
     with pytest.raises(Exception, match="gpu"):
-        module.pipeline("smoke", targets=["rl@16k"])
-    assert calls(quick) == ["curate"]
+        module.pipeline("smoke", targets=["rl@short"])
+    assert calls(quick) == ["curate@problems"]
 
 
 def parents() -> set[str]:
@@ -134,10 +137,10 @@ def parents() -> set[str]:
 def test_a_run_whose_values_change_stops_before_its_next_stage_and_ends_its_parent(quick: Path) -> None:
     from flows.pipeline import pipeline
 
-    (quick / "moods" / "curate").write_text("compose")
-    with pytest.raises(UserError, match=r"params\.yaml has changed since .*: stage 'rl@16k' was not started"):
+    (quick / "moods" / "curate@problems").write_text("compose")
+    with pytest.raises(UserError, match=r"params\.yaml has changed since .*: stage 'rl@short' was not started"):
         pipeline("smoke")
-    assert calls(quick) == ["curate"]
+    assert calls(quick) == ["curate@problems"]
     assert parents() == {"FAILED"}
 
 

@@ -27,9 +27,9 @@ def test_one_rollout_in_three_is_hostile(smoke: Path, tmp_path: Path) -> None:
 
 def rung(project: Path) -> tuple[dict[str, str], list[str]]:
     """Digests of its weights, and all statuses."""
-    out = project / "outputs/rl/16k"
+    out = project / "outputs/rl/short"
     shutil.rmtree(out)
-    run(driven("rl@16k"), project, PYTHONHASHSEED="0")
+    run(driven("rl@short"), project, PYTHONHASHSEED="0")
     found = counted(out)
     assert [said for said in found if not right(*said.split(": "))] == []
     assert set(PROGRAMS) <= {said.partition(":")[0] for said in found}

@@ -12,7 +12,7 @@ from benchmarks.reproducible_kills import history, tracked
 from reforge.lineage.compare import differences
 
 TURNS = ["everything", "stage", "grader", "conductor", "everything", "stage"]  # the vLLM server is that of all tests
-STAGES = {"sft": 6.0, "rl@16k": 12.0}
+STAGES = {"sft@cold": 6.0, "rl@short": 12.0}
 
 
 def test_killed_six_times_the_outputs_and_the_metrics_are_those_of_the_undisturbed_run(
@@ -20,13 +20,13 @@ def test_killed_six_times_the_outputs_and_the_metrics_are_those_of_the_undisturb
 ) -> None:
     project, draw = tmp_path / "project", random.Random(0)
     shutil.copytree(smoke, project, ignore=shutil.ignore_patterns("cache", ".runs"), symlinks=True)
-    for made in ("sft", "rl"):
+    for made in ("sft/cold", "rl"):
         shutil.rmtree(project / "outputs" / made)
     assert set(TURNS) <= set(PARTS)
     hits = [(stage, draw.uniform(0.5, longest)) for stage, longest in STAGES.items() for _ in range(3)]
-    kills = disturbed(project, [sys.executable, "-m", "dvc", "repro", "rl@16k"], hits, TURNS[::-1], None, {})
+    kills = disturbed(project, [sys.executable, "-m", "dvc", "repro", "rl@short"], hits, TURNS[::-1], None, {})
     assert len(kills) >= 5, kills
-    for made in ("sft", "rl/16k"):
+    for made in ("sft/cold", "rl/short"):
         assert differences(smoke / "outputs" / made, project / "outputs" / made) == []
     ours, theirs = tracked(project), tracked(smoke)
     for stage in STAGES:

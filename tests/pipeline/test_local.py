@@ -21,7 +21,7 @@ LOCAL = [sys.executable, "-m", "flows.local", "--experiment", "smoke"]
 
 
 def test_killed_at_once_it_leaves_nothing_running_and_started_again_it_goes_on(quick: Path) -> None:
-    mood = quick / "moods" / "rl@16k"
+    mood = quick / "moods" / "rl@short"
     mood.write_text("wait")
     local = subprocess.Popen(LOCAL, cwd=quick, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     until(lambda: mood.read_text().isdigit() or local.poll() is not None)
@@ -38,7 +38,7 @@ def test_killed_at_once_it_leaves_nothing_running_and_started_again_it_goes_on(q
     mood.unlink()
     (quick / "moods" / "report").write_text("fail")
     again = run(LOCAL, quick, check=False)
-    assert calls(quick) == ["curate", "rl@16k", "rl@16k", "rl@32k", "report"]
+    assert calls(quick) == ["curate@problems", "rl@short", "rl@short", "rl@long", "report"]
     assert again.returncode == 2
     assert "reforge: Stage report failed: a planted failure." in again.stdout
     assert "Traceback" not in again.stdout
@@ -66,26 +66,26 @@ def test_an_older_report_is_not_shown_as_what_was_made(
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "table.md").write_text("| pass@1 |\n")
     monkeypatch.setattr("flows.local.report_is_current", lambda: False)
-    assert show(tmp_path, Completed(), 60, ["rl@32k"]) == 0
+    assert show(tmp_path, Completed(), 60, ["rl@long"]) == 0
     said = capsys.readouterr().out
     assert "pass@1" not in said
-    assert "rl@32k with all that it needs" in said
+    assert "rl@long with all that it needs" in said
     assert "dvc repro" in said
     monkeypatch.setattr("flows.local.report_is_current", lambda: True)
-    show(tmp_path, Completed(), 60, ["rl@32k"])
+    show(tmp_path, Completed(), 60, ["rl@long"])
     assert "pass@1" in capsys.readouterr().out
     show(tmp_path, Completed(), 60, ["report"])
     assert "pass@1" in capsys.readouterr().out
 
 
 def test_a_stage_that_there_is_not_is_told_before_anything_starts(quick: Path) -> None:
-    done = run([*LOCAL, "--target", "rl@64k"], quick, check=False)
-    assert (done.returncode, "There is no stage rl@64k; dvc.yaml has " in done.stdout) == (2, True), done.stdout
+    done = run([*LOCAL, "--target", "rl@longer"], quick, check=False)
+    assert (done.returncode, "There is no stage rl@longer; dvc.yaml has " in done.stdout) == (2, True), done.stdout
     assert not (quick / ".runs" / "prefect").exists()
 
 
 def test_a_misspelt_key_is_told_before_anything_starts(quick: Path) -> None:
-    done = run([*LOCAL, "rl.learning_rat=1"], quick, check=False)
+    done = run([*LOCAL, "rl.*.learning_rat=1"], quick, check=False)
     assert done.returncode == 2
     assert "learning_rate" in done.stdout
     assert not (quick / ".runs" / "prefect").exists()

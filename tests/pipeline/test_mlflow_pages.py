@@ -24,7 +24,9 @@ def test_two_pipelines_of_a_folder_that_was_moved_compare_in_the_training_view(p
         assert "Model registry" in page.text()
         compare(page, url, runs)
         text = page.text()
-        for shown in ("rl.learning_rate", "0.0001", "0.0002", "pass_at_1/rl-16k/16k", "gain/value", "R0, recorded"):
+        for shown in (
+            "rl.short.learning_rate", "0.0001", "0.0002", "pass_at_1/rl-short/short", "gain/value", "R0, recorded",
+        ):  # fmt: skip
             assert shown in text
         assert (
             "seed\t" not in text.partition("Parameters")[2].partition("Metrics")[0]

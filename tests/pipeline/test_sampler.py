@@ -219,10 +219,10 @@ def test_the_requests_of_a_server_that_is_not_ours_and_gone_go_to_another(server
 def test_a_mixture_of_experts_with_latent_attention_trains_and_samples(tmp_path):
     """DeepSeek-V2 in small, through the same path; on CPU vLLM's kernels for it round more."""
     small = ("hidden_size=64", "intermediate_size=192", "layers=2", "heads=2", "kv_heads=2", "context=256")
-    sizes = [f"model.architecture.{size}" for size in small]  # whoever chooses a model chooses its own
-    config = build_config(compose(["experiment=smoke", "model=deepseek_v2", *sizes]), "test")
+    sizes = [f"base.policy.architecture.{size}" for size in small]  # whoever chooses a model chooses its own
+    config = build_config(compose(["experiment=smoke", "base.policy=deepseek_v2", *sizes]), "test")
     tokenizer = train_tokenizer(TEXTS, 300)
-    save_model(new_model(config.model.architecture, tokenizer, seed=0), tokenizer, tmp_path / "first")
+    save_model(new_model(config.base["policy"].architecture, tokenizer, seed=0), tokenizer, tmp_path / "first")
     learner = open_learner(tmp_path / "first", config.learner, seed=0)
     with serving(tmp_path / "first", config.sampler, tmp_path / "vllm.log") as server:
         sampler = sampler_on([server], tokenizer, tolerance=0.02)

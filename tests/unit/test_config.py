@@ -25,26 +25,28 @@ def complaint(values: Any) -> str:
 
 
 def test_a_misspelt_key_names_the_nearest(values: dict[str, Any]) -> None:
-    values["rl"]["lerning_rate"] = values["rl"].pop("learning_rate")
+    values["rl"]["short"]["lerning_rate"] = values["rl"]["short"].pop("learning_rate")
     text = complaint(values)
-    assert "missing key 'rl.learning_rate'" in text
-    assert "unknown key 'rl.lerning_rate', did you mean 'rl.learning_rate'?" in text
+    assert "missing key 'rl.short.learning_rate'" in text
+    assert "unknown key 'rl.short.lerning_rate', did you mean 'rl.short.learning_rate'?" in text
 
 
 def test_an_unknown_top_level_key_fails(values: dict[str, Any]) -> None:
+    values["optimizer"] = 1
+    assert "unknown key 'optimizer'; there are: experiment, seed, " in complaint(values)
     values["optimizer"] = {}
-    assert "unknown key 'optimizer'" in complaint(values)
+    assert "optimizer: there is no kind of stage with this name; there are curate, base, sft, " in complaint(values)
 
 
 def test_an_unknown_key_of_a_rung_fails(values: dict[str, Any]) -> None:
-    values["rl"]["rungs"]["16k"]["max_token"] = 3
-    assert "unknown key 'rl.rungs.16k.max_token', did you mean 'rl.rungs.16k.max_tokens'?" in complaint(values)
+    values["rl"]["short"]["max_token"] = 3
+    assert "unknown key 'rl.short.max_token', did you mean 'rl.short.max_tokens'?" in complaint(values)
 
 
 @pytest.mark.parametrize("wrong", ["32", 1.5, None, True, [1]])
 def test_a_wrong_type_fails(values: dict[str, Any], wrong: Any) -> None:
-    values["rl"]["batch"] = wrong
-    assert f"rl.batch: must be a whole number (got {wrong!r})" in complaint(values)
+    values["rl"]["short"]["batch"] = wrong
+    assert f"rl.short.batch: must be a whole number (got {wrong!r})" in complaint(values)
 
 
 def test_not_even_a_mapping() -> None:
@@ -52,13 +54,18 @@ def test_not_even_a_mapping() -> None:
 
 
 def test_lengths_that_do_not_fit_the_model(values: dict[str, Any]) -> None:
-    values["evaluate"]["lengths"]["64k"] = 100_000
-    assert "evaluate.lengths.64k is 100000" in complaint(values)
+    for one in values["evaluate"].values():
+        one["lengths"]["longest"] = 100_000
+    assert "evaluate.base.lengths.longest is 100000 but base.policy.architecture.context is 512" in complaint(values)
+    values["base"]["policy"]["path"] = "a checkpoint, which says itself what it holds"
+    assert "evaluate.student.lengths.longest is 100000 but base.student.architecture.context is 512" in complaint(
+        values
+    )
 
 
 def test_pass_at_k_needs_k_rollouts(values: dict[str, Any]) -> None:
-    values["evaluate"]["ks"] = [1, 99]
-    assert "pass@99 needs at least 99 rollouts" in complaint(values)
+    values["evaluate"]["sft"]["ks"] = [1, 99]
+    assert "evaluate.sft: pass@99 needs at least 99 rollouts" in complaint(values)
 
 
 def test_files_that_are_missing_or_no_yaml(tmp_path: Path) -> None:
@@ -74,11 +81,13 @@ def test_a_good_file(values: dict[str, Any], tmp_path: Path) -> None:
     assert load_config(tmp_path / "params.yaml").model_dump() == values
 
 
-@pytest.mark.parametrize("key", ["seed", "rl.rungs", "rl.rungs.any.steps", "evaluate.models.x", "distill.sft.batch"])
+@pytest.mark.parametrize(
+    "key", ["seed", "rl", "rl.any.steps", "rl.*.loss.kl.estimator", "evaluate.x.lengths.any", "base.x"]
+)
 def test_known_keys(key: str) -> None:
     assert unknown_key(key) == ""
 
 
-@pytest.mark.parametrize("key", ["sed", "rl.rungs.any.step", "seed.x", "evaluate.models.x.y", ""])
+@pytest.mark.parametrize("key", ["sed", "rl.any.step", "seed.x", "evaluate.x.lengths.any.y", "distill.sft", ""])
 def test_unknown_keys(key: str) -> None:
     assert "unknown key" in unknown_key(key)

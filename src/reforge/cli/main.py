@@ -45,24 +45,29 @@ def start(
 def compose(
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="As in Hydra: experiment=smoke rl.learning_rate=1e-4 rl.rungs.16k.steps=20"),
+        typer.Argument(help="As in Hydra: experiment=smoke 'rl.*.learning_rate=1e-4' rl.short.steps=20"),
     ] = None,
 ) -> None:
     """Resolve conf/ and the overrides into params.yaml."""
-    from reforge.config.compose import compose, keep_origins, write_params
+    from reforge.config.compose import compose, origins
+    from reforge.config.load import build_config
+    from reforge.config.params import keep_origins, write_params
+    from reforge.frame.gone import remove_gone
     from reforge.machine.workspace import occupied
 
     os.chdir(project_root())
     path = Path("params.yaml")
     values = compose(overrides or [])
     with occupied(change=lambda: write_params(values, path)):
-        keep_origins(overrides or [], path)
+        keep_origins(origins(overrides or []), path)
+        for line in remove_gone(build_config(values, path.name)):
+            print(line)
     print(f"{path.name}: experiment {values['experiment']}, seed {values['seed']}")
 
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as curate or rl@16k.")],
+    name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as rl@short.")],
     node: Annotated[int, typer.Option(min=0, help="This machine's number, of learner.nodes; 0 runs the stage.")] = 0,
 ) -> None:
     """Run one stage here and now, whether or not DVC thinks it stale. `dvc commit` afterwards records it."""
@@ -96,8 +101,8 @@ def why(
     what: Annotated[
         str,
         typer.Argument(
-            help="A stage, a file that one made (outputs/rl/32k/model), a digest, a metric's name or value "
-            "(pass@1/32k, 67.5), or a rollout (rl@16k/3/PROBLEM/0)."
+            help="A stage, a file that one made (outputs/rl/long/model), a digest, a metric's name or value "
+            "(pass@1/long, 67.5), or a rollout (rl@short/3/PROBLEM/0)."
         ),
     ],
 ) -> None:
@@ -110,7 +115,7 @@ def why(
 
 @app.command()
 def replay(
-    stage: Annotated[str, typer.Argument(help="A rung that dvc.lock knows, such as rl@16k.")],
+    stage: Annotated[str, typer.Argument(help="A rung that dvc.lock knows, such as rl@short.")],
     steps: Annotated[str, typer.Option(help="As 3:5; empty: all of them.")] = "",
     resample: Annotated[bool, typer.Option("--resample", help="Sample again: the first token that differs.")] = False,
     regrade: Annotated[bool, typer.Option("--regrade", help="Judge again.")] = False,
@@ -211,7 +216,10 @@ def problems_why(
     """Say what became of a problem, and why."""
     from reforge.problems.store import fate_of
 
-    print("\n".join(fate_of(project_root() / "outputs" / "curate" / "problems", id)))
+    folders = sorted((project_root() / "outputs" / "curate").glob("*/data"))
+    if not folders:
+        raise UserError(f"No problems have been curated here. Start with: {command('dvc repro curate')}")
+    print("\n".join(fate_of(folders, id)))
 
 
 @app.command()

@@ -1,64 +1,22 @@
-"""The whole configuration. Every check of a value lives here."""
+"""The whole configuration: what all stages share, and a table of stages for each kind. Every check of a value lives
+here."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from graphlib import CycleError, TopologicalSorter
+from typing import Literal, get_args, get_origin
 
 from pydantic import Field, model_validator
 
-from reforge.config.policy import Architecture, LearnerConfig, Model, SamplerConfig
-from reforge.config.problems import Problems
-from reforge.config.section import Section
+from reforge.config.policy import Base, LearnerConfig, SamplerConfig
+from reforge.config.problems import Curate
+from reforge.config.sampling import Evaluate, Sample
+from reforge.config.sandbox import Sandbox
+from reforge.config.section import NONE, Instance, Product, Section
 from reforge.config.training import Rl, Sft
 
 Determinism = Literal["fast", "strict"]  # reforge.frame.determinism
-
-
-class Sandbox(Section):
-    """`cpu_seconds` is the limit of each test, null `budget_seconds`: none of all of them together."""
-
-    cpu_seconds: float = Field(gt=0)
-    wall_seconds: float = Field(gt=0)
-    memory_mb: int = Field(ge=64)
-    output_kb: int = Field(ge=1)
-    budget_seconds: Annotated[float, Field(gt=0)] | None
-    exposed: Literal["refuse", "accept"]
-    minimum_isolation: Literal["limits", "syscalls", "files", "full"]
-    packages: list[str]
-    urls: list[str]
-    workers: int = Field(ge=1)
-
-
-class Distill(Section):
-    teacher: str
-    problems: int = Field(ge=1)
-    answers: int = Field(ge=1)
-    max_tokens: int = Field(ge=8)
-    temperature: float = Field(gt=0)
-    student: Architecture
-    sft: Sft
-
-
-class Evaluate(Section):
-    """`lengths` names each completion limit; all are cut from one draw at the longest. `side`: the held-out problems,
-    or those for training, to measure the pass rates that curation can filter by.
-    """
-
-    models: dict[str, str]
-    side: Literal["heldout", "train"]
-    lengths: dict[str, int]
-    problems: int = Field(ge=1)
-    rollouts: int = Field(ge=1)
-    ks: list[int]
-    temperature: float = Field(gt=0)
-    top_p: float = Field(gt=0, le=1)
-    confidence: float = Field(gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _ks_fit(self) -> Evaluate:
-        if self.ks and max(self.ks) > self.rollouts:
-            raise ValueError(f"pass@{max(self.ks)} needs at least {max(self.ks)} rollouts, got {self.rollouts}")
-        return self
 
 
 class Tracking(Section):
@@ -68,45 +26,158 @@ class Tracking(Section):
 
 
 class Config(Section):
+    """A table for each kind of stage, in the order of their making, after what all stages share."""
+
     experiment: str
     seed: int = Field(ge=0)
     determinism: Determinism
-    problems: Problems
     sandbox: Sandbox
-    model: Model
     learner: LearnerConfig
     sampler: SamplerConfig
-    sft: Sft
-    rl: Rl
-    distill: Distill
-    evaluate: Evaluate
+    curate: dict[str, Curate]
+    base: dict[str, Base]
+    sft: dict[str, Sft]
+    sample: dict[str, Sample]
+    rl: dict[str, Rl]
+    evaluate: dict[str, Evaluate]
     tracking: Tracking
 
     @model_validator(mode="after")
-    def _models_exist(self) -> Config:
-        models = ["base", "sft", *(f"rl/{rung}" for rung in self.rl.rungs), "distill"]
-        wanted = {f"rl.rungs.{name}.init": rung.init for name, rung in self.rl.rungs.items()}
-        wanted |= {f"evaluate.models.{name}": model for name, model in self.evaluate.models.items()}
-        wanted["distill.teacher"] = self.distill.teacher
-        for key, model in wanted.items():
-            if model not in models:
-                raise ValueError(f"{key}: no stage makes a model {model!r}; there are {', '.join(models)}")
+    def _names_are_plain(self) -> Config:
+        for kind in KINDS:
+            for key in getattr(self, kind):
+                if not re.fullmatch(r"[\w-]+", key, re.ASCII):
+                    raise ValueError(f"{kind}: {key!r} is no name: letters, digits, dashes and underscores are")
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_are_made(self) -> Config:
+        stages = instances(self)
+        for name, instance in stages.items():
+            for field, slot in instance.slots().items():
+                value, key = getattr(instance, field), f"{dotted(name)}.{field}"
+                if value == NONE and not slot.optional:
+                    raise ValueError(f"{key}: is none, and {_a(slot.wants)} is needed here")
+                if value != NONE and (value not in stages or stages[value].makes != slot.wants):
+                    made = [other for other, made in stages.items() if made.makes == slot.wants and other != name]
+                    there = f"{', '.join(made)} {'do' if len(made) > 1 else 'does'}" if made else "nothing does"
+                    wrong = f"makes {_a(stages[value].makes)}" if value in stages else "is no stage"
+                    raise ValueError(f"{key}: {value} {wrong}; here {_a(slot.wants)} is wanted, and {there} make one")
+        try:
+            TopologicalSorter({name: instance.inputs().values() for name, instance in stages.items()}).prepare()
+        except CycleError as error:
+            raise ValueError(f"{' needs '.join(reversed(error.args[1]))}: none of them could be the first") from error
         return self
 
     @model_validator(mode="after")
     def _fits_context(self) -> Config:
         """Whatever is sampled; a model from `path` says itself what it holds."""
-        wanted = {f"evaluate.lengths.{name}": length for name, length in self.evaluate.lengths.items()}
-        wanted |= {f"rl.rungs.{name}.max_tokens": rung.max_tokens for name, rung in self.rl.rungs.items()}
-        wanted["distill.max_tokens"] = self.distill.max_tokens
-        context = self.model.architecture.context
-        for key, length in wanted.items():
-            if length >= context and not self.model.path:
-                raise ValueError(f"{key} is {length} but model.architecture.context is {context}: no prompt would fit")
+        for name, instance in instances(self).items():
+            for limit in instance.limits():
+                base = base_of(self, name)
+                context = self.base[base].architecture.context
+                if limit.tokens >= context and not self.base[base].path:
+                    key, held = f"{dotted(name)}.{limit.key}", f"base.{base}.architecture.context"
+                    raise ValueError(f"{key} is {limit.tokens} but {held} is {context}: no prompt would fit")
         return self
 
     @model_validator(mode="after")
     def _lora_has_a_base(self) -> Config:
-        if self.learner.lora is not None and not self.model.path:
-            raise ValueError("learner.lora: adds to a trained model, so it needs model.path")
+        for name, instance in instances(self).items() if self.learner.lora else ():
+            base = base_of(self, name) if instance.makes == "model" else ""
+            if base and name != f"base/{base}" and not self.base[base].path:
+                raise ValueError(
+                    f"learner.lora: adds to a trained model, and {name} begins with the random weights of base.{base}, "
+                    "which has no path"
+                )
         return self
+
+    @model_validator(mode="after")
+    def _evaluations_compare(self) -> Config:
+        """One report shows them side by side."""
+        first, *others = self.evaluate or [""]
+        for key in others:
+            for field in ("problems", "side", "count", "lengths", "confidence"):
+                value, usual = getattr(self.evaluate[key], field), getattr(self.evaluate[first], field)
+                if value != usual:
+                    raise ValueError(
+                        f"evaluate.{key}.{field} is {value!r} and evaluate.{first}.{field} is {usual!r}: the report "
+                        f"compares models on the same problems at the same limits. For all: evaluate.*.{field}=…"
+                    )
+        return self
+
+
+KINDS: dict[str, type[Instance]] = {
+    name: get_args(field.annotation)[1]
+    for name, field in Config.model_fields.items()
+    if get_origin(field.annotation) is dict
+}
+
+
+def instances(config: Config) -> dict[str, Instance]:
+    """Return all stages of the tables by name, as `rl/short`."""
+    return {f"{kind}/{key}": one for kind in KINDS for key, one in getattr(config, kind).items()}
+
+
+def dotted(name: str) -> str:
+    """Return how overrides call the stage `rl/short` or `rl@short`: `rl.short`."""
+    return name.replace("/", ".").replace("@", ".")
+
+
+def base_of(config: Config, name: str) -> str:
+    """Return the key in `base` of what the model of the stage `name`, as `rl/short`, began with."""
+    kind, _, key = name.partition("/")
+    while kind != "base":
+        instance = getattr(config, kind)[key]
+        (value, *_) = (getattr(instance, field) for field, slot in instance.slots().items() if slot.wants == "model")
+        kind, _, key = value.partition("/")
+    return key
+
+
+def begun_with(config: Config, name: str) -> dict[str, Instance]:
+    """Return the stages whose model began with the one that the stage `name`, as `base@policy`, makes."""
+    kind, _, key = name.partition("@")
+    found = instances(config) if kind == "base" else {}
+    return {
+        other: one
+        for other, one in found.items()
+        if any(slot.wants == "model" for slot in one.slots().values()) and base_of(config, other) == key
+    }
+
+
+def compared_limit(config: Config) -> str:
+    """Return the name of the completion limit at which models are compared: that of the last evaluated model of RL, if
+    it is among those evaluated at, else the longest; empty where no model is evaluated.
+    """
+    lengths = next((one.lengths for one in config.evaluate.values()), {})
+    trained = _last_rl(config)
+    wanted = config.rl[trained].max_tokens if trained else 0
+    return next(
+        (name for name, tokens in lengths.items() if tokens == wanted),
+        max(lengths, key=lengths.__getitem__, default=""),
+    )
+
+
+def compared_models(config: Config) -> tuple[str, str] | None:
+    """Return the keys in `evaluate` of the last model of RL and of what the first of its rungs began with; None where
+    either is not evaluated.
+    """
+    key = _last_rl(config)
+    if not key:
+        return None
+    last = start = f"rl/{key}"
+    while start.startswith("rl/"):
+        start = config.rl[start.removeprefix("rl/")].init
+    evaluated = {one.model: name for name, one in config.evaluate.items()}
+    return (evaluated[last], evaluated[start]) if start in evaluated else None
+
+
+def _last_rl(config: Config) -> str:
+    evaluated = {one.model for one in config.evaluate.values()}
+    return next((key for key in reversed(config.rl) if f"rl/{key}" in evaluated), "")
+
+
+def _a(product: Product | None) -> str:
+    return {"model": "a model", "problems": "a set of problems", "rollouts": "a set of rollouts", None: "nothing"}[
+        product
+    ]

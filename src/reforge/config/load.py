@@ -12,12 +12,9 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from reforge.config import Config
+from reforge.config import KINDS, Config
 from reforge.errors import UserError, in_words
 from reforge.machine.project import command
-
-# Keys whose entries an experiment names freely, in dotted form.
-TABLES = ("rl.rungs", "evaluate.models", "evaluate.lengths")
 
 
 def load_config(path: Path) -> Config:
@@ -54,8 +51,9 @@ def with_origins(text: str, origins: Mapping[str, str]) -> str:
 def _names(text: str, key: str) -> bool:
     """Whether the text names the key: whole, or, after its section and a colon, by its last part."""
     section, _, last = key.rpartition(".")
-    whole = re.search(rf"(?<![\w.]){re.escape(key)}(?![\w-]|\.\w)", text)
-    after = re.search(rf"(?<![\w.]){re.escape(section)}: .*(?<![\w.]){re.escape(last)}(?![\w-]|\.\w)", text)
+    begin, end = r"(?<![\w./-])", r"(?![\w/-]|\.[\w*])"
+    whole = re.search(f"{begin}{re.escape(key)}{end}", text)
+    after = re.search(f"{begin}{re.escape(section)}: .*{begin}{re.escape(last)}{end}", text)
     return bool(whole or (section and after))
 
 
@@ -88,9 +86,11 @@ def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
-        held = _present(field.annotation)
+        held, inner = _present(field.annotation), f"{prefix}{name}."
+        if name in KINDS and not prefix:
+            held, inner = KINDS[name], f"{name}.*."
         if isinstance(held, type) and issubclass(held, BaseModel):
-            keys += _all_keys(held, f"{prefix}{name}.")
+            keys += _all_keys(held, inner)
     return keys
 
 
@@ -112,7 +112,8 @@ def _section_wanted(dotted: str) -> str:
 def _explain(item: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return unknown_key(key)
+        no_kind = f"{key}: there is no kind of stage with this name; there are {', '.join(KINDS)}"
+        return no_kind if len(item["loc"]) == 1 and isinstance(item["input"], dict) else unknown_key(key)
     if item["type"] == "missing":
         return f"missing key {key!r}"
     if item["type"] in ("model_type", "model_attributes_type", "dict_type"):

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from reforge.config.section import Section
+from reforge.config.section import FromProblems, Instance, Section
 
 
 class Architecture(Section):
     """A decoder of one of these families, in transformers' implementation. `extra` holds what else its config takes,
-    by transformers' names (a mixture of experts and latent attention: conf/model/deepseek_v2.yaml).
+    by transformers' names (a mixture of experts and latent attention: conf/base/deepseek_v2.yaml).
     """
 
     family: Literal["qwen2", "qwen3", "llama", "deepseek_v2"]
@@ -33,9 +33,14 @@ class Architecture(Section):
         return self
 
 
-class Model(Section):
-    """`path` names a local checkpoint folder to start from; empty: train a tokenizer and initialise `architecture`."""
+class Base(Instance):
+    """`path` names a local checkpoint folder to start from; empty: train a tokenizer on the training problems of
+    `texts` and initialise `architecture`.
+    """
 
+    makes = "model"
+
+    texts: FromProblems
     path: str
     vocab_size: int = Field(ge=300)
     architecture: Architecture

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from reforge.config.section import Section
+from reforge.config.section import Instance, Section
 
 Day = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
@@ -77,11 +77,13 @@ class PassRates(Section):
         return self
 
 
-class Problems(Section):
+class Curate(Instance):
     """Where problems come from and which are kept, in the order of the steps. No `languages`: any. Null `near`: nothing
     is compared; null `pass_rates`: nothing is filtered by them. `against`: evaluation sets no problem may come from.
     Null `train`: all that are not held out.
     """
+
+    makes = "problems"
 
     sources: dict[str, ProblemSource] = Field(min_length=1)
     difficulties: list[int]
@@ -105,7 +107,7 @@ class Problems(Section):
         return found | ({"pass_rates": self.pass_rates} if self.pass_rates else {})
 
     @model_validator(mode="after")
-    def _can_be_met(self) -> Problems:
+    def _can_be_met(self) -> Curate:
         for name, source in self.against.items():
             if source.adapter == "generated":
                 raise ValueError(f"against.{name}: generated problems are no evaluation set")

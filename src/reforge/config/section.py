@@ -1,9 +1,69 @@
-"""What every section of the configuration is."""
+"""What every section of the configuration is, and the entries of its tables: the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+Product = Literal["model", "problems", "rollouts"]
+NONE = "none"
 
 
 class Section(BaseModel):
     """Frozen, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An input of a stage. Its value names the stage that makes it, as `rl/short`; `none` if it is `optional`."""
+
+    wants: Product
+    optional: bool = False
+
+    def path(self, value: str) -> str:
+        """Return where the stage `value` leaves it; for `none` a folder that is always there, because DVC takes no
+        empty path."""
+        return f"outputs/{value}/{'model' if self.wants == 'model' else 'data'}"
+
+
+FromModel = Annotated[str, Slot("model")]
+FromProblems = Annotated[str, Slot("problems")]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A completion limit in tokens, and the `key` of an instance that sets it. It follows the prompts of the `first`
+    problems of a `side` (None: all), of which those with more than `prompt` tokens (None: none) are left out.
+    """
+
+    key: str
+    tokens: int
+    side: Literal["train", "heldout"] = "train"
+    first: int | None = None
+    prompt: int | None = None
+
+
+class Instance(Section):
+    """One entry of a table, which is one stage: entry `short` of table `rl` is stage `rl@short`. `makes`: what other
+    stages may take from it."""
+
+    makes: ClassVar[Product | None] = None
+
+    @classmethod
+    def slots(cls) -> dict[str, Slot]:
+        """Return the fields that name inputs."""
+        return {
+            name: mark for name, field in cls.model_fields.items() for mark in field.metadata if isinstance(mark, Slot)
+        }
+
+    def inputs(self) -> dict[str, str]:
+        """Return which stage each used slot names, as `rl/short`."""
+        return {name: value for name in self.slots() if (value := getattr(self, name)) != NONE}
+
+    def limits(self) -> list[Limit]:
+        """Return the limits that it samples completions with."""
+        return []

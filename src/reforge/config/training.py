@@ -6,12 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from reforge.config.section import Section
+from reforge.config.section import NONE, FromModel, FromProblems, Instance, Limit, Section, Slot
 
 Decay = Literal["none", "linear", "cosine"]  # of the learning rate after its warm-up, to 0 at the last step
 
 
-class Sft(Section):
+class Sft(Instance):
+    """Supervised steps from the model `init` on answers: the worked ones of the training `problems`, and those of the
+    sampled `rollouts` that solved their problem and ended by themselves.
+    """
+
+    makes = "model"
+
+    init: FromModel
+    problems: Annotated[str, Slot("problems", optional=True)]
+    rollouts: Annotated[str, Slot("rollouts", optional=True)]
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
     learning_rate: float = Field(ge=0)
@@ -19,13 +28,11 @@ class Sft(Section):
     decay: Decay
     checkpoint_every: int = Field(ge=1)
 
-
-class Rung(Section):
-    """One context rung: continue from the model of stage `init` with completions of at most `max_tokens`."""
-
-    init: str
-    steps: int = Field(ge=1)
-    max_tokens: int = Field(ge=8)
+    @model_validator(mode="after")
+    def _learns_from_something(self) -> Sft:
+        if self.problems == self.rollouts == NONE:
+            raise ValueError("problems and rollouts are both none: there is nothing to learn from")
+        return self
 
 
 class Kl(Section):
@@ -98,12 +105,19 @@ class Guards(Section):
     nothing_to_learn: Literal["stop", "skip"]
 
 
-class Rl(Section):
-    """GRPO+ (DeepCoder). `batch` prompts × `group_size` rollouts a step, split into `updates` optimiser steps. `order`:
+class Rl(Instance):
+    """GRPO+ (DeepCoder) from the model `init` on the training `problems`, with completions of at most `max_tokens`: one
+    context rung. `batch` prompts × `group_size` rollouts a step, split into `updates` optimiser steps. `order`:
     each pass over the problems shuffled, or always as curation has put them. `staleness`: how many steps before a
     batch's own its policy is from: 0 is synchronous, 1 one-off pipelining.
     """
 
+    makes = "model"
+
+    init: FromModel
+    problems: FromProblems
+    steps: int = Field(ge=1)
+    max_tokens: int = Field(ge=8)
     batch: int = Field(ge=1)
     group_size: int = Field(ge=2)
     updates: int = Field(ge=1)
@@ -120,13 +134,14 @@ class Rl(Section):
     reward_tests: int = Field(ge=1)
     order: Literal["shuffled", "as_curated"]
     checkpoint_every: int = Field(ge=1)
-    rungs: dict[str, Rung]
+
+    def limits(self) -> list[Limit]:
+        return [Limit("max_tokens", self.max_tokens, prompt=self.max_prompt_tokens)]
 
     @model_validator(mode="after")
     def _updates_divide(self) -> Rl:
         if self.batch % self.updates:
             raise ValueError(f"updates ({self.updates}) must divide batch ({self.batch} prompts)")
-        for name, rung in self.rungs.items():
-            if self.overlong.buffer and self.overlong.buffer > rung.max_tokens:
-                raise ValueError(f"overlong.buffer ({self.overlong.buffer}) is longer than rungs.{name}.max_tokens")
+        if self.overlong.buffer and self.overlong.buffer > self.max_tokens:
+            raise ValueError(f"overlong.buffer ({self.overlong.buffer}) is longer than max_tokens ({self.max_tokens})")
         return self

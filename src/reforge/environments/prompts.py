@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from reforge.records import Problem, Prompt
@@ -25,6 +25,10 @@ def build_prompt(problem: Problem, tokenizer: Tokenizer) -> Prompt:
     messages = [{"role": "user", "content": problem.statement}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return Prompt(problem.id, tuple(tokenizer.encode(text, add_special_tokens=False)))
+
+
+def prompt_lengths(problems: Iterable[Problem], tokenizer: Tokenizer) -> list[int]:
+    return [len(build_prompt(problem, tokenizer).token_ids) for problem in problems]
 
 
 def worked_answer(problem: Problem) -> str:

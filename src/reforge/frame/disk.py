@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reforge.config.compose import kept_origins
+from reforge.config import dotted
 from reforge.config.load import with_origins
+from reforge.config.params import kept_origins
 from reforge.errors import UserError
 from reforge.frame import runs
 from reforge.machine.project import command
@@ -28,7 +29,10 @@ def explained(name: str, records: Path) -> Iterator[None]:
         if paragraph:
             raise UserError(f"{paragraph} The whole traceback is in {records / 'error.log'}.") from error
         if isinstance(error, UserError):
-            raise UserError(with_origins(str(error), kept_origins(runs.PARAMS))) from error
+            own = str(error).replace(
+                f"{name.partition('@')[0]}.*.", f"{dotted(name)}."
+            )  # the rooms below know no stage
+            raise UserError(with_origins(own, kept_origins(runs.PARAMS))) from error
         raise
 
 

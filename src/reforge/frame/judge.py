@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from reforge.config import Sandbox
+from reforge.config.sandbox import Sandbox
 from reforge.frame.context import StageContext
 from reforge.sandbox.judge import Isolation, Judge, Judging, Limits
 from reforge.sandbox.service import RemoteJudge

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from reforge.config import Config, Determinism
+from reforge.config import Config, Determinism, begun_with
 from reforge.config.load import load_config
 from reforge.errors import UserError
 from reforge.files.digests import sha256
@@ -31,7 +31,6 @@ from reforge.machine.workspace import occupied
 from reforge.tracking.timeline import steady_clock
 from reforge.tracking.tracker import RunInfo, RunStatus, Tracker
 
-STAGES = ("curate", "base", "sft", "rl", "distill", "evaluate", "report")
 # What tools write and read inside the project for themselves. It is no input of any stage.
 _TOOLS = (
     ".git", ".dvc", ".venv", "mlartifacts", "mlruns", "mlflow.db", ".runs/mlflow.lock", ".runs/wandb",
@@ -140,15 +139,19 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
         log_folder=records,
         seed=seed_of(config.seed, spec.name),
         tracker=Tracker(scratch, records, runs.mirrors(config, info, scratch)),
+        later=begun_with(config, spec.name),
     )
     return ctx, info, fingerprint
 
 
 def _call(ctx: StageContext, profile: Determinism) -> None:
-    base = ctx.name.partition("@")[0]
-    if base not in STAGES:
-        raise UserError(f"dvc.yaml has a stage {ctx.name!r} that no module implements; there are: {', '.join(STAGES)}.")
-    module = importlib.import_module(f"reforge.stages.{base}")
+    kind = ctx.name.partition("@")[0]
+    try:
+        module = importlib.import_module(f"reforge.stages.{kind}")
+    except ModuleNotFoundError as error:
+        if error.name != f"reforge.stages.{kind}":
+            raise
+        raise UserError(f"dvc.yaml has a stage {ctx.name!r}, and there is no src/reforge/stages/{kind}.py.") from error
     make_deterministic(ctx.seed, profile)
     module.run(ctx)
     if process.rank() is not None:
@@ -160,7 +163,8 @@ def _call(ctx: StageContext, profile: Determinism) -> None:
 def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> list[str]:
     """The declared inputs, the stage's own places, the frame. Problem files are pinned by digests in the params."""
     own = [str(scratch), str(records), spec.out, spec.metrics, "src", "params.yaml", "dvc.yaml"]
-    named = config.problems.files().values() if "problems" in spec.params else ()
+    kind, _, key = spec.name.partition("@")
+    named = config.curate[key].files().values() if kind == "curate" else ()
     pinned = [file.path for file in named if file.sha256]
-    started_from = [config.model.path] if config.model.path and "model" in spec.params else []
+    started_from = [config.base[key].path] if kind == "base" and config.base[key].path else []
     return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]

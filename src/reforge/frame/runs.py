@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from reforge.config import Config
+from reforge.config import KINDS, Config, compared_limit
 from reforge.config.load import load_config
 from reforge.errors import UserError
 from reforge.files.digests import sha256
@@ -54,7 +54,6 @@ def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerpri
 
 def _of_pipeline(config: Config, stage: str, tags: dict[str, str]) -> RunInfo:
     """Return what is said of each run of this pipeline, and of the parent."""
-    rungs, lengths = list(config.rl.rungs), list(config.evaluate.lengths)
     return RunInfo(
         experiment=config.tracking.mlflow_experiment,
         pipeline=pipeline_id(),
@@ -65,14 +64,15 @@ def _of_pipeline(config: Config, stage: str, tags: dict[str, str]) -> RunInfo:
         name=config.experiment,
         seed=config.seed,
         values={key: str(value) for key, value in flat(config.model_dump(mode="python")).items()},
-        evaluated={model: source.replace("/", "@") for model, source in config.evaluate.models.items()},
-        compared_at=rungs[-1] if rungs and rungs[-1] in lengths else lengths[-1],
+        evaluated={key: one.model.replace("/", "@") for key, one in config.evaluate.items()},
+        compared_at=compared_limit(config),
     )
 
 
 def _model_of(spec: StageSpec) -> str:
     """The folder of weights in the stage's output; empty for a stage that makes none."""
-    return f"{spec.out}/model" if spec.name.partition("@")[0] in ("base", "sft", "rl", "distill") else ""
+    kind = spec.name.partition("@")[0]
+    return f"{spec.out}/model" if kind in KINDS and KINDS[kind].makes == "model" else ""
 
 
 def mirrors(config: Config, info: RunInfo, scratch: Path) -> list[Callable[[], Mirror]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from reforge.environments.prompts import decoder
@@ -17,9 +18,9 @@ _CANARY = 16  # tokens; any sequence tells one set of weights from another
 
 
 @contextmanager
-def sampler_of(ctx: StageContext, tokenizer: Any, temperature: float) -> Iterator[Sampler]:
-    """A sampler with the weights of the stage's `model`, which is to draw at `temperature`."""
-    folder, config = ctx.dep("model"), ctx.cfg.sampler
+def sampler_of(ctx: StageContext, folder: Path, tokenizer: Any, temperature: float) -> Iterator[Sampler]:
+    """A sampler with the weights of the model in `folder`, which is to draw at `temperature`."""
+    config = ctx.cfg.sampler
     with open_sampler(folder, config, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler:
         if config.urls:
             canaries = [[number % len(tokenizer) for number in range(1, _CANARY)]]

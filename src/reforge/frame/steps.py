@@ -1,4 +1,4 @@
-"""What the stages `sft` and `distill` share: a resumable, tracked run of training/sft.py."""
+"""A resumable, tracked run of training/sft.py."""
 
 from __future__ import annotations
 

@@ -32,7 +32,10 @@ _PLACES = {
 
 def of_the_result(params: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out how the learner is spread and what would stop it: a stage may go on with different ones."""
-    kept = {key: value for key, value in params.items() if key != "rl.guards"}
+    kept = {
+        key: {name: inner for name, inner in value.items() if name != "guards"} if key.startswith("rl.") else value
+        for key, value in params.items()
+    }
     if "learner" in kept:
         kept["learner"] = {key: value for key, value in kept["learner"].items() if key not in _SPREAD}
     return kept

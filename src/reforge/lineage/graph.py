@@ -34,7 +34,7 @@ class StageSpec:
     out: str
     params: tuple[str, ...]
     metrics: str
-    gpu: bool = False  # dvc.yaml: `meta: {gpu: true}`
+    needs: str = "cpu"  # the class of machine: dvc.yaml's `meta: {needs: gpu}`
 
 
 def stages() -> dict[str, StageSpec]:
@@ -80,6 +80,15 @@ def contents(digest: str) -> dict[str, str]:
         path = Path(repo.cache.local.path) / digest[:2] / digest[2:]
         listed = json.loads(path.read_text()) if digest.endswith(".dir") and path.is_file() else []
     return {entry["relpath"]: entry["md5"] for entry in listed}
+
+
+def is_cached(path: str) -> bool:
+    """Whether DVC's cache has this file, or every file of this folder, as it is now."""
+    (digest,) = digests([path]).values()
+    wanted = [digest, *contents(digest).values()]
+    with _repo() as repo:
+        cache = Path(repo.cache.local.path)
+        return all((cache / one[:2] / one[2:]).is_file() for one in wanted)
 
 
 @contextmanager
@@ -168,5 +177,5 @@ def _spec(stage: Any) -> StageSpec:
     if len(outs) != 1 or len(metrics) != 1:
         raise UserError(f"dvc.yaml: stage {name!r} needs exactly one `outs` folder and one `metrics` file.")
     return StageSpec(
-        name, stage.cmd, tuple(deps), outs[0], tuple(params), metrics[0], bool((stage.meta or {}).get("gpu"))
+        name, stage.cmd, tuple(deps), outs[0], tuple(params), metrics[0], (stage.meta or {}).get("needs", "cpu")
     )

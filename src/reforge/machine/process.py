@@ -80,7 +80,7 @@ def die_with_conductor(poll_seconds: float = 1.0) -> None:
     """Stop this process soon after the death of whoever runs it (`kill -9` of dvc, make or a Prefect process).
 
     PR_SET_PDEATHSIG would not do: it fires when the parent's *thread* ends (Prefect starts tasks from threads), and
-    does not when a shell stands between. Without a conductor, as in `nohup reforge stage rl@16k &`, nobody is watched.
+    does not when a shell stands between. Without a conductor, as in `nohup reforge stage NAME &`, nobody is watched.
     """
     watched = _conductors()
     if watched:

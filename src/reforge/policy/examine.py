@@ -57,9 +57,9 @@ def examine(folder: Path, needs: Needs) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def context_of(folder: Path, model: Any) -> tuple[int, str]:
-    """How many tokens the sampler takes, and the file and key that say so: vLLM goes by the lesser of two."""
-    own = int(model.config.max_position_embeddings)
+def context_of(folder: Path) -> tuple[int, str]:
+    """Return how many tokens the sampler takes, and the file and key that say so: vLLM goes by the lesser of two."""
+    own = int(json.loads((folder / "config.json").read_text())["max_position_embeddings"])
     other = json.loads((folder / "tokenizer_config.json").read_text()).get("model_max_length", own)
     if other < own:
         return int(other), f"model_max_length in {folder / 'tokenizer_config.json'}"
@@ -92,7 +92,7 @@ def _check_values(folder: Path, values: Mapping[str, Any]) -> None:
     if family not in FAMILIES:
         raise UserError(
             f"{path}: model_type is {family!r}; only of {', '.join(FAMILIES)} is it known that learner and "
-            "sampler agree. Give model.path a model of one of these families."
+            "sampler agree. Give base.*.path a model of one of these families."
         )
     wanted = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[family]]
     if values.get("architectures") != wanted:
@@ -103,7 +103,7 @@ def _check_values(folder: Path, values: Mapping[str, Any]) -> None:
     if "quantization_config" in values:
         raise UserError(
             f"{path}: quantization_config says that the weights are quantised, and those cannot be trained. Give "
-            "model.path the model before it was quantised."
+            "base.*.path the model before it was quantised."
         )
 
 
@@ -123,8 +123,8 @@ def _check_weight_files(folder: Path) -> None:
                 raise ValueError(f"{path.stat().st_size} bytes of {end}")
         if odd := [name for name, entry in header.items() if entry["dtype"] not in _FLOATS]:
             raise UserError(
-                f"{path}: {_some(odd)} of type {header[odd[0]]['dtype']} cannot be trained. Give model.path weights of "
-                f"type {', '.join(_FLOATS)}."
+                f"{path}: {_some(odd)} of type {header[odd[0]]['dtype']} cannot be trained. Give base.*.path weights "
+                f"of type {', '.join(_FLOATS)}."
             )
 
 

@@ -108,7 +108,7 @@ def check_checkpoint(folder: Path) -> None:
     if missing:
         raise UserError(
             f"{folder} is not a model checkpoint: {', '.join(missing)} not found there. "
-            "model.path must name a local folder written by transformers' save_pretrained with safetensors weights."
+            "base.*.path must name a local folder written by transformers' save_pretrained with safetensors weights."
             + (_PICKLE if list(folder.glob("*.bin")) else "")
         )
     try:

@@ -7,7 +7,7 @@ from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
 
-from reforge.config.problems import Problems, ProblemSource
+from reforge.config.problems import Curate, ProblemSource
 from reforge.problems.funnel import Entry, Quarantined
 from reforge.records import Problem
 
@@ -38,7 +38,7 @@ def outside(problem: Problem, source: ProblemSource) -> str:
     return ""
 
 
-def unsuitable(problem: Problem, config: Problems) -> str:
+def unsuitable(problem: Problem, config: Curate) -> str:
     """Of a statement in another language, or too short or too long to learn from, what is wrong with it."""
     least, most = config.statement_characters
     size = len(problem.statement.strip())

@@ -27,7 +27,7 @@ def pass_rates(config: PassRates) -> dict[str, float]:
         said = "solved" if "solved" in pq.read_schema(path).names else "status"
         table = pq.read_table(path, columns=["problem_id", "length", said])
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"problems.pass_rates: {path} is no rollouts.parquet of an evaluation: {error}") from error
+        raise UserError(f"curate.*.pass_rates: {path} is no rollouts.parquet of an evaluation: {error}") from error
     check_pin(path, config)
     lengths = sorted(set(table["length"].to_pylist()))
     table = table.filter(pc.equal(table["length"], config.length))
@@ -37,7 +37,7 @@ def pass_rates(config: PassRates) -> dict[str, float]:
         if solved is not None:
             found[row["problem_id"]].append(solved)
     if not found:
-        raise UserError(f"problems.pass_rates.length: {path} has no {config.length!r}, only {', '.join(lengths)}.")
+        raise UserError(f"curate.*.pass_rates.length: {path} has no {config.length!r}, only {', '.join(lengths)}.")
     return {problem: sum(values) / len(values) for problem, values in found.items()}
 
 
@@ -45,7 +45,7 @@ def unteachable(problem: Problem, rates: Mapping[str, float], config: PassRates)
     """Why a problem is left out; empty where the policy solves it sometimes."""
     rate = rates.get(problem.id)
     if rate is None:
-        return "not measured: no scored rollout in problems.pass_rates.path"
+        return "not measured: no scored rollout in curate.*.pass_rates.path"
     if rate <= config.above:
         return f"too hard: solved in {rate:.0%} of the rollouts"
     return f"too easy: solved in {rate:.0%} of the rollouts" if rate >= config.below else ""

@@ -48,7 +48,7 @@ def snapshot(cfg: ProblemSource, folder: Path) -> Iterator[Row]:
         shutil.copyfile(path, copy)
         check_pin(copy, cfg)
     elif cfg.path.endswith(_SUFFIXES):
-        raise UserError(f"There is no file {path}. Correct its path in problems.sources and compose again.")
+        raise UserError(f"There is no file {path}. Correct its path in curate.*.sources and compose again.")
     else:
         copy = folder / "rows.jsonl"
         write_jsonl(copy, _hub_rows(cfg.path, cfg.revision))

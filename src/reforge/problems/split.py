@@ -58,8 +58,8 @@ def _by_date(problems: Sequence[Problem], train: int | None, heldout: int) -> Sp
     undated = [problem.id for problem in problems if not problem.date]
     if undated:
         raise UserError(
-            f"problems.heldout_by=date, but {len(undated)} of {len(problems)} problems have no date, such as "
-            f"{undated[0]}. Take sources with dates, or problems.heldout_by=family."
+            f"curate.*.heldout_by=date, but {len(undated)} of {len(problems)} problems have no date, such as "
+            f"{undated[0]}. Take sources with dates, or curate.*.heldout_by=family."
         )
     if len(problems) < (train or 1) + heldout:
         raise _short(f"{len(problems)} problems are left", len(problems), train, heldout)
@@ -95,6 +95,6 @@ def _short(found: str, total: int, train: int | None, heldout: int) -> UserError
     held = heldout if heldout < total else max(1, total // 10)
     wanted = "null" if train is None else train
     return UserError(
-        f"problems.train={wanted} and problems.heldout={heldout} are wanted, but {found}. Compose again with smaller "
-        f"numbers (for example problems.train={max(1, total - held)} problems.heldout={held}), or give a larger source."
+        f"curate.*.train={wanted} and curate.*.heldout={heldout} are wanted, but {found}. Compose again with smaller "
+        f"numbers (for example curate.*.train={max(1, total - held)} curate.*.heldout={held}), or give a larger source."
     )

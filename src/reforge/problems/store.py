@@ -76,27 +76,36 @@ def write_origins(path: Path, kept: Iterable[Entry]) -> None:
     write_rows(path, rows, ORIGINS, _PIECE)
 
 
-def fate_of(folder: Path, id: str) -> list[str]:
-    """What became of a problem, named by its id, its line or SOURCE:LINE, a line of text for each that fits."""
+def fate_of(folders: Sequence[Path], id: str) -> list[str]:
+    """Return what became of a problem, named by its id, its line or SOURCE:LINE, in a line of text for each that fits;
+    of several sets each line says which."""
+    said = [
+        (f"{folder.parent.name}: " if len(folders) > 1 else "") + line
+        for folder in folders
+        for line in _fates(folder, id)
+    ]
+    if not said:
+        raise UserError(f"{id!r} is in no source, by its id, its line or SOURCE:LINE.")
+    return said
+
+
+def _fates(folder: Path, id: str) -> list[str]:
     if not (folder / "quarantined.parquet").is_file():
         raise UserError(f"{folder} holds no curated problems. Make them with: {command('dvc repro curate')}")
     fates = dict[str, str]()
     for side, words in (("train", "kept for training"), ("heldout", "held out for evaluation")):
         fates |= dict.fromkeys(_read(folder / f"{side}.parquet", PROBLEMS).column("id").to_pylist(), words)
-    surplus = "left over: more than problems.train and problems.heldout ask for"
+    surplus = "left over: more than curate.*.train and curate.*.heldout ask for"
     rows = [
         *_read(folder / "quarantined.parquet", QUARANTINED).to_pylist(),
         *({**row, "reason": ""} for row in _read(folder / "origins.parquet", ORIGINS).to_pylist()),
     ]
-    said = [
+    return [
         f"{row['id'] or '(no id)'} ({row['source']}, line {row['line']}): "
         + (f"left out. {row['reason']}" if row["reason"] else fates.get(row["id"], surplus))
         for row in rows
         if id in (row["id"], str(row["line"]), f"{row['source']}:{row['line']}")
     ]
-    if not said:
-        raise UserError(f"{id!r} is in no source, by its id, its line or SOURCE:LINE.")
-    return said
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
@@ -104,6 +113,6 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not table.schema.equals(schema):
         raise UserError(
             f"{path} was written by another version of Reforge: its columns are {', '.join(table.column_names)}. "
-            f"Make it again with: {command('reforge stage curate')}"
+            f"Make it again with: {command('dvc repro -f curate')}"
         )
     return table

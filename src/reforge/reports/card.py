@@ -12,7 +12,7 @@ from statistics import quantiles
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reforge.config.problems import Problems
+from reforge.config.problems import Curate
 from reforge.environments.selection import RULE
 from reforge.problems.funnel import Quarantined, reasons
 from reforge.records import Problem
@@ -25,7 +25,7 @@ _EXAMPLES = 5
 class Card:
     """`steps` maps each step of curation to its counts, `sides` each split to its problems."""
 
-    config: Problems
+    config: Curate
     steps: Mapping[str, Mapping[str, int]]
     quarantined: tuple[Quarantined, ...]
     sides: Mapping[str, Sequence[Problem]]

@@ -60,19 +60,18 @@ def _files(name: str, out: Path, config: Config) -> list[Path]:
     """All that there must be: a missing one is no verdict that stands."""
     base, _, key = name.partition("@")
     if base == "rl":
-        return [out / "rollouts" / f"step-{step:05d}.parquet" for step in range(1, config.rl.rungs[key].steps + 1)]
-    return [out / "rollouts.parquet"]
+        return [out / "rollouts" / f"step-{step:05d}.parquet" for step in range(1, config.rl[key].steps + 1)]
+    return [out / "data" / "rollouts.parquet" if base == "sample" else out / "rollouts.parquet"]
 
 
 def _problems(name: str, config: Config) -> dict[str, Problem]:
     """As the stage read them."""
-    folder, base = Path("outputs/curate/problems"), name.partition("@")[0]
-    if base == "rl":
-        known = [longest_inputs(problem, config.rl.reward_tests) for problem in read_problems(folder / "train.parquet")]
-    elif base == "distill":
-        known = read_problems(folder / "train.parquet")
-    elif base == "evaluate":
-        known = read_problems(folder / f"{config.evaluate.side}.parquet")
-    else:
-        raise UserError(f"{name} has no verdicts; rungs, distill and evaluations do.")
+    kind, _, key = name.partition("@")
+    if kind not in ("rl", "sample", "evaluate"):
+        raise UserError(f"{name} has no verdicts; stages of rl, sample and evaluate do.")
+    own = getattr(config, kind)[key]
+    side = own.side if kind == "evaluate" else "train"
+    known = read_problems(Path(own.slots()["problems"].path(own.problems)) / f"{side}.parquet")
+    if kind == "rl":
+        known = [longest_inputs(problem, own.reward_tests) for problem in known]
     return {problem.id: problem for problem in known}

@@ -20,7 +20,7 @@ import numpy as np
 
 from reforge.config import Config
 from reforge.config.load import load_config
-from reforge.config.training import Rung
+from reforge.config.training import Rl
 from reforge.environments.prompts import decoder
 from reforge.errors import UserError
 from reforge.files.tensors import tensor_digests
@@ -51,7 +51,7 @@ class _Recorded:
     """A rung that dvc.lock knows, and a learner as it had it before its first step."""
 
     config: Config
-    rung: Rung
+    rl: Rl
     folder: Path
     seed: int
     model: Path
@@ -64,8 +64,8 @@ class _Recorded:
         return to_groups(read_table(self.path(step)).to_pylist())
 
     def learn(self, step: int, groups: Sequence[Group]) -> None:
-        advantages = advantages_of(groups, self.config.rl, self.rung)
-        learn(self.learner, self.config.rl, self.rung, groups, advantages, step)
+        advantages = advantages_of(groups, self.rl)
+        learn(self.learner, self.rl, groups, advantages, step)
 
 
 def replay(name: str, first: int, last: int | None) -> Outcomes:
@@ -90,7 +90,7 @@ def resample(name: str, first: int, last: int | None) -> Outcomes:
         place = ".scratch" if rung.config.sampler.handover == "files" else "/dev/shm"
         Path(place).mkdir(exist_ok=True)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reforge-replay-", dir=place)))
-        log, rl = Path(".runs") / name / "vllm.log", rung.config.rl
+        log, rl = Path(".runs") / name / "vllm.log", rung.rl
         with open_sampler(rung.model, rung.config.sampler, decoder(rung.learner.tokenizer), log) as sampler:
             for version in range(version_for(end, rl.staleness) + 1):
                 if version:
@@ -105,8 +105,8 @@ def resample(name: str, first: int, last: int | None) -> Outcomes:
 
 
 def _resampled(rung: _Recorded, sampler: Sampler, step: int) -> list[str]:
-    rl, groups = rung.config.rl, rung.groups(step)
-    sampling = Sampling(rl.temperature, 1.0, rung.rung.max_tokens)
+    rl, groups = rung.rl, rung.groups(step)
+    sampling = Sampling(rl.temperature, 1.0, rl.max_tokens)
     drawn = sampler.sample(_prompts(groups), rl.group_size, sampling, f"{rung.seed}/{step}")
     now = {(rollout.problem_id, rollout.index): rollout for rollout in drawn}
     compared = [_other(one, now[one.problem_id, one.index]) for group in groups for one in group.rollouts]
@@ -126,12 +126,12 @@ def _opened(name: str, first: int, last: int | None, option: str) -> Iterator[tu
     spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
     base, _, key = name.partition("@")
     if base != "rl":
-        raise UserError(f"Only a rung of reinforcement learning can be replayed, such as rl@16k; {name} is none.")
+        raise UserError(f"Only a rung of reinforcement learning can be replayed, such as rl@short; {name} is none.")
     require_inputs(spec)
-    rung = config.rl.rungs[key]
-    end = rung.steps if last is None else last
-    if not 1 <= first <= end <= rung.steps:
-        raise UserError(f"--steps {first}:{end}: {name} has the steps 1 to {rung.steps}.")
+    rl = config.rl[key]
+    end = rl.steps if last is None else last
+    if not 1 <= first <= end <= rl.steps:
+        raise UserError(f"--steps {first}:{end}: {name} has the steps 1 to {rl.steps}.")
     if config.learner.nodes > 1:
         raise UserError("A replay runs on one machine, and learner.nodes is more: compose with learner.nodes=1.")
     if launch.needed(config.learner):
@@ -144,10 +144,10 @@ def _opened(name: str, first: int, last: int | None, option: str) -> Iterator[tu
         follow()
         yield None, end
         return
-    (model,) = (Path(path) for path in spec.deps if path.startswith("outputs/") and path.endswith("/model"))
-    learner = open_learner(model, config.learner, seed, reference=config.rl.loss.kl is not None)
+    model = Path(rl.slots()["init"].path(rl.init))
+    learner = open_learner(model, config.learner, seed, reference=rl.loss.kl is not None)
     try:
-        yield _Recorded(config, rung, Path(spec.out) / "rollouts", seed, model, learner), end
+        yield _Recorded(config, rl, Path(spec.out) / "rollouts", seed, model, learner), end
     finally:
         dismiss()
 
@@ -160,7 +160,7 @@ def _replayed(rung: _Recorded, step: int) -> list[str]:
         return [f"{path}: {what} is not what was recorded" for what in few(changed)]
     rows = table.to_pylist()
     groups = to_groups(rows)
-    again = [advantage for group in advantages_of(groups, rung.config.rl, rung.rung) for advantage in group]
+    again = [advantage for group in advantages_of(groups, rung.rl) for advantage in group]
     others = [
         f"the advantage of rollout {row['problem_id']}/{row['index']} was {row['advantage']} and is {advantage}"
         for row, advantage in zip(rows, again, strict=True)

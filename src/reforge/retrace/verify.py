@@ -104,13 +104,20 @@ def _clean_copy(root: Path) -> Iterator[Path]:
 
 
 def _bring(spec: StageSpec, root: Path, copy: Path) -> None:
-    """The outputs of other stages that it reads."""
+    """The outputs of other stages that it reads, but for what the copy has made itself or came with."""
     for path in spec.deps:
-        if path.startswith("outputs") and not (copy / path).exists():
-            if not (root / path).exists():
-                fetch = command(f"dvc checkout {path}")
-                raise UserError(f"{path} is missing. Fetch it ({fetch}), or verify what makes it, too.")
-            shutil.copytree(root / path, copy / path)
+        if not path.startswith("outputs"):
+            continue
+        if (root / path).exists():
+            shutil.copytree(root / path, copy / path, copy_function=_copy_what_lacks, dirs_exist_ok=True)
+        elif not (copy / path).exists():
+            fetch = command(f"dvc checkout {path}")
+            raise UserError(f"{path} is missing. Fetch it ({fetch}), or verify what makes it, too.")
+
+
+def _copy_what_lacks(source: str, target: str) -> None:
+    if not Path(target).exists():
+        shutil.copy2(source, target)
 
 
 def _environment(copy: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ _SHOWN = 8
 
 
 def why(what: str) -> list[str]:
-    """Of a stage, a file, a digest, a rollout (rl@16k/3/PROBLEM/0), a metric's name or a number as it is shown."""
+    """Of a stage, a file, a digest, a rollout (rl@short/3/PROBLEM/0), a metric's name or a number as it is shown."""
     os.chdir(project_root())
     specs = graph.stages()
     if name := maker(what, specs):
@@ -40,8 +40,8 @@ def why(what: str) -> list[str]:
     near = difflib.get_close_matches(what, [*specs, *(key for _, _, key, _ in _found(specs))], 1)
     raise UserError(
         f"{what!r} is no stage ({', '.join(specs)}), no file under an output of one, no digest in dvc.lock, no rollout "
-        "(rl@16k/3/PROBLEM/0: of step 3; evaluate@sft/32k/PROBLEM/0: cut at 32k; distill/PROBLEM/0), and no metric or "
-        "value in metrics/ or in a table (*.json) of an output."
+        "(rl@short/3/PROBLEM/0: of step 3; evaluate@sft/long/PROBLEM/0: cut at the limit long; "
+        "sample@teacher/PROBLEM/0), and no metric or value in metrics/ or in a table (*.json) of an output."
         f"{f' Did you mean {near[0]}?' if near else ''}"
     )
 
@@ -86,10 +86,11 @@ def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
     if stage not in specs or not (parts := re.fullmatch(r"(.+)/(\d+)", rest)):
         return []
     base, (place, index) = stage.partition("@")[0], parts.groups()
-    path, first = Path(specs[stage].out) / "rollouts.parquet", {}
+    out, first = Path(specs[stage].out), {}
+    path = out / "data" / "rollouts.parquet" if base == "sample" else out / "rollouts.parquet"
     if base == "rl":
         step, _, place = place.partition("/")
-        path = Path(specs[stage].out) / "rollouts" / f"step-{int(step) if step.isdigit() else 0:05d}.parquet"
+        path = out / "rollouts" / f"step-{int(step) if step.isdigit() else 0:05d}.parquet"
     elif base == "evaluate":
         length, _, place = place.partition("/")
         first = {"length": length}
@@ -100,7 +101,8 @@ def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
         cut = f"{first['length']}/" if first else ""
         some = next(f"{row['length'] and row['length'] + '/'}{row['problem_id']}/{row['index']}" for row in rows)
         raise UserError(f"{path} has no rollout {cut}{place}/{index}; it has, for instance, {some}.")
-    problem = fate_of(Path("outputs/curate/problems"), place)
+    (problems,) = [path for path in specs[stage].deps if path.startswith("outputs/curate/")]
+    problem = fate_of([Path(problems)], place)
     return [f"{what}: in {path}", *_described(found[0]), *(f"    problem {line}" for line in problem), *explain(stage)]
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from reforge.config.problems import PassRates, Problems, ProblemSource
+from reforge.config.problems import PassRates, ProblemSource
 from reforge.errors import UserError
 from reforge.frame.context import StageContext
 from reforge.frame.judge import curation_judge
@@ -32,14 +32,14 @@ from reforge.reports.card import Card, write_card
 
 
 def run(ctx: StageContext) -> None:
-    cfg, funnel = ctx.cfg.problems, Funnel()
+    cfg, funnel = ctx.cfg.curate[ctx.key], Funnel()
     _read(ctx, funnel)
     _filter(funnel, "dates", lambda entry: filters.outside(entry.problem, cfg.sources[entry.source]))
     _filter(funnel, "statement", lambda entry: filters.unsuitable(entry.problem, cfg))
     _filter(funnel, "tests", lambda entry: filters.badly_tested(entry.problem, cfg.tests_per_problem))
-    _some(funnel, cfg)
+    _require_some(ctx, funnel)
     _verify(ctx, funnel)
-    _some(funnel, cfg)
+    _require_some(ctx, funnel)
     if cfg.near:
         entries = funnel.kept
         compared = progress.bar(entries, desc="compare", unit="problem")
@@ -48,7 +48,7 @@ def run(ctx: StageContext) -> None:
         funnel.step("contamination", len(entries), *drop_contaminated(entries, _evaluation_sets(ctx), cfg.near))
     if cfg.pass_rates:
         _teachable(funnel, cfg.pass_rates)
-    _some(funnel, cfg)
+    _require_some(ctx, funnel)
     sides = split([entry.problem for entry in funnel.kept], cfg.train, cfg.heldout, cfg.heldout_by)
     _write(ctx, funnel, replace(sides, train=in_order(sides.train, cfg.order)))
 
@@ -56,7 +56,7 @@ def run(ctx: StageContext) -> None:
 def _read(ctx: StageContext, funnel: Funnel) -> None:
     entries: dict[str, Entry] = {}
     unusable, came = list[Quarantined](), 0
-    for name, source in ctx.cfg.problems.sources.items():
+    for name, source in ctx.cfg.curate[ctx.key].sources.items():
         folder = ctx.out / "raw" / "sources" / name
         rows = _generated(ctx, folder) if source.adapter == "generated" else snapshot(source, folder)
         for row in progress.bar(rows, desc=f"read {name}", unit="row"):
@@ -86,7 +86,7 @@ def _id_of(row: Any) -> str:
 
 
 def _generated(ctx: StageContext, folder: Path) -> Iterator[Row]:
-    cfg = ctx.cfg.problems
+    cfg = ctx.cfg.curate[ctx.key]
     assert cfg.train is not None  # or Problems would have refused it
     streams = {d: generate([d], cfg.tests_per_problem, ctx.seed + d) for d in cfg.difficulties}
     with progress.bar(desc="generate", unit="problem") as bar:
@@ -101,7 +101,7 @@ def _filter(funnel: Funnel, step: str, reason: Callable[[Entry], str]) -> None:
 
 def _verify(ctx: StageContext, funnel: Funnel) -> None:
     """Problems without a reference go on where their source may give such."""
-    cfg, sandbox = ctx.cfg.problems, ctx.cfg.sandbox
+    cfg, sandbox = ctx.cfg.curate[ctx.key], ctx.cfg.sandbox
     entries = funnel.kept
     given = [entry for entry in entries if entry.problem.solution.strip()]
     allowed, refused = filters.passing(
@@ -116,14 +116,14 @@ def _verify(ctx: StageContext, funnel: Funnel) -> None:
 
 
 def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
-    for name, source in ctx.cfg.problems.against.items():
+    for name, source in ctx.cfg.curate[ctx.key].against.items():
         read = 0
         for row in snapshot(source, ctx.out / "raw" / "against" / name):
             try:
                 problem = _problem(source, row)
             except UnusableRow as reason:
                 raise UserError(
-                    f"problems.against.{name}: {source.path}, line {row.line}: {reason}. An evaluation set must be "
+                    f"{ctx.where}.against.{name}: {source.path}, line {row.line}: {reason}. An evaluation set must be "
                     "read whole, or what it contaminates goes unseen: mend the row, or correct the adapter."
                 ) from reason
             if not problem.date or not filters.outside(problem, source):  # who knows when: better sought than missed
@@ -131,7 +131,7 @@ def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
                 yield problem
         if not read:
             raise UserError(
-                f"problems.against.{name}: {source.path} has no problem (of these days), so nothing is sought."
+                f"{ctx.where}.against.{name}: {source.path} has no problem (of these days), so nothing is sought."
             )
 
 
@@ -151,19 +151,20 @@ def _write(ctx: StageContext, funnel: Funnel, sides: Split) -> None:
         "reasons": reasons(funnel.quarantined),
         "difficulties": {side: _difficulties(problems) for side, problems in parts.items()},
     }
-    folder = ctx.out / "problems"
+    folder = ctx.out / "data"
     for side, problems in parts.items():
         write_problems(folder / f"{side}.parquet", problems)
     write_origins(folder / "origins.parquet", funnel.kept)
     write_quarantined(folder / "quarantined.parquet", funnel.quarantined)
     (ctx.out / "funnel.json").write_text(json.dumps(summary, indent=2) + "\n")
-    write_card(ctx.out, Card(ctx.cfg.problems, steps, tuple(funnel.quarantined), parts))
+    write_card(ctx.out, Card(ctx.cfg.curate[ctx.key], steps, tuple(funnel.quarantined), parts))
     for name in ("README.md", "plots", "funnel.json"):
         ctx.tracker.artifact(ctx.out / name)
     ctx.metrics.update({f"{step}/{where}": n for step, places in steps.items() for where, n in places.items()})
 
 
-def _some(funnel: Funnel, cfg: Problems) -> None:
+def _require_some(ctx: StageContext, funnel: Funnel) -> None:
+    cfg = ctx.cfg.curate[ctx.key]
     if not funnel.kept:
         out = funnel.quarantined
         why = "; ".join(f"{kind} ({times})" for kind, times in reasons(out).items()) or "there are no rows"
@@ -175,8 +176,8 @@ def _some(funnel: Funnel, cfg: Problems) -> None:
         named = ", ".join(f"{name} ({source.adapter}: {source.path})" for name, source in cfg.sources.items())
         raise UserError(
             f"No problem of {named} is usable: {why}.{first} "
-            "Check problems.sources and what problems.tests_per_problem, problems.languages, problems.difficulties and "
-            "problems.statement_characters demand of them."
+            f"Check {ctx.where}.sources and what {ctx.where}.tests_per_problem, .languages, .difficulties and "
+            ".statement_characters demand of them."
         )
 
 

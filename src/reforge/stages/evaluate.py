@@ -10,6 +10,7 @@ from reforge.evaluation.limits import cut
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.frame.context import StageContext
 from reforge.frame.judge import judge_of
+from reforge.frame.room import require_room
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
 from reforge.policy.model import load_tokenizer
@@ -22,15 +23,16 @@ from reforge.training.scoring import score_as_they_finish
 
 
 def run(ctx: StageContext) -> None:
-    config = ctx.cfg.evaluate
-    problems = {p.id: p for p in read_problems(ctx.dep("problems") / f"{config.side}.parquet")[: config.problems]}
-    tokenizer = load_tokenizer(ctx.dep("model"))
+    config, model = ctx.cfg.evaluate[ctx.key], ctx.input("model")
+    problems = {p.id: p for p in read_problems(ctx.input("problems") / f"{config.side}.parquet")[: config.count]}
+    tokenizer = load_tokenizer(model)
     prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
+    require_room(model, ctx.name, config.limits(), {config.side: [len(prompt.token_ids) for prompt in prompts]})
     longest = Sampling(config.temperature, config.top_p, max(config.lengths.values()))
     decode, rows, outcomes = decoder(tokenizer), [], []
     with (
         judge_of(ctx) as judge,
-        sampler_of(ctx, tokenizer, config.temperature) as sampler,
+        sampler_of(ctx, model, tokenizer, config.temperature) as sampler,
     ):
         # The same seed for every model: paired rollouts.
         rollouts = sampler.sample(prompts, config.rollouts, longest, f"{ctx.cfg.seed}/evaluate")

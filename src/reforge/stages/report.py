@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from reforge.config import Config
+from reforge.config import Config, compared_limit, compared_models
+from reforge.errors import UserError
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
 from reforge.files.jsonfile import read_json
@@ -35,53 +36,51 @@ def run(ctx: StageContext) -> None:
 
 
 def build_report(ctx: StageContext) -> Report:
-    cfg, curate, evaluate = ctx.cfg, ctx.dep("curate"), ctx.dep("evaluate")
-    last_rung = list(cfg.rl.rungs)[-1]
-    length = last_rung if last_rung in cfg.evaluate.lengths else list(cfg.evaluate.lengths)[-1]
-    scores = {model: read_json(evaluate / model / "scores.json", _remedy()) for model in cfg.evaluate.models}
+    cfg, outputs = ctx.cfg, ctx.dep("outputs")
+    if not cfg.evaluate:
+        raise UserError("No model is evaluated, so there is nothing to report. Add one: +evaluate.NAME=rungs")
+    evaluate, length = next(iter(cfg.evaluate.values())), compared_limit(cfg)
+    scores = {model: read_json(outputs / "evaluate" / model / "scores.json", _remedy()) for model in cfg.evaluate}
     gain = _gain(cfg, scores, length)
     shown = gain.model if gain else list(scores)[-1]
-    side = curate / "problems" / f"{cfg.evaluate.side}.parquet"
-    answered = {problem.id: problem for problem in read_problems(side)}
-    rungs = cfg.rl.rungs.items()
+    problems = Path(evaluate.slots()["problems"].path(evaluate.problems))
+    answered = {problem.id: problem for problem in read_problems(problems / f"{evaluate.side}.parquet")}
     return Report(
         experiment=cfg.experiment,
         seed=cfg.seed,
-        confidence=cfg.evaluate.confidence,
-        lengths=cfg.evaluate.lengths,
+        confidence=evaluate.confidence,
+        lengths=evaluate.lengths,
         length=length,
         scores=scores,
         gain=gain,
-        curves=tuple(read_curve(ctx.dep("rl") / name, name, rung.max_tokens) for name, rung in rungs),
-        funnel=tuple(funnel_rows(read_json(curate / "funnel.json", _remedy()))),
+        curves=tuple(read_curve(outputs / "rl" / key, key, rung.max_tokens) for key, rung in cfg.rl.items()),
+        funnel=tuple(funnel_rows(read_json(problems.parent / "funnel.json", _remedy()))),
         model=shown,
-        examples=pick_examples(evaluate / shown / "rollouts.parquet", length, answered),
-        problems=_link(ctx, curate / "problems"),
+        examples=pick_examples(outputs / "evaluate" / shown / "rollouts.parquet", length, answered),
+        problems=_link(ctx, problems),
         repeated=_verified(ctx, "experiments").get(cfg.experiment, ""),
-        lineage=tuple(_chain(ctx, model, source) for model, source in cfg.evaluate.models.items()),
+        lineage=tuple(_chain(ctx, key, one.model) for key, one in cfg.evaluate.items()),
     )
 
 
 def _gain(cfg: Config, scores: Scores, length: str) -> Gain | None:
     """The last rung against the model that the first rung started from, where both are evaluated."""
-    evaluated = {source: model for model, source in cfg.evaluate.models.items()}
-    rungs = list(cfg.rl.rungs)
-    model, baseline = evaluated.get(f"rl/{rungs[-1]}"), evaluated.get(cfg.rl.rungs[rungs[0]].init)
-    if model is None or baseline is None:
+    compared = compared_models(cfg)
+    if compared is None:
         return None
-    after, before = (problem_means(scores[name]["lengths"][length]["per_problem"]) for name in (model, baseline))
-    difference = paired_difference(after, before, cfg.evaluate.confidence)
+    after, before = (problem_means(scores[name]["lengths"][length]["per_problem"]) for name in compared)
+    difference = paired_difference(after, before, cfg.evaluate[compared[0]].confidence)
     pairs = sum(not math.isnan(after[key] - before[key]) for key in after)
-    return Gain(model, baseline, length, pairs, difference.value, difference.low, difference.high)
+    return Gain(*compared, length, pairs, difference.value, difference.low, difference.high)
 
 
 def _chain(ctx: StageContext, model: str, source: str) -> Chain:
-    parents = {"base": "", "sft": "base", "distill": ctx.cfg.distill.teacher}
-    parents |= {f"rl/{name}": rung.init for name, rung in ctx.cfg.rl.rungs.items()}
-    stage, *key = source.split("/")
-    answers = ctx.dep("evaluate") / model
-    made = (ctx.dep(stage).joinpath(*key), answers, answers / "rollouts.parquet", answers / "scores.json")
-    return Chain(model, parents.get(source, ""), tuple(_link(ctx, path) for path in made))
+    kind, _, key = source.partition("/")
+    answers = ctx.dep("outputs") / "evaluate" / model
+    made = (ctx.dep("outputs") / source, answers, answers / "rollouts.parquet", answers / "scores.json")
+    own = getattr(ctx.cfg, kind)[key]
+    parents = [value for name, value in own.inputs().items() if own.slots()[name].wants != "problems"]
+    return Chain(model, ", ".join(parents), tuple(_link(ctx, path) for path in made))
 
 
 def _link(ctx: StageContext, path: Path) -> Link:

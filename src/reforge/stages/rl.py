@@ -17,6 +17,7 @@ from reforge.environments.selection import longest_inputs
 from reforge.errors import Events, UserError
 from reforge.frame.context import StageContext
 from reforge.frame.judge import judge_of
+from reforge.frame.room import require_room
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
 from reforge.policy.learner import Learner, open_learner
@@ -34,35 +35,35 @@ _MEMORY = Path("/dev/shm")
 
 
 def run(ctx: StageContext) -> None:
-    config = ctx.cfg.rl
-    rung = config.rungs[ctx.key]
-    known = read_problems(ctx.dep("problems") / "train.parquet")
+    config, init = ctx.cfg.rl[ctx.key], ctx.input("init")
+    known = read_problems(ctx.input("problems") / "train.parquet")
     problems = {problem.id: longest_inputs(problem, config.reward_tests) for problem in known}
-    tokenizer = load_tokenizer(ctx.dep("model"))
+    tokenizer = load_tokenizer(init)
     prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
     fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= config.max_prompt_tokens]
     if not fitting:
         shortest = min((len(prompt.token_ids) for prompt in prompts), default=0)
         raise UserError(
-            f"No prompt is within rl.max_prompt_tokens = {config.max_prompt_tokens}; the least has {shortest}."
+            f"No prompt is within {ctx.where}.max_prompt_tokens = {config.max_prompt_tokens}; the least has {shortest}."
         )
+    require_room(init, ctx.name, config.limits(), {"train": [len(prompt.token_ids) for prompt in fitting]})
     ctx.metrics["prompts/too_long"] = float(len(prompts) - len(fitting))
     states, weights = ctx.scratch / "checkpoint", _handover(ctx)
     timeline = Timeline(ctx.log_folder / "timeline.json", steady_clock())
-    with judge_of(ctx) as judge, sampler_of(ctx, tokenizer, config.temperature) as sampler, _removed(weights):
+    with judge_of(ctx) as judge, sampler_of(ctx, init, tokenizer, config.temperature) as sampler, _removed(weights):
         sampler.working = lambda number: timeline.span(f"vllm {number}", "sample")
         events = {"sampler": sampler.events, "judge": judge.events}
         show(timeline, events)
-        learner = open_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed, reference=config.loss.kl is not None)
+        learner = open_learner(init, ctx.cfg.learner, ctx.seed, reference=config.loss.kl is not None)
         start = checkpoint.resume(learner, states)
         checkpoint.restore_policies(states, start, weights)
         ctx.tracker.rewind(start)
-        bar = progress.bar(total=rung.steps, initial=start, desc=ctx.name, unit="step")
+        bar = progress.bar(total=config.steps, initial=start, desc=ctx.name, unit="step")
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
             ctx.tracker.log(step, metrics, timings | counts(events))
             if step % config.checkpoint_every == 0:
-                kept = [folder_of(weights, old) for old in older_versions(step, config.staleness, rung.steps)]
+                kept = [folder_of(weights, old) for old in older_versions(step, config.staleness, config.steps)]
                 checkpoint.save(learner, states, step, kept)
             bar.set_postfix(reward=f"{metrics['reward/mean']:.2f}", truncated=f"{metrics['truncated']:.0%}")
             bar.update()
@@ -74,7 +75,6 @@ def run(ctx: StageContext) -> None:
                 score=lambda rollout: score(rollout, problems[rollout.problem_id], judge),
                 prompts=fitting,
                 config=config,
-                rung=rung,
                 seed=ctx.seed,
                 graders=ctx.cfg.sandbox.workers,
                 recorder=Recorder(ctx.scratch / "rollouts", ctx.tracker.recomputed),
@@ -108,8 +108,11 @@ def _handover(ctx: StageContext) -> Path:
     name = hashlib.sha256(str(ctx.scratch.resolve()).encode()).hexdigest()[:16]
     folder = _MEMORY / f"reforge-{name}"
     shutil.rmtree(folder, ignore_errors=True)
-    size = sum(path.stat().st_size for path in ctx.dep("model").glob("*.safetensors"))
-    wanted, free = size * (ctx.cfg.rl.staleness + 2), shutil.disk_usage(_MEMORY).free if _MEMORY.is_dir() else 0
+    size = sum(path.stat().st_size for path in ctx.input("init").glob("*.safetensors"))
+    wanted, free = (
+        size * (ctx.cfg.rl[ctx.key].staleness + 2),
+        shutil.disk_usage(_MEMORY).free if _MEMORY.is_dir() else 0,
+    )
     if wanted > free:
         raise UserError(
             f"{_MEMORY} has {free / 2**20:.0f} MiB free, and {wanted / 2**20:.0f} are needed to hand policies over in "

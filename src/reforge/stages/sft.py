@@ -1,21 +1,42 @@
-"""The cold start: supervised steps on worked solutions, stopped while RL still has room."""
+"""Supervised steps: on worked answers (a cold start, stopped while RL still has room), on a teacher's, or on both."""
 
 from __future__ import annotations
 
-from reforge.environments.prompts import answer_ids, build_prompt, worked_answer
+from reforge.config.section import NONE
+from reforge.environments.prompts import Tokenizer, answer_ids, build_prompt, worked_answer
+from reforge.errors import UserError
 from reforge.frame.context import StageContext
 from reforge.frame.steps import finetune
 from reforge.policy.batches import Row
 from reforge.policy.learner import open_learner
 from reforge.problems.store import read_problems
+from reforge.rollouts.store import read_rows
 
 
 def run(ctx: StageContext) -> None:
-    problems = read_problems(ctx.dep("problems") / "train.parquet")
-    learner = open_learner(ctx.dep("model"), ctx.cfg.learner, ctx.seed)
-    rows = [
-        Row(build_prompt(problem, learner.tokenizer).token_ids, answer_ids(worked_answer(problem), learner.tokenizer))
-        for problem in problems
+    config = ctx.cfg.sft[ctx.key]
+    learner = open_learner(ctx.input("init"), ctx.cfg.learner, ctx.seed)
+    rows = [] if config.problems == NONE else _worked(ctx, learner.tokenizer)
+    rows += [] if config.rollouts == NONE else _sampled(ctx)
+    if not rows:
+        raise UserError(
+            f"{ctx.where}: there is no answer to learn from. No problem of {config.problems} has a worked one, and "
+            f"no rollout of {config.rollouts} solved its problem within its limit: sample more, or from a better model."
+        )
+    finetune(ctx, learner, rows, config)
+
+
+def _worked(ctx: StageContext, tokenizer: Tokenizer) -> list[Row]:
+    return [
+        Row(build_prompt(problem, tokenizer).token_ids, answer_ids(worked_answer(problem), tokenizer))
+        for problem in read_problems(ctx.input("problems") / "train.parquet")
         if problem.solution
     ]
-    finetune(ctx, learner, rows, ctx.cfg.sft)
+
+
+def _sampled(ctx: StageContext) -> list[Row]:
+    return [
+        Row(tuple(row["prompt_ids"]), tuple(row["token_ids"]))
+        for row in read_rows([ctx.input("rollouts") / "rollouts.parquet"])
+        if row["solved"] and row["finish_reason"] == "stop"
+    ]

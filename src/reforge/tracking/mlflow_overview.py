@@ -46,13 +46,13 @@ def _headline(stage: str, run: Any) -> Iterator[tuple[str, float]]:
     for name, value in run.data.metrics.items():
         short = name.removeprefix(FINAL)
         if kind == "curate" and name.startswith(FINAL):
-            yield f"problems/{short}", value
+            yield f"{key}/{short}", value
         elif kind == "evaluate" and name.startswith(FINAL):
             measure, _, length = short.partition("/")
             yield f"{measure}/{key}/{length}", value
         elif kind == "report" and re.match(r"gain\b", short):
             yield short if "/" in short else f"{short}/value", value
-        elif kind in ("sft", "rl", "distill") and short in _OF_TRAINING:
+        elif kind in ("sft", "rl") and short in _OF_TRAINING:
             yield f"{stage.replace('@', '-')}/{short}", value
 
 

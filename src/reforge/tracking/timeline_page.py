@@ -43,7 +43,7 @@ def bottleneck(parts: Shares) -> str:
     if learner >= _SLACK and sampler >= _SLACK:
         return (
             f"the learner waits {learner:.0%} of the time for rollouts and the sampler {sampler:.0%} for new weights: "
-            "they take turns, or the grading of the last rollouts takes long. Raise rl.staleness."
+            "they take turns, or the grading of the last rollouts takes long. Raise rl.*.staleness."
         )
     if learner >= _SLACK:
         return (

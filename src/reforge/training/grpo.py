@@ -1,7 +1,7 @@
-"""The RL loop: GRPO+ on one context rung. The rollout worker runs ahead of it by `rl.staleness` batches.
+"""The RL loop: GRPO+ on one context rung. The rollout worker runs ahead of it by `rl.*.staleness` batches.
 
 What differs from DeepCoder's release: the clipping is effective, truncated rollouts leave the group statistics and
-the token count as well as the loss (`rl.overlong`), and the loss is a mean over all tokens of the update, those of
+the token count as well as the loss (`rl.*.overlong`), and the loss is a mean over all tokens of the update, those of
 groups that teach nothing included, not per micro-batch.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reforge.config.training import Rl, Rung
+from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.policy.learner import Learner
 from reforge.records import Prompt, Reward, Rollout
@@ -41,7 +41,6 @@ class Run:
     score: Callable[[Rollout], Reward]
     prompts: Sequence[Prompt]
     config: Rl
-    rung: Rung
     seed: int
     graders: int
     recorder: Recorder
@@ -51,26 +50,26 @@ class Run:
 
 
 def train(run: Run, start: int = 0) -> None:
-    """Run steps `start`+1 … `rung.steps`. Everything random is a function of (seed, step): a resume is exact. Where it
-    continues, `weights_folder` holds the policies that are still to be drawn from, but for the newest (older_versions).
+    """Run steps `start`+1 … `config.steps`. Everything random is a function of (seed, step), so a resume is exact: on
+    resume, `weights_folder` must hold the older policies that later batches are drawn from.
     """
     config, clock = run.config, Clock(run.timeline)
     worker = RolloutWorker(
         run.sampler, lambda step: _draw(run, step), run.score, run.graders, config.staleness, run.timeline
     )
-    worker.start(start + 1, run.rung.steps)
+    worker.start(start + 1, run.config.steps)
     try:
-        for version in older_versions(start, config.staleness, run.rung.steps):
+        for version in older_versions(start, config.staleness, run.config.steps):
             worker.publish(published(run.weights_folder, version))
         _publish(run, worker, start)
-        for step in range(start + 1, run.rung.steps + 1):
+        for step in range(start + 1, run.config.steps + 1):
             with clock.lap("wait", step):
                 drawn, groups = worker.take()
             with clock.lap("train", step):
-                advantages = advantages_of(groups, config, run.rung)
+                advantages = advantages_of(groups, config)
                 metrics = rollout_metrics(groups, advantages)
                 check_truncation(metrics["truncated"], config.guards.truncated, step)
-                metrics |= learn(run.learner, config, run.rung, groups, advantages, step)
+                metrics |= learn(run.learner, config, groups, advantages, step)
                 metrics["parity/max_abs"] = drawn.parity
             with clock.lap("publish", step):
                 run.recorder.settle()  # the weights that it reads may be lent to the next
@@ -93,7 +92,7 @@ def train(run: Run, start: int = 0) -> None:
 def _draw(run: Run, step: int) -> tuple[Sequence[Prompt], Iterator[Rollout]]:
     config = run.config
     prompts = prompts_of_step(run.prompts, config.batch, step, run.seed if config.order == "shuffled" else None)
-    sampling = Sampling(config.temperature, 1.0, run.rung.max_tokens)
+    sampling = Sampling(config.temperature, 1.0, run.config.max_tokens)
     return prompts, run.sampler.sample(prompts, config.group_size, sampling, f"{run.seed}/{step}")
 
 
@@ -104,7 +103,7 @@ def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
     worn = folder_of(run.weights_folder, version - staleness - 1)
     canaries = [prompt.token_ids for prompt in run.prompts[:CANARIES]]
     weights = publish(run.learner, run.weights_folder, version, canaries, worn, run.config.temperature)
-    if is_drawn_from(version, staleness, run.rung.steps):
+    if is_drawn_from(version, staleness, run.config.steps):
         worker.publish(weights)
     shutil.rmtree(worn, ignore_errors=True)
     return weights.folder
@@ -118,7 +117,7 @@ def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int 
     that do not fill a step are left out of it, other ones each time.
     """
     if len(prompts) < batch:
-        raise UserError(f"rl.batch is {batch} prompts a step but there are only {len(prompts)} training problems")
+        raise UserError(f"rl.*.batch is {batch} prompts a step but there are only {len(prompts)} training problems")
     if seed is None:
         first = (step - 1) * batch
         return [prompts[place % len(prompts)] for place in range(first, first + batch)]
@@ -132,9 +131,9 @@ def check_truncation(truncated: float, limit: float, step: int) -> None:
     """With overlong filtering rambling costs nothing, so a collapse to it must be stopped by someone."""
     if truncated > limit:
         raise UserError(
-            f"Step {step}: {truncated:.0%} of the rollouts hit the rung's max_tokens, more than rl.guards.truncated = "
-            f"{limit:.0%}. The policy has collapsed to rambling, or the rung is too short for these problems: raise "
-            "the rung's max_tokens, lower rl.learning_rate, or give the cold start more steps."
+            f"Step {step}: {truncated:.0%} of the rollouts hit rl.*.max_tokens, more than rl.*.guards.truncated = "
+            f"{limit:.0%}. The policy has collapsed to rambling, or the limit is too short for these problems: raise "
+            "rl.*.max_tokens, lower rl.*.learning_rate, or give the cold start more steps."
         )
 
 

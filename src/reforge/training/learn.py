@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from reforge.config.training import Rl, Rung
+from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.machine.project import command
 from reforge.objective.learning_rate import learning_rate
@@ -22,23 +22,21 @@ log = logging.getLogger(__name__)
 Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
 
 
-def advantages_of(groups: Sequence[Group], config: Rl, rung: Rung) -> Advantages:
-    return [group_advantages(group, config.advantage, config.overlong, rung) for group in groups]
+def advantages_of(groups: Sequence[Group], config: Rl) -> Advantages:
+    return [group_advantages(group, config.advantage, config.overlong, config.max_tokens) for group in groups]
 
 
-def learn(
-    learner: Learner, config: Rl, rung: Rung, groups: Sequence[Group], advantages: Advantages, step: int
-) -> dict[str, float]:
-    """`rl.updates` optimiser steps over equal shares of the groups."""
+def learn(learner: Learner, config: Rl, groups: Sequence[Group], advantages: Advantages, step: int) -> dict[str, float]:
+    """`rl.*.updates` optimiser steps over equal shares of the groups."""
     share = len(groups) // config.updates
     cuts = [slice(first, first + share) for first in range(0, len(groups), share)]
     batches = [batch for cut in cuts if (batch := batch_of(groups[cut], advantages[cut], config, learner)) is not None]
-    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, rung.steps)
+    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, config.steps)
     if len(batches) < len(cuts) and config.guards.nothing_to_learn == "stop":
         raise UserError(
             f"Step {step}: all rollouts of a group have the same reward, in every group of an update, so there is "
-            "nothing to learn. Choose problems that the policy solves now and then (problems.pass_rates), a larger "
-            "rl.group_size, or rl.guards.nothing_to_learn=skip."
+            "nothing to learn. Choose problems that the policy solves now and then (curate.*.pass_rates), a larger "
+            "rl.*.group_size, or rl.*.guards.nothing_to_learn=skip."
         )
     clip = learner.config.gradient_clip
     objective = Objective(config.loss, config.temperature, rate, clip, config.guards)
@@ -56,14 +54,14 @@ def refuse(bad: Sequence[Unmade], rule: str, step: int) -> None:
                 f"Step {step}: {one.why}: the sampler's log-probs are not those of the policy that it was given, at "
                 "the temperature that it draws at. That update was not made. Samplers that sampler.urls names must be "
                 f"started with `{command('reforge sampler serve')}`; if batches are drawn far ahead, lower "
-                "rl.staleness or rl.learning_rate, or raise rl.guards.gap."
+                "rl.*.staleness or rl.*.learning_rate, or raise rl.*.guards.gap."
             )
         if rule == "stop":
             raise UserError(
-                f"Step {step}: {one.why}. That update was not made: lower rl.learning_rate or learner.gradient_clip, "
-                "or let such updates be skipped and counted (rl.guards.bad_update=skip)."
+                f"Step {step}: {one.why}. That update was not made: lower rl.*.learning_rate or learner.gradient_clip, "
+                "or let such updates be skipped and counted (rl.*.guards.bad_update=skip)."
             )
-        log.warning("Step %d: %s. That update is skipped (rl.guards.bad_update).", step, one.why)
+        log.warning("Step %d: %s. That update is skipped (rl.*.guards.bad_update).", step, one.why)
 
 
 def batch_of(groups: Sequence[Group], advantages: Advantages, config: Rl, learner: Learner) -> Batch | None:

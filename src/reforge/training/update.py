@@ -168,13 +168,15 @@ def _problem(seen: Seen, norm: float, guards: Guards) -> Unmade | None:
     if not math.isfinite(seen.sums["kl/old"]):  # the learner's own, so the gap is none of the sampler's doing
         return Unmade("the policy's log-probs are not finite", loss, norm)
     if not gap <= guards.gap:
-        return Unmade(f"gap/k3 is {gap:.3g} nats per token (rl.guards.gap = {guards.gap:g})", loss, norm, True)
+        return Unmade(f"gap/k3 is {gap:.3g} nats per token (rl.*.guards.gap = {guards.gap:g})", loss, norm, True)
     if not math.isfinite(loss):
         return Unmade(f"the loss is {loss:g}", loss, norm)
     if not math.isfinite(norm):
         return Unmade(f"the norm of the gradient is {norm:g}", loss, norm)
     if ratio > guards.ratio:
-        return Unmade(f"a token became {ratio:.3g} times as probable (rl.guards.ratio = {guards.ratio:g})", loss, norm)
+        return Unmade(
+            f"a token became {ratio:.3g} times as probable (rl.*.guards.ratio = {guards.ratio:g})", loss, norm
+        )
     return None
 
 

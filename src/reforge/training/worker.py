@@ -1,8 +1,8 @@
 """The rollout worker: batch after batch is sampled and graded beside the learner, in a thread of rank 0.
 
 What it does next is fixed by the schedule: it waits for the policy version that a batch is to be drawn from, never for
-the clock, and so it is never more than `rl.staleness` batches ahead. Each rollout is graded the moment it is finished,
-and while the last ones of a batch are graded the next batch may already be sampled.
+the clock, and so it is never more than `staleness` batches ahead. Each rollout is graded the moment it is finished, and
+while the last ones of a batch are graded the next batch may already be sampled.
 """
 
 from __future__ import annotations

@@ -7,15 +7,15 @@ from reforge.config.compose import compose
 
 
 def run(variant, seed, tokens=(1000.0, 3000.0), **solved):
-    """`solved` of 10 problems with 4 rollouts each are always solved, by model name; at 64k one more."""
+    """`solved` of 10 problems with 4 rollouts each are always solved, by model name; at the longest limit one more."""
 
     def at(count):
         per_problem = {f"p{i}": [4 * (i < count), 4] for i in range(10)}
         return {"per_problem": per_problem, "pass@1": {"value": count / 10}}
 
-    scores = {name.replace("_", "-"): {"lengths": {"32k": at(n), "64k": at(n + 1)}} for name, n in solved.items()}
-    rungs = {"16k": {"steps": 10, "tokens": tokens[0]}, "32k": {"steps": 15, "tokens": tokens[1]}}
-    weights = {"base/model": "b"} | {name: f"{seed}/{n}" for name, n in solved.items()}
+    scores = {name.replace("_", "-"): {"lengths": {"long": at(n), "longest": at(n + 1)}} for name, n in solved.items()}
+    rungs = {"short": {"steps": 10, "tokens": tokens[0]}, "long": {"steps": 15, "tokens": tokens[1]}}
+    weights = {"base/policy/model": "b"} | {name: f"{seed}/{n}" for name, n in solved.items()}
     return {"variant": variant, "seed": seed, "commit": "c" * 40, "rungs": rungs, "scores": scores, "weights": weights}
 
 
@@ -26,8 +26,8 @@ def claim_of(claims, *words):
 def test_one_rung_alone_gets_the_steps_that_spend_the_same_tokens():
     runs = [run("rungs", 1)]
     # rung 1 sampled 100 tokens a step and rung 2 200: 4000 in all are 40 steps of the one, 20 of the other
-    assert "rl.rungs.16k.steps=40" in road.overrides("rung1", 1, runs)
-    assert "rl.rungs.32k.steps=20" in road.overrides("rung2", 1, runs)
+    assert "rl.short.steps=40" in road.overrides("rung1", 1, runs)
+    assert "rl.long.steps=20" in road.overrides("rung2", 1, runs)
     with pytest.raises(SystemExit, match="Run that first"):
         road.overrides("rung1", 2, runs)
 
@@ -35,12 +35,13 @@ def test_one_rung_alone_gets_the_steps_that_spend_the_same_tokens():
 @pytest.mark.parametrize("variant", list(road_claims.VARIANTS))
 def test_overrides_of_every_variant_compose(variant):
     values = compose(["experiment=tiny", "seed=1", *road.overrides(variant, 1, [run("rungs", 1)])])
-    assert set(road_claims.VARIANTS[variant].evaluated) <= set(values["evaluate"]["models"])
-    assert list(values["rl"]["rungs"]) == {"rung1": ["16k"], "rung2": ["32k"]}.get(variant, ["16k", "32k"])
+    assert set(road_claims.VARIANTS[variant].evaluated) <= set(values["evaluate"])
+    assert list(values["rl"]) == {"rung1": ["short"], "rung2": ["long"]}.get(variant, ["short", "long"])
+    assert values["rl"]["long" if variant == "rung2" else "short"]["init"] == "sft/cold"
 
 
 def test_claims_by_hand():
-    claims = road_claims.claims([run("rungs", 0, sft=3, rl_32k=6), run("rungs", 1, sft=4, rl_32k=5)])
+    claims = road_claims.claims([run("rungs", 0, sft=3, rl_long=6), run("rungs", 1, sft=4, rl_long=5)])
     pooled = claim_of(claims, "minus sft", "pooled")
     assert (pooled["value"], pooled["met"]) == (20.0, True)  # 4 of 20 problems
     # 16 differences of 0, 4 of 1: s = 0.4104, t(0.975, 19) = 2.093, 0.2 − 2.093 · 0.4104 / √20 = 0.0079
@@ -50,12 +51,12 @@ def test_claims_by_hand():
         30,
         False,
     )
-    assert claim_of(claims, "64k", "seed 1")["value"] == 10.0
+    assert claim_of(claims, "longest", "seed 1")["value"] == 10.0
 
 
 def test_the_synchronous_schedule_is_compared_by_hand():
-    ahead = [run("rungs", seed, sft=1, rl_32k=solved) for seed, solved in enumerate((6, 5, 7))]
-    synchronous = [run("synchronous", seed, sft=1, rl_32k=solved) for seed, solved in enumerate((7, 5, 5))]
+    ahead = [run("rungs", seed, sft=1, rl_long=solved) for seed, solved in enumerate((6, 5, 7))]
+    synchronous = [run("synchronous", seed, sft=1, rl_long=solved) for seed, solved in enumerate((7, 5, 5))]
     claims = road_claims.claims([*ahead, *synchronous])
     assert [claim_of(claims, "as it is", f"seed {seed}")["value"] for seed in range(3)] == [10.0, 0.0, -20.0]
     # over seeds: mean −1/30, s = 0.15275, t(0.975, 2) = 4.3027: ± 0.3795
@@ -64,16 +65,16 @@ def test_the_synchronous_schedule_is_compared_by_hand():
     # over 30 problems: one +1, two −1: s = 0.3198, t(0.975, 29) = 2.0452: ± 0.1194
     problems = claim_of(claims, "as it is", "over problems")
     assert (problems["goal"], problems["met"]) == ("within ±11.9", True)
-    far = road_claims.claims([*ahead, *(run("synchronous", seed, sft=1, rl_32k=1) for seed in range(3))])
+    far = road_claims.claims([*ahead, *(run("synchronous", seed, sft=1, rl_long=1) for seed in range(3))])
     assert not claim_of(far, "as it is", "over problems")["met"]
 
 
 def test_other_threads_are_within_the_tolerance_or_not(monkeypatch):
     monkeypatch.setattr(road_claims, "TOLERANCE", 12.0)
-    one = [run("rungs", seed, sft=1, rl_32k=6) for seed in range(3)]
+    one = [run("rungs", seed, sft=1, rl_long=6) for seed in range(3)]
     # of 30 problems one differs: 3.33 points, s = 0.1826, t(0.975, 29) = 2.0452: ± 6.82; two: 6.67, s = 0.2537: ± 9.47
     for solved, far, met in (((6, 7, 6), 10.15, True), ((6, 5, 6), 10.15, True), ((7, 7, 6), 16.14, False)):
-        two = [run("threads", seed, sft=1, rl_32k=each) for seed, each in enumerate(solved)]
+        two = [run("threads", seed, sft=1, rl_long=each) for seed, each in enumerate(solved)]
         claims = road_claims.claims([*one, *two])
         found = claim_of(claims, "threads", "3 seeds: farthest end")
         assert (found["value"], found["goal"], found["met"]) == (pytest.approx(far, abs=0.01), "≤ 12", met)
@@ -82,14 +83,13 @@ def test_other_threads_are_within_the_tolerance_or_not(monkeypatch):
 
 
 def test_a_goal_that_is_missed_says_so():
-    assert not any(
-        claim["met"] for claim in road_claims.claims([run("rungs", 0, sft=6, rl_32k=6)]) if "64k" not in claim["claim"]
-    )
+    claims = road_claims.claims([run("rungs", 0, sft=6, rl_long=6)])
+    assert not any(claim["met"] for claim in claims if "longest" not in claim["claim"])
 
 
 def test_the_last_run_of_a_seed_counts_and_variants_have_no_goal():
-    runs = [run("rungs", 0, sft=3, rl_32k=3), run("rungs", 0, sft=3, rl_32k=8)]
-    runs.append(run("rung1", 0, tokens=(4400.0, 0.0), sft=3, rl_16k=5))
+    runs = [run("rungs", 0, sft=3, rl_long=3), run("rungs", 0, sft=3, rl_long=8)]
+    runs.append(run("rung1", 0, tokens=(4400.0, 0.0), sft=3, rl_short=5))
     claims = road_claims.claims(runs)
     assert claim_of(claims, "minus sft", "pooled")["value"] == 50.0
     alone = claim_of(claims, "rung 1 alone", "minus sft")
@@ -100,7 +100,7 @@ def test_the_last_run_of_a_seed_counts_and_variants_have_no_goal():
 def test_results_are_written_and_read_back(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     assert road.read_runs() == []
-    runs = [run("rungs", 0, sft=3, rl_32k=6), run("rungs", 1, sft=3, rl_32k=6)]
+    runs = [run("rungs", 0, sft=3, rl_long=6), run("rungs", 1, sft=3, rl_long=6)]
     road.write_results(runs)
     assert road.read_runs() == runs
     text = (tmp_path / "road.json").read_text()
@@ -112,16 +112,35 @@ def test_results_are_written_and_read_back(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("solved", "said"), [(6, True), (3, False)])
 def test_r4_is_said_when_all_seeds_stayed_within_the_tolerance(solved, said, monkeypatch):
     monkeypatch.setattr(road_claims, "TOLERANCE", 15.0)  # ten problems for each seed leave the interval wide
-    runs = [run("rungs", seed, sft=1, rl_32k=6) for seed in road_claims.SEEDS]
-    runs += [run("threads", seed, sft=1, rl_32k=solved) for seed in road_claims.SEEDS[:-1]]
+    runs = [run("rungs", seed, sft=1, rl_long=6) for seed in road_claims.SEEDS]
+    runs += [run("threads", seed, sft=1, rl_long=solved) for seed in road_claims.SEEDS[:-1]]
     assert road_claims.repeated(runs) is None  # a seed is missing
-    runs.append(run("threads", road_claims.SEEDS[-1], sft=1, rl_32k=6))
+    runs.append(run("threads", road_claims.SEEDS[-1], sft=1, rl_long=6))
     assert (road_claims.repeated(runs) is not None) is said
     assert said is ("bit by bit" in str(road_claims.repeated(runs)))
 
 
 def test_r4_says_how_far_apart_where_weights_differ(monkeypatch):
     monkeypatch.setattr(road_claims, "TOLERANCE", 15.0)
-    runs = [run("rungs", seed, sft=1, rl_32k=6) for seed in road_claims.SEEDS]
-    runs += [run("threads", seed, sft=1, rl_32k=6 + (seed == 1)) for seed in road_claims.SEEDS]
+    runs = [run("rungs", seed, sft=1, rl_long=6) for seed in road_claims.SEEDS]
+    runs += [run("threads", seed, sft=1, rl_long=6 + (seed == 1)) for seed in road_claims.SEEDS]
     assert "ended at most 10.2 points from where they ended with one" in str(road_claims.repeated(runs))
+
+
+def test_the_runs_of_old_names_still_make_the_recorded_claims():
+    """16k, 32k and 64k, which stages and limits of tiny were called before, are short, long and longest now."""
+    recorded = json.loads((record.RESULTS / "road.json").read_text())
+    claims = road_claims.claims(recorded["runs"])
+    names = {"16k": "short", "32k": "long", "64k": "longest", "(rl.staleness": "(rl.*.staleness"}
+    for before, now in zip(recorded["claims"], claims, strict=True):
+        text = before["claim"]
+        for old, new in names.items():
+            text = text.replace(old, new)
+        assert now == before | {"claim": text}
+
+
+def test_models_of_old_and_new_names_are_compared_and_untrained_ones_are_not():
+    old = run("rungs", 0, sft=1, rl_long=6) | {"weights": {"base/model": "b", "sft/model": "s", "rl/32k/model": "l"}}
+    new = {"base/policy/model": "other", "sft/cold/model": "s", "rl/long/model": "m"}
+    latest = road_claims.latest([old, run("threads", 0, sft=1, rl_long=6) | {"weights": new}])
+    assert road_claims._same([(latest["threads", 0], latest["rungs", 0])]) == 0.5

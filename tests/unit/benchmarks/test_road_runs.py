@@ -12,29 +12,31 @@ ROOT = Path(__file__).parents[3]
 GRAPH = """\
 stages:
   base:
-    cmd: python stage.py base
-    params: [seed]
-    outs: [outputs/base]
+    foreach: ${base}
+    do:
+      cmd: python stage.py base/${key}
+      params: [seed, "base.${key}"]
+      outs: ["outputs/base/${key}"]
   sft:
-    cmd: python stage.py sft
-    params: [seed, sft]
-    outs: [outputs/sft]
+    foreach: ${sft}
+    do:
+      cmd: python stage.py sft/${key}
+      params: [seed, "sft.${key}"]
+      deps: ["outputs/${item.init}"]
+      outs: ["outputs/sft/${key}"]
   rl:
-    foreach: ${rl.rungs}
+    foreach: ${rl}
     do:
       cmd: python stage.py rl/${key}
-      params: [seed, rl]
+      params: [seed, "rl.${key}"]
       deps: ["outputs/${item.init}"]
       outs: ["outputs/rl/${key}"]
-  distill:
-    cmd: python stage.py distill
-    deps: ["outputs/${distill.teacher}"]
-    outs: [outputs/distill]
   evaluate:
-    foreach: ${evaluate.models}
+    foreach: ${evaluate}
     do:
       cmd: python stage.py evaluate/${key}
-      deps: ["outputs/${item}"]
+      params: ["evaluate.${key}"]
+      deps: ["outputs/${item.model}"]
       outs: ["outputs/evaluate/${key}"]
 """
 STAGE = """\
@@ -79,15 +81,15 @@ def ran(road):
 
 def test_a_variant_repeats_only_what_it_changes(road):
     both = road.run_road("rungs", 1, [])
-    assert both["rungs"] == {"16k": {"steps": 2, "tokens": 70.0}, "32k": {"steps": 2, "tokens": 70.0}}
-    assert both["scores"]["rl-32k"] == {"model": "rl-32k", "lengths": {}}
-    assert both["weights"]["rl/16k"] == both["weights"]["rl/32k"] != both["weights"]["sft"]
-    assert {"sft", "rl/16k", "rl/32k", "evaluate/rl-32k"} <= ran(road)
+    assert both["rungs"] == {"short": {"steps": 2, "tokens": 70.0}, "long": {"steps": 2, "tokens": 70.0}}
+    assert both["scores"]["rl-long"] == {"model": "rl-long", "lengths": {}}
+    assert both["weights"]["rl/short"] == both["weights"]["rl/long"] != both["weights"]["sft/cold"]
+    assert {"sft/cold", "rl/short", "rl/long", "evaluate/rl-long"} <= ran(road)
     alone = road.run_road("rung1", 1, road.overrides("rung1", 1, [both]))
-    assert set(alone["rungs"]) == {"16k"}
-    assert set(alone["scores"]) == {"sft", "rl-16k"}
+    assert set(alone["rungs"]) == {"short"}
+    assert set(alone["scores"]) == {"sft", "rl-short"}
     # sft came out of the shared cache; the rung, whose steps changed, did not
-    assert ran(road) & {"sft", "rl/16k", "rl/32k", "distill"} == {"rl/16k"}
+    assert ran(road) == {"rl/short", "evaluate/rl-short"}
     assert list((road.ROOT / ".scratch" / "road").iterdir()) == []
 
 
@@ -95,7 +97,7 @@ def test_an_interrupted_run_goes_on_in_its_clone(road, monkeypatch):
     monkeypatch.setattr(road, "collect", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         road.run_road("rung2", 1, road.overrides("rung2", 1, [{**FINISHED}]))
-    assert "rl/32k" in ran(road)
+    assert "rl/long" in ran(road)
     monkeypatch.setattr(road, "collect", lambda *_: {})
     road.run_road("rung2", 1, road.overrides("rung2", 1, [{**FINISHED}]))
     assert ran(road) == set()
@@ -104,5 +106,5 @@ def test_an_interrupted_run_goes_on_in_its_clone(road, monkeypatch):
 FINISHED = {
     "variant": "rungs",
     "seed": 1,
-    "rungs": {"16k": {"steps": 2, "tokens": 70.0}, "32k": {"steps": 2, "tokens": 70.0}},
+    "rungs": {"short": {"steps": 2, "tokens": 70.0}, "long": {"steps": 2, "tokens": 70.0}},
 }

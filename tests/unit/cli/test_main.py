@@ -27,6 +27,22 @@ def test_compose_writes_params(project: Path) -> None:
     assert yaml.safe_load(Path("params.yaml").read_text())["seed"] == 5
 
 
+def test_compose_says_what_no_stage_makes_any_more(project: Path) -> None:
+    """The planted output is in no cache, so it is moved aside and not removed."""
+    Path("outputs/rl/old").mkdir(parents=True)
+    Path("outputs/rl/old/note").write_text("of a stage that was renamed")
+    done = reforge("compose", "experiment=smoke")
+    assert done.returncode == 0, done.stderr
+    said = "outputs/rl/old belongs to no stage now and is not in DVC's cache: moved to .runs/aside/outputs/rl/old."
+    assert done.stdout.splitlines() == [said, "params.yaml: experiment smoke, seed 0"]
+    assert Path(".runs/aside/outputs/rl/old/note").read_text() == "of a stage that was renamed"
+    assert not Path("outputs/rl/old").exists()
+
+
+def test_before_anything_was_curated_the_fate_of_a_problem_is_not_known(project: Path) -> None:
+    assert "No problems have been curated here. Start with: dvc repro curate" in reforge("problems", "why", "a").stderr
+
+
 def test_compose_works_from_a_folder_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("lib")
     assert reforge("compose", "seed=6").returncode == 0
@@ -36,7 +52,7 @@ def test_compose_works_from_a_folder_below(project: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "words",
     [
-        ["compose", "rl.lerning_rate=1"],
+        ["compose", "rl.short.lerning_rate=1"],
         ["stage", "curat"],
         ["table"],
         ["why", "nothing"],
@@ -59,10 +75,15 @@ def test_an_error_of_the_user_is_one_paragraph(project: Path, words: list[str]) 
         ("params.yaml", b"a: [", ["sync"], "params.yaml is not the YAML that was written ("),
         ("params.yaml", b"\xff\xfe\xc1", ["sync"], "params.yaml is not the YAML that was written ("),
         ("params.yaml", b"", ["sync"], "params.yaml: a section is needed here, with experiment, seed"),
-        ("params.yaml", b"a: [", ["verify", "curate"], "params.yaml is not what was written: write it again"),
-        ("dvc.lock", b"a: [", ["why", "curate"], "dvc.lock is not what was written: delete it"),
-        ("dvc.lock", b"\xff\xfe\xc1", ["why", "curate"], "dvc.lock is not what was written: delete it"),
-        ("dvc.yaml", b"a: [", ["stage", "curate"], "dvc.yaml is not what was written: bring the committed one back"),
+        ("params.yaml", b"a: [", ["verify", "curate@problems"], "params.yaml is not what was written: write it again"),
+        ("dvc.lock", b"a: [", ["why", "curate@problems"], "dvc.lock is not what was written: delete it"),
+        ("dvc.lock", b"\xff\xfe\xc1", ["why", "curate@problems"], "dvc.lock is not what was written: delete it"),
+        (
+            "dvc.yaml",
+            b"a: [",
+            ["stage", "curate@problems"],
+            "dvc.yaml is not what was written: bring the committed one back",
+        ),
         ("report/table.md", b"\xff\xfe\xc1", ["table"], "table.md is not text any more"),
     ],
 )
@@ -79,10 +100,10 @@ def test_a_broken_file_is_named_with_what_to_do(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["stage", "curate", "--node", "3"], "--node 3: curate runs on 1 of learner.nodes"),
-        (["replay", "rl@16k", "--steps", "5:3"], "--steps 5:3: two numbers from 1 with a colon are meant"),
-        (["replay", "rl@16k", "--steps", "-3"], "--steps -3: two numbers from 1 with a colon are meant"),
-        (["replay", "rl@16k", "--steps", "1:2:3"], "--steps 1:2:3: two numbers from 1 with a colon are meant"),
+        (["stage", "curate@problems", "--node", "3"], "--node 3: curate@problems runs on 1 of learner.nodes"),
+        (["replay", "rl@short", "--steps", "5:3"], "--steps 5:3: two numbers from 1 with a colon are meant"),
+        (["replay", "rl@short", "--steps", "-3"], "--steps -3: two numbers from 1 with a colon are meant"),
+        (["replay", "rl@short", "--steps", "1:2:3"], "--steps 1:2:3: two numbers from 1 with a colon are meant"),
         (["ui", "--port", "99999"], "--port"),
         (["ui", "--port", "-1"], "--port"),
     ],
@@ -137,9 +158,11 @@ def test_a_stage_always_runs_with_one_order_of_sets(project: Path) -> None:
         "module.run = run\n"
         "sys.modules['reforge.stages.curate'] = module\n"
     )
-    done = reforge("stage", "curate", PYTHONPATH="lib", PYTHONHASHSEED="77")
+    done = reforge(
+        "stage", "curate@problems", PYTHONPATH=f"lib:{os.environ.get('PYTHONPATH', '')}", PYTHONHASHSEED="77"
+    )
     assert done.returncode == 0, done.stderr
-    assert Path("outputs/curate/hash").read_text() == "0True"
+    assert Path("outputs/curate/problems/hash").read_text() == "0True"
 
 
 def test_ui_on_a_port_in_use_says_which_and_what_to_do(project: Path) -> None:

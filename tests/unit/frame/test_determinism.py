@@ -33,6 +33,6 @@ def test_gpu_kernels_that_know_nothing_of_their_batch_are_asked_for_where_there_
 
 
 def test_stages_have_seeds_of_their_own() -> None:
-    seeds = {seed_of(seed, name) for seed in range(50) for name in ("sft", "rl@16k", "rl@32k")}
+    seeds = {seed_of(seed, name) for seed in range(50) for name in ("sft", "rl@short", "rl@long")}
     assert len(seeds) == 150
     assert all(0 <= seed < 2**31 for seed in seeds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reforge.config import Config
+from reforge.config import Config, Sandbox
 from reforge.config.compose import compose
 from reforge.config.load import build_config
 from reforge.config.training import Rl
@@ -17,30 +17,33 @@ from reforge.lineage.declared import Audit, audited, mask, slice_of
 
 @pytest.fixture
 def config(repository: Path) -> Config:
-    return build_config(compose(["rl.rungs.16k.steps=7"]), "test")
+    return build_config(compose(["rl.short.steps=7"]), "test")
 
 
 def test_a_declared_section_is_handed_out_itself(config: Config) -> None:
     reads: set[str] = set()
-    masked = mask(config, ["rl", "seed"], "x", reads)
-    assert isinstance(masked.rl, Rl)
-    assert reads == {"rl"}
+    masked = mask(config, ["sandbox", "rl", "seed"], "x", reads)
+    assert isinstance(masked.sandbox, Sandbox)
+    assert masked.rl == config.rl
+    assert reads == {"sandbox", "rl"}
 
 
 def test_one_entry_of_a_table(config: Config) -> None:
-    masked = mask(config, ["rl.rungs.16k", "rl.batch"], "rl@16k", set())
-    assert masked.rl.rungs["16k"].steps == 7
-    assert masked.rl.batch == config.rl.batch
-    with pytest.raises(UserError, match=r"reads the parameter 'rl\.rungs\.32k' without declaring it"):
-        masked.rl.rungs["32k"]
-    with pytest.raises(UserError, match=r"reads the parameter 'rl\.group_size'"):
-        _ = masked.rl.group_size
-    with pytest.raises(UserError, match=r"reads the parameter 'rl\.rungs\.values'"):
-        masked.rl.rungs.values()
+    masked = mask(config, ["rl.short", "rl.long.batch"], "rl@short", set())
+    assert isinstance(masked.rl["short"], Rl)
+    assert masked.rl["short"].steps == 7
+    assert masked.rl["long"].batch == config.rl["long"].batch
+    with pytest.raises(UserError, match=r"reads the parameter 'rl\.long\.group_size' without declaring it"):
+        _ = masked.rl["long"].group_size
+    with pytest.raises(UserError, match=r"reads the parameter 'rl\.values'"):
+        masked.rl.values()
+    alone = mask(config, ["rl.short"], "rl@short", set())
+    with pytest.raises(UserError, match=r"reads the parameter 'rl\.long' without declaring it"):
+        alone.rl["long"]
 
 
 def test_the_slice_holds_the_declared_keys_and_no_other(config: Config) -> None:
-    assert slice_of(config, ["seed", "rl.rungs.16k.steps"]) == {"seed": 0, "rl.rungs.16k.steps": 7}
+    assert slice_of(config, ["seed", "rl.short.steps"]) == {"seed": 0, "rl.short.steps": 7}
 
 
 @pytest.fixture

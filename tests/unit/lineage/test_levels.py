@@ -23,20 +23,21 @@ EQUAL = {"step": 4, "differing": []}
     ],
 )
 def test_the_level_follows_from_what_has_happened(tmp_path, facts, said) -> None:
-    assert level("outputs/sft", "abc", facts, tmp_path).startswith(said)
-    note(tmp_path, {"outputs/sft": "another"})
-    assert level("outputs/sft", "abc", facts, tmp_path).startswith(said)
-    note(tmp_path, {"outputs/sft": "abc"})
-    assert level("outputs/sft", "abc", facts, tmp_path).startswith("R3")
-    note(tmp_path, {"outputs/sft": None})
-    assert level("outputs/sft", "abc", facts, tmp_path).startswith(said)
+    assert level("outputs/sft/cold", "abc", facts, tmp_path).startswith(said)
+    note(tmp_path, {"outputs/sft/cold": "another"})
+    assert level("outputs/sft/cold", "abc", facts, tmp_path).startswith(said)
+    note(tmp_path, {"outputs/sft/cold": "abc"})
+    assert level("outputs/sft/cold", "abc", facts, tmp_path).startswith("R3")
+    note(tmp_path, {"outputs/sft/cold": None})
+    assert level("outputs/sft/cold", "abc", facts, tmp_path).startswith(said)
 
 
 def test_outputs_and_experiments_are_noted_apart(tmp_path) -> None:
-    note(tmp_path, {"outputs/sft": "abc", "outputs/rl/16k": None})
+    note(tmp_path, {"outputs/sft/cold": "abc", "outputs/rl/short": None})
     note_repeated(tmp_path, "tiny", "within 3 of 5 points.")
-    note(tmp_path, {"outputs/base": "def"})
-    known = {"outputs": {"outputs/sft": "abc", "outputs/base": "def"}, "experiments": {"tiny": "within 3 of 5 points."}}
+    note(tmp_path, {"outputs/base/policy": "def"})
+    outputs, experiments = {"outputs/sft/cold": "abc", "outputs/base/policy": "def"}, {"tiny": "within 3 of 5 points."}
+    known = {"outputs": outputs, "experiments": experiments}
     assert json.loads((tmp_path / "verified.json").read_text()) == known
     note_repeated(tmp_path, "tiny", None)
     assert json.loads((tmp_path / "verified.json").read_text())["experiments"] == {}

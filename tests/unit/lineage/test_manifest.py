@@ -18,16 +18,16 @@ SIGNER = [str(Path(sys.executable).with_name("model_signing"))]
 
 
 def test_a_manifest_is_an_in_toto_statement_with_slsa_provenance(run_stages, project: Path) -> None:
-    run_stages("curate", "base")
-    found = json.loads((project / ".runs/base/manifest.json").read_text())
+    run_stages("curate@problems", "base@policy")
+    found = json.loads((project / ".runs/base@policy/manifest.json").read_text())
     message = json_format.ParseDict(found, statements.Statement())
     Statement.copy_from_pb(message).validate()
     predicate = json_format.ParseDict(found["predicate"], provenance.Provenance())
     definition, details = predicate.build_definition, predicate.run_details
-    assert dict(message.subject[0].digest) == {"dvc_md5": graph.digests(["outputs/base"])["outputs/base"]}
-    assert definition.external_parameters["stage"] == "base"
-    assert {item.name for item in definition.resolved_dependencies} == {"code", "outputs/curate/problems"}
-    assert details.metadata.invocation_id == manifest.read("base", project).mlflow_run_id
+    assert dict(message.subject[0].digest) == {"dvc_md5": graph.digests(["outputs/base/policy"])["outputs/base/policy"]}
+    assert definition.external_parameters["stage"] == "base@policy"
+    assert {item.name for item in definition.resolved_dependencies} == {"code", "outputs/curate/problems/data"}
+    assert details.metadata.invocation_id == manifest.read("base@policy", project).mlflow_run_id
     assert details.metadata.started_on.seconds <= details.metadata.finished_on.seconds
 
 

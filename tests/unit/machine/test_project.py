@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.local import NEXT
-from reforge.config.compose import HEADER
+from reforge.config.params import HEADER
 from reforge.machine.project import command
 from tests.conftest import ROOT
 

@@ -82,20 +82,22 @@ def test_what_was_made_while_the_values_changed_is_not_put_in_its_place(project:
     fake.write_text(fake.read_text().replace("def curate(ctx):\n", "def curate(ctx):\n    change()\n", 1))
     change = "def change():\n    path = Path('params.yaml'); path.write_text(path.read_text() + '# other')\n\n\n"
     fake.write_text(fake.read_text().replace("def curate", f"{change}def curate", 1))
-    done = subprocess.run([sys.executable, "fake.py", "curate"], capture_output=True, text=True)
-    assert "params.yaml has changed since this run began: what stage 'curate' has made was not put" in done.stderr
-    assert not Path("outputs/curate").exists()
+    done = subprocess.run([sys.executable, "fake.py", "curate@problems"], capture_output=True, text=True)
+    assert (
+        "params.yaml has changed since this run began: what stage 'curate@problems' has made was not put" in done.stderr
+    )
+    assert not Path("outputs/curate/problems").exists()
 
 
 def test_one_dvc_repro_runs_on_one_set_of_values(project: Path) -> None:
     graph = project / "dvc.yaml"
     change = "sed -i 's/^seed: .*/seed: 9/' params.yaml"
-    command = f'cmd: "python fake.py curate && {change}"'
-    graph.write_text(graph.read_text().replace("cmd: python fake.py curate", command))
-    done = subprocess.run(["dvc", "repro", "base"], capture_output=True, text=True)
+    command = f'cmd: "python fake.py curate@${{key}} && {change}"'
+    graph.write_text(graph.read_text().replace("cmd: python fake.py curate@${key}", command))
+    done = subprocess.run(["dvc", "repro", "base@policy"], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "params.yaml has changed since this run began: stage 'base' was not started" in done.stderr
-    assert not Path("outputs/base").exists()
+    assert "params.yaml has changed since this run began: stage 'base@policy' was not started" in done.stderr
+    assert not Path("outputs/base/policy").exists()
 
 
 REPORT = """\
@@ -119,24 +121,31 @@ def reported(project: Path) -> Path:
 @pytest.mark.parametrize("recorded", [True, False])
 def test_a_report_is_of_one_seed(reported: Path, run_stages, recorded: bool) -> None:
     """Whether dvc.lock tells of what it reads, or the manifests of stages that nobody has committed."""
-    run_stages("curate", "base", "sft")
+    run_stages("curate@problems", "base@policy", "sft@cold")
     seed(9)
-    run_stages("sft")
+    run_stages("sft@cold")
     if not recorded:
         Path("dvc.lock").unlink()
-    with pytest.raises(UserError, match=r"mix two experiments: outputs/curate was made by curate, and seed was 0 then"):
+    with pytest.raises(
+        UserError,
+        match=r"mix two experiments: outputs/curate/problems was made by curate@problems, and seed was 0 then",
+    ):
         run.run_stage("report")
     assert not Path("report").exists()
     seed(0)
-    with pytest.raises(UserError, match=r"outputs/sft was made by sft, and seed was 9 then and is 0 in params\.yaml"):
+    with pytest.raises(
+        UserError, match=r"outputs/sft/cold was made by sft@cold, and seed was 9 then and is 0 in params\.yaml"
+    ):
         run.run_stage("report")
 
 
 def test_a_report_is_of_one_chain(reported: Path, run_stages) -> None:
     """The same values everywhere, but the model was trained on other problems than lie here now."""
-    run_stages("curate", "base", "sft")
+    run_stages("curate@problems", "base@policy", "sft@cold")
     Path("raw.txt").write_text("other problems")
-    run_stages("curate")
-    with pytest.raises(UserError, match=r"made by base, and outputs/curate/problems is not what it ran with"):
+    run_stages("curate@problems")
+    with pytest.raises(
+        UserError, match=r"made by base@policy, and outputs/curate/problems/data is not what it ran with"
+    ):
         run.run_stage("report")
-    run_stages("base", "sft", "report")
+    run_stages("base@policy", "sft@cold", "report")

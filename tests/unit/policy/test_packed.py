@@ -28,8 +28,8 @@ class Vocabulary:
 
 
 def of_family(name: str) -> Any:
-    """As conf/model/NAME.yaml has it, in small."""
-    values = yaml.safe_load((ROOT / "conf" / "model" / f"{name}.yaml").read_text())["architecture"]
+    """As conf/base/NAME.yaml has it, in small."""
+    values = yaml.safe_load((ROOT / "conf" / "base" / f"{name}.yaml").read_text())["architecture"]
     own = {key: values[key] for key in ("family", "kv_heads", "extra") if key in values}
     return new_model(Architecture(**{**SIZES, "extra": {}, **own}), Vocabulary(), 0)  # type: ignore[arg-type]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from reforge.config.problems import Problems, ProblemSource
+from reforge.config.problems import Curate, ProblemSource
 from reforge.problems.filters import badly_tested, outside, passing, unsuitable
 from reforge.problems.funnel import Entry
 from reforge.records import Checker, Problem, TestCase
 
 PROBLEM = Problem("p", "Write a program that adds the two numbers it reads.", "x", (TestCase("stdin", "1 2", "3"),))
-ENGLISH = Problems(
+ENGLISH = Curate(
     sources={"a": ProblemSource(adapter="mbpp")},
     difficulties=[],
     languages=["en"],

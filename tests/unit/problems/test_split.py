@@ -61,9 +61,9 @@ def test_a_position_does_not_depend_on_the_process() -> None:
 
 
 def test_too_few_problems() -> None:
-    with pytest.raises(UserError, match=r"5 problems are left.*problems\.train=3"):
+    with pytest.raises(UserError, match=r"5 problems are left.*curate\.\*\.train=3"):
         split(problems(list("abcde")), 4, 2)
-    with pytest.raises(UserError, match=r"problems\.train=18 problems\.heldout=2\)"):
+    with pytest.raises(UserError, match=r"curate\.\*\.train=18 curate\.\*\.heldout=2\)"):
         split(problems([str(i) for i in range(20)]), 800, 100)
     with pytest.raises(UserError, match=r"families that 1 held-out problems belong to leave 0"):
         split(problems(["a"] * 9), 4, 1)
@@ -88,7 +88,9 @@ def test_no_wanted_number_takes_all_that_are_not_held_out() -> None:
     problems = [Problem(str(number), "", "", (), family=str(number)) for number in range(20)]
     sides = split(problems, None, 5)
     assert (len(sides.train), len(sides.heldout), sides.surplus) == (15, 5, [])
-    with pytest.raises(UserError, match=r"train=null and problems.heldout=20 are wanted, but 20 problems are left"):
+    with pytest.raises(
+        UserError, match=r"curate\.\*\.train=null and curate\.\*\.heldout=20 are wanted, but 20 problems are left"
+    ):
         split(problems, None, 20)
 
 

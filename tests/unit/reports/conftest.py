@@ -11,15 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reforge.config.compose import compose
+from reforge.config.load import build_config
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.problems.store import write_problems
 from reforge.records import Problem, TestCase
 from reforge.reports.inputs import digest
 from reforge.tracking.tracker import Tracker
 
-SKILL = {"base": 0.0, "sft": 0.45, "rl-16k": 0.6, "rl-32k": 0.74, "student": 0.5}
-SOURCES = {"base": "base", "sft": "sft", "rl-16k": "rl/16k", "rl-32k": "rl/32k", "student": "distill"}
-LENGTHS = {"16k": 48, "32k": 96, "64k": 192}
+SKILL = {"base": 0.0, "sft": 0.45, "rl-short": 0.6, "rl-long": 0.74, "student": 0.5}
+LENGTHS = {"short": 48, "long": 96, "longest": 192}
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/x.png>\u202e\x1b[2J'
 
 
@@ -92,12 +93,15 @@ def _rung(folder: Path, name: str, start: float, mean: float, limit: int) -> Non
 
 
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def finished(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A context of the report stage over such files."""
+    lengths = ", ".join(f"{name}: {limit}" for name, limit in LENGTHS.items())
+    limits = ["rl.short.max_tokens=48", "rl.long.max_tokens=96", f"evaluate.*.lengths={{{lengths}}}"]
+    cfg = build_config(compose(["experiment=tiny", *limits]), "test")
     monkeypatch.chdir(tmp_path)
     outputs, problems = Path("outputs"), _problems(160)
-    (outputs / "curate" / "problems").mkdir(parents=True)
-    write_problems(outputs / "curate" / "problems" / "heldout.parquet", problems)
+    (outputs / "curate" / "problems" / "data").mkdir(parents=True)
+    write_problems(outputs / "curate" / "problems" / "data" / "heldout.parquet", problems)
     funnel = {
         "read": {"in": 6240, "kept": 6240, "quarantined": 0},
         "verify": {"in": 6240, "kept": 6200, "quarantined": 40},
@@ -105,28 +109,18 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
         "reasons": {"wrong answer": 31, "too few tests": 9},
         "difficulties": {"train": {str(d): 750 for d in range(1, 9)}, "heldout": {str(d): 20 for d in range(1, 9)}},
     }
-    (outputs / "curate" / "funnel.json").write_text(json.dumps(funnel))
-    for name in ("base", "sft", "distill"):
+    (outputs / "curate" / "problems" / "funnel.json").write_text(json.dumps(funnel))
+    for name in ("base/policy", "sft/cold", "sft/student"):
         (outputs / name / "model").mkdir(parents=True)
         (outputs / name / "model" / "model.safetensors").write_bytes(name.encode())
-    _rung(outputs / "rl" / "16k", "16k", 0.42, 31, 48)
-    _rung(outputs / "rl" / "32k", "32k", 0.58, 46, 96)
+    _rung(outputs / "rl" / "short", "short", 0.42, 31, 48)
+    _rung(outputs / "rl" / "long", "long", 0.58, 46, 96)
     for model in SKILL:
         _evaluation(outputs / "evaluate" / model, model, problems)
-    (outputs / "verified.json").write_text(
-        json.dumps({"outputs": {"outputs/sft": digest(outputs / "sft"), "outputs/base": "other"}})
+    Path("verified.json").write_text(
+        json.dumps({"outputs": {"outputs/sft/cold": digest(outputs / "sft/cold"), "outputs/base/policy": "other"}})
     )
     Path("report").mkdir()
-    rungs = {
-        "16k": SimpleNamespace(init="sft", max_tokens=48),
-        "32k": SimpleNamespace(init="rl/16k", max_tokens=96),
-    }
-    cfg = SimpleNamespace(
-        experiment="tiny",
-        seed=0,
-        rl=SimpleNamespace(rungs=rungs),
-        evaluate=SimpleNamespace(models=SOURCES, side="heldout", lengths=LENGTHS, confidence=0.95),
-        distill=SimpleNamespace(teacher="rl/32k"),
-    )
+    deps = {"outputs": outputs, "verified.json": Path("verified.json")}
     tracker = Tracker(tmp_path / "scratch", tmp_path / "runs")
-    return SimpleNamespace(cfg=cfg, dep=lambda name: outputs / name, out=Path("report"), metrics={}, tracker=tracker)
+    return SimpleNamespace(cfg=cfg, dep=deps.__getitem__, out=Path("report"), metrics={}, tracker=tracker)

@@ -27,11 +27,12 @@ OUT = (
 
 @pytest.fixture
 def card(repository: Path) -> Card:
-    chosen = ["problems=mbpp", "problems.sources.mbpp.path=some/mbpp", "problems.sources.mbpp.revision=abc"]
-    config = build_config(compose([*chosen, "+problems.against.he={adapter: humaneval, path: some/he}"]), "test")
+    mbpp = "curate.problems.sources.mbpp"
+    chosen = ["curate.problems=mbpp", f"{mbpp}.path=some/mbpp", f"{mbpp}.revision=abc"]
+    config = build_config(compose([*chosen, "+curate.problems.against.he={adapter: humaneval, path: some/he}"]), "test")
     tests = (TestCase("stdin", "1", "2"),)
     problems = [Problem(str(n), "word " * n, "x" * n, tests * n, difficulty=n) for n in range(1, 7)]
-    return Card(config.problems, STEPS, OUT, {"train": problems[:4], "heldout": problems[4:]})
+    return Card(config.curate["problems"], STEPS, OUT, {"train": problems[:4], "heldout": problems[4:]})
 
 
 def test_card(card: Card, tmp_path: Path) -> None:

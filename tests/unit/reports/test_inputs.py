@@ -6,8 +6,8 @@ from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curv
 
 
 def test_examples_follow_the_rule(finished):
-    problems = {p.id: p for p in read_problems(finished.dep("curate") / "problems" / "heldout.parquet")}
-    picked = dict(pick_examples(finished.dep("evaluate") / "rl-32k" / "rollouts.parquet", "32k", problems))
+    problems = {p.id: p for p in read_problems(finished.dep("outputs") / "curate/problems/data/heldout.parquet")}
+    picked = dict(pick_examples(finished.dep("outputs") / "evaluate/rl-long/rollouts.parquet", "long", problems))
     assert {name: len(found) for name, found in picked.items()} == {"Solved": 2, "Failed": 2, "Truncated": 2}
     assert all(e.status == "AC" for e in picked["Solved"])
     assert all(e.status == "WA" and not e.truncated for e in picked["Failed"])
@@ -34,8 +34,8 @@ def test_funnel_rows_hold_every_count():
 def test_an_unreadable_curve_is_named(tmp_path, text):
     if text is not None:
         (tmp_path / "metrics.jsonl").write_text(text)
-    with pytest.raises(UserError, match=r"metrics.jsonl cannot be read.*rl@16k"):
-        read_curve(tmp_path, "16k", 48)
+    with pytest.raises(UserError, match=r"metrics.jsonl cannot be read.*rl@short"):
+        read_curve(tmp_path, "short", 48)
 
 
 def test_digest_is_that_of_dvc(tmp_path):

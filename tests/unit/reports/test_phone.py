@@ -40,15 +40,14 @@ LONG = "a_word_without_a_place_to_break_" * 6
 @pytest.fixture
 def hostile(finished):
     """Long words wherever others than we choose them: the experiment's name, a model's, an answer, a verdict's."""
-    finished.cfg.experiment = LONG
-    evaluate = finished.dep("evaluate")
+    evaluate = finished.dep("outputs") / "evaluate"
     (evaluate / "student").rename(evaluate / LONG)
-    models = {name: source for name, source in finished.cfg.evaluate.models.items() if name != "student"}
-    finished.cfg.evaluate.models = {**models, LONG: "distill"}
-    rows = pq.read_table(evaluate / "rl-32k" / "rollouts.parquet").to_pylist()
+    models = {LONG if name == "student" else name: one for name, one in finished.cfg.evaluate.items()}
+    finished.cfg = finished.cfg.model_copy(update={"experiment": LONG, "evaluate": models})
+    rows = pq.read_table(evaluate / "rl-long" / "rollouts.parquet").to_pylist()
     pq.write_table(
         pa.Table.from_pylist([{**row, "reason": LONG, "text": LONG} for row in rows]),
-        evaluate / "rl-32k" / "rollouts.parquet",
+        evaluate / "rl-long" / "rollouts.parquet",
     )
     report.run(finished)
     (finished.out / "timeline.html").write_text(render_timeline(LONG, SPANS))

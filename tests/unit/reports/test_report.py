@@ -32,11 +32,13 @@ def render(ctx):
 
 def test_report_holds_the_scores_it_was_given(finished):
     page = Page(render(finished))
-    scores = json.loads((finished.dep("evaluate") / "rl-32k" / "scores.json").read_text())
-    estimate = scores["lengths"]["32k"]["pass@1"]
+    scores = json.loads((finished.dep("outputs") / "evaluate/rl-long/scores.json").read_text())
+    estimate = scores["lengths"]["long"]["pass@1"]
     assert f"{100 * estimate['value']:.1f}" in page.text
     assert f"{100 * estimate['low']:.1f} – {100 * estimate['high']:.1f}" in page.text
-    assert all(name in page.text for name in ("base", "sft", "rl-16k", "rl-32k", "student", "16k", "32k", "64k"))
+    assert all(
+        name in page.text for name in ("base", "sft", "rl-short", "rl-long", "student", "short", "long", "longest")
+    )
     assert "limit 48" in page.text  # the rung's limit in the length chart
     assert "2 in training" in page.text  # infra: one step of either rung
     assert "train: 6,000 · heldout: 160 · surplus: 40" in page.text
@@ -45,7 +47,25 @@ def test_report_holds_the_scores_it_was_given(finished):
 def test_what_was_verified_is_said_and_nothing_else(finished):
     """The fixture's sft is as it was verified; its base is another one since."""
     assert Page(render(finished)).text.count("R3, bit-exact") == 1
-    assert "outputs/sft · R3, bit-exact" in Page(render(finished)).text
+    assert "outputs/sft/cold · R3, bit-exact" in Page(render(finished)).text
+
+
+def test_each_model_is_followed_to_what_it_was_made_from(finished):
+    """The student to its teacher's answers as well; what all learn from is said of all."""
+    rows = re.findall(r'<tr><th scope="row">([^<]+)</th><td>(problems[^<]*)</td>', render(finished))
+    assert dict(rows) == {
+        "base": "problems",
+        "sft": "problems · base/policy",
+        "rl-short": "problems · sft/cold",
+        "rl-long": "problems · rl/short",
+        "student": "problems · base/student, sample/teacher",
+    }
+
+
+def test_without_an_evaluation_there_is_no_report(finished):
+    finished.cfg = finished.cfg.model_copy(update={"evaluate": {}})
+    with pytest.raises(UserError, match=r"nothing to report\. Add one: \+evaluate\.NAME=rungs"):
+        report.run(finished)
 
 
 def test_what_holds_of_the_experiment_is_said_of_it_and_of_no_other(finished):
@@ -87,7 +107,7 @@ def test_metrics_name_every_score_and_the_gain(finished):
     render(finished)
     assert len(finished.metrics) == 5 * 3 + 3
     pass_at_1 = finished.metrics
-    assert pass_at_1["gain"] == pytest.approx(pass_at_1["pass@1/rl-32k/32k"] - pass_at_1["pass@1/sft/32k"], abs=0.01)
+    assert pass_at_1["gain"] == pytest.approx(pass_at_1["pass@1/rl-long/long"] - pass_at_1["pass@1/sft/long"], abs=0.01)
     assert pass_at_1["gain/low"] < pass_at_1["gain"] < pass_at_1["gain/high"]
 
 
@@ -99,19 +119,20 @@ def test_table_fits_a_terminal(finished):
     blocks = [block.splitlines() for block in table.split("\n\n")]
     assert [len(block) for block in blocks] == [7, 7, 7, 1]
     assert all(len({len(line) for line in block}) == 1 for block in blocks)
-    assert blocks[3][0].startswith("rl-32k minus sft at 32k: +")
+    assert blocks[3][0].startswith("rl-long minus sft at long: +")
 
 
 def test_no_gain_is_claimed_where_the_start_of_rl_was_not_evaluated(finished):
-    finished.cfg.evaluate.models = {"rl-32k": "rl/32k"}
+    only = {"rl-long": finished.cfg.evaluate["rl-long"]}
+    finished.cfg = finished.cfg.model_copy(update={"evaluate": only})
     assert "points</strong>" not in render(finished)
     assert "gain" not in finished.metrics
 
 
 def test_models_scored_on_different_problems_are_not_compared(finished):
-    path = finished.dep("evaluate") / "sft" / "scores.json"
+    path = finished.dep("outputs") / "evaluate/sft/scores.json"
     scores = json.loads(path.read_text())
-    del scores["lengths"]["32k"]["per_problem"]["gen-000"]
+    del scores["lengths"]["long"]["per_problem"]["gen-000"]
     path.write_text(json.dumps(scores))
     with pytest.raises(UserError, match="different problems"):
         report.run(finished)
@@ -119,7 +140,7 @@ def test_models_scored_on_different_problems_are_not_compared(finished):
 
 @pytest.mark.parametrize(("text", "cause"), [(None, "No such file"), ("{", "Expecting")])
 def test_a_bad_score_file_is_named(finished, text, cause):
-    path = finished.dep("evaluate") / "sft" / "scores.json"
+    path = finished.dep("outputs") / "evaluate/sft/scores.json"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(UserError, match=rf"sft/scores.json cannot be read as JSON .*{cause}.*dvc repro"):
         report.run(finished)

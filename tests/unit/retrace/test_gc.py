@@ -32,7 +32,7 @@ def seeded(project: Path, run_stages: Callable[..., None]) -> Callable[[int], No
         params = project / "params.yaml"
         lines = [f"seed: {seed}" if line.startswith("seed: ") else line for line in params.read_text().splitlines()]
         params.write_text("\n".join(lines) + "\n")
-        run_stages("curate", "base", "sft")
+        run_stages("curate@problems", "base@policy", "sft@cold")
         run_stages("report")
 
     return run
@@ -61,7 +61,7 @@ def test_what_a_kept_report_needs_stays_and_what_only_a_deleted_one_needs_goes(
         Path("dvc.lock").write_text(locks[seed])
         for folder in ("outputs", "report"):
             shutil.rmtree(folder, ignore_errors=True)
-        made = ["outputs/curate", "outputs/base", "outputs/sft", "report", "metrics/report.json"]
+        made = ["outputs/curate/problems", "outputs/base/policy", "outputs/sft/cold", "report", "metrics/report.json"]
         done = subprocess.run(["dvc", "checkout", "-q", *made], capture_output=True, text=True)
         assert (done.returncode == 0) == back, (seed, done.stderr)
 
@@ -99,24 +99,26 @@ def test_a_report_that_nobody_knows_the_inputs_of_stops_it(run_stages: Callable[
 
 
 def test_of_interrupted_stages_the_state_with_a_checkpoint_stays(project: Path) -> None:
-    for number, name in enumerate(["sft-0123456789ab", "rl@16k-0123456789ab", "sft-ba9876543210"]):
+    for number, name in enumerate(["sft@cold-0123456789ab", "rl@short-0123456789ab", "sft@cold-ba9876543210"]):
         Path(".scratch", name).mkdir(parents=True)
         os.utime(Path(".scratch", name), (number, number))
-    Path(".scratch/sft-0123456789ab/checkpoint/000003").mkdir(parents=True)
-    Path(".scratch/sft-0123456789ab/checkpoint/000003/step.json").touch()
-    Path(".scratch/base-0123456789ab.done").mkdir()
-    holder = (
-        "import fcntl, sys, time; f = open('.runs/sft/lock', 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
-    )
-    Path(".runs/sft").mkdir(parents=True)
+    Path(".scratch/sft@cold-0123456789ab/checkpoint/000003").mkdir(parents=True)
+    Path(".scratch/sft@cold-0123456789ab/checkpoint/000003/step.json").touch()
+    Path(".scratch/base@policy-0123456789ab.done").mkdir()
+    lock = "open('.runs/sft@cold/lock', 'a')"
+    holder = f"import fcntl, sys, time; f = {lock}; fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
+    Path(".runs/sft@cold").mkdir(parents=True)
     with subprocess.Popen([sys.executable, "-c", f"{holder}; time.sleep(60)"], stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
         running.stdout.readline()
-        assert collect(remove=False).folders == [Path(".scratch/base-0123456789ab.done")], "sft runs"
+        assert collect(remove=False).folders == [Path(".scratch/base@policy-0123456789ab.done")], "sft runs"
         running.kill()
     found = collect(remove=True)
-    assert found.folders == [Path(".scratch/sft-ba9876543210"), Path(".scratch/base-0123456789ab.done")]
-    assert sorted(path.name for path in Path(".scratch").iterdir()) == ["rl@16k-0123456789ab", "sft-0123456789ab"]
+    assert found.folders == [Path(".scratch/sft@cold-ba9876543210"), Path(".scratch/base@policy-0123456789ab.done")]
+    assert sorted(path.name for path in Path(".scratch").iterdir()) == [
+        "rl@short-0123456789ab",
+        "sft@cold-0123456789ab",
+    ]
 
 
 def test_without_the_database_nothing_goes(project: Path) -> None:

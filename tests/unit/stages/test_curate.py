@@ -56,15 +56,16 @@ def context(out: Path, overrides: list[str], seed: int = 5) -> StageContext:
     cfg = build_config(compose(overrides), "test")
     scratch = out.with_name(f"{out.name}-scratch")
     scratch.mkdir()
-    return StageContext("curate", cfg, (), {}, out, scratch, scratch, seed, Tracker(scratch, scratch))
+    return StageContext("curate@problems", cfg, (), {}, out, scratch, scratch, seed, Tracker(scratch, scratch))
 
 
 def mbpp(tmp_path: Path, rows: list[Any], *overrides: str) -> StageContext:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sizes = ["problems.train=3", "problems.heldout=2", "problems.near=null"]  # squares are all alike
-    sizes += ["problems.statement_characters=[1, 9999]", *overrides]
-    return context(tmp_path / "out", ["problems=mbpp", f"problems.sources.mbpp.path={path}", *sizes])
+    sizes = ["curate.problems.train=3", "curate.problems.heldout=2"]
+    sizes += ["curate.problems.near=null"]  # squares are all alike
+    sizes += ["curate.problems.statement_characters=[1, 9999]", *overrides]
+    return context(tmp_path / "out", ["curate.problems=mbpp", f"curate.problems.sources.mbpp.path={path}", *sizes])
 
 
 def funnel(ctx: StageContext) -> dict[str, Any]:
@@ -85,23 +86,21 @@ def test_every_row_is_kept_held_out_quarantined_or_surplus(tmp_path: Path) -> No
         {**SQUARES[7], "code": SQUARES[7]["code"] + "\n# wrong"},
         ["no object"],
     ]
-    ctx = mbpp(tmp_path, [*good, *bad], "problems.tests_per_problem=2")
+    ctx = mbpp(tmp_path, [*good, *bad], "curate.problems.tests_per_problem=2")
     curate.run(ctx)
     found = funnel(ctx)
     assert found["read"] == {"in": 11, "kept": 8, "quarantined": 3}
     assert found["tests"] == {"in": 8, "kept": 7, "quarantined": 1}
     assert found["verify"] == {"in": 7, "kept": 6, "quarantined": 1}
     assert found["split"] == {"in": 6, "train": 3, "heldout": 2, "surplus": 1}
-    assert [
-        (item.line, item.id, item.reason) for item in read_quarantined(ctx.out / "problems/quarantined.parquet")
-    ] == [
+    assert [(item.line, item.id, item.reason) for item in read_quarantined(ctx.out / "data/quarantined.parquet")] == [
         (7, "1", "duplicate id: also in mbpp, line 1"),
         (8, "7", "no tests: test_list is empty"),
         (11, "", "not an object: a JSON list"),
         (9, "mbpp/7", "too few tests: 1 of 2"),
         (10, "mbpp/8", "reference solution WA: test 1, says so"),
     ]
-    train, heldout = (read_problems(ctx.out / f"problems/{side}.parquet") for side in ("train", "heldout"))
+    train, heldout = (read_problems(ctx.out / f"data/{side}.parquet") for side in ("train", "heldout"))
     assert {problem.id for problem in train + heldout} < {f"mbpp/{row['task_id']}" for row in good}
     assert (ctx.metrics["read/in"], ctx.metrics["verify/kept"], ctx.metrics["split/train"]) == (11, 6, 3)
     assert (ctx.out / "raw/sources/mbpp/rows.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
@@ -109,7 +108,7 @@ def test_every_row_is_kept_held_out_quarantined_or_surplus(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
 def test_generated_problems_are_split_evenly_and_repeat_byte_for_byte(tmp_path: Path) -> None:
-    sizes = ["problems.difficulties=[1,2]", "problems.train=64", "problems.heldout=8"]
+    sizes = ["curate.problems.difficulties=[1,2]", "curate.problems.train=64", "curate.problems.heldout=8"]
     contexts = [context(tmp_path / name, sizes, seed) for name, seed in (("a", 5), ("b", 5), ("c", 6))]
     for ctx in contexts:
         curate.run(ctx)
@@ -127,7 +126,7 @@ def test_a_failing_sandbox_stops_the_stage_before_it_writes_problems(tmp_path: P
     ctx = mbpp(tmp_path, [*SQUARES, {**SQUARES[0], "task_id": 99, "code": SQUARES[0]["code"] + "\n# broken"}])
     with pytest.raises(InfrastructureError, match="a reference solution of mbpp/99: no"):
         curate.run(ctx)
-    assert not (ctx.out / "problems").exists()
+    assert not (ctx.out / "data").exists()
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
@@ -141,10 +140,10 @@ def test_a_problem_lost_on_the_way_stops_the_stage(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "there are no rows"),
+        ([], r"there are no rows\. Check curate\.problems\.sources and what curate\.problems\.tests_per_problem, "),
         ([{"task_id": 1}, {"task_id": 2}], r"no tests \(2\)\. First: mbpp, line 1"),
         ([{**row, "code": row["code"] + "\n# wrong"} for row in SQUARES], r"reference solution WA \(8\)"),
-        (SQUARES[:4], "problems.train=3 and problems.heldout=2 are wanted, but 4 problems are left"),
+        (SQUARES[:4], r"curate\.\*\.train=3 and curate\.\*\.heldout=2 are wanted, but 4 problems are left"),
     ],
 )
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
@@ -152,19 +151,19 @@ def test_a_source_that_gives_nothing_or_too_little(tmp_path: Path, rows: list[An
     ctx = mbpp(tmp_path, rows)
     with pytest.raises(UserError, match=message):
         curate.run(ctx)
-    assert not (ctx.out / "problems").exists()
+    assert not (ctx.out / "data").exists()
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
 def test_a_malformed_line_is_left_out_with_its_place_and_nothing_but_such_lines_is_an_error(tmp_path: Path) -> None:
     ctx = mbpp(tmp_path, SQUARES)
     (tmp_path / "rows.jsonl").open("a").write("{'text': 1}\n")
-    source = ctx.cfg.problems.sources["mbpp"].model_copy(update={"sha256": ""})
-    ctx.cfg.problems.sources["mbpp"] = source
+    source = ctx.cfg.curate["problems"].sources["mbpp"].model_copy(update={"sha256": ""})
+    ctx.cfg.curate["problems"].sources["mbpp"] = source
     curate.run(ctx)
-    (item,) = read_quarantined(ctx.out / "problems/quarantined.parquet")
+    (item,) = read_quarantined(ctx.out / "data/quarantined.parquet")
     assert (item.source, item.line, item.reason.partition(":")[0]) == ("mbpp", 9, "not JSON")
-    assert fate_of(ctx.out / "problems", "mbpp:9")[0].startswith("(no id) (mbpp, line 9): left out. not JSON: ")
+    assert fate_of([ctx.out / "data"], "mbpp:9")[0].startswith("(no id) (mbpp, line 9): left out. not JSON: ")
 
     (tmp_path / "rows.jsonl").write_text("{'text': 1}\n")
     with pytest.raises(UserError, match=r"is usable: not JSON \(1\)\. First: mbpp, line 1, not JSON: Expecting"):
@@ -178,7 +177,7 @@ def test_the_real_sandbox_keeps_right_references_and_quarantines_the_others(tmp_
     ctx = mbpp(tmp_path, [*SQUARES[:5], wrong, broken])
     curate.run(ctx)
     assert funnel(ctx)["verify"] == {"in": 7, "kept": 5, "quarantined": 2}
-    first, second = read_quarantined(ctx.out / "problems/quarantined.parquet")
+    first, second = read_quarantined(ctx.out / "data/quarantined.parquet")
     assert (first.id, first.line) == ("mbpp/7", 6)
     assert first.reason.startswith("reference solution WA: test 2")
     assert (second.id, second.line) == ("mbpp/8", 7)
@@ -195,51 +194,52 @@ def test_duplicates_and_what_comes_from_an_evaluation_set_are_left_out(tmp_path:
     again = {**rows[0], "task_id": 99, "text": "Do it twice."}
     held = tmp_path / "evaluation.jsonl"
     held.write_text(json.dumps({**rows[1], "task_id": 7, "text": "Cubes."}) + "\n")
-    against = f"+problems.against.held={{adapter: mbpp, path: {held}}}"
-    ctx = mbpp(tmp_path, [*rows, again], "problems.near={statement: 0.9, tests: 0.6}", against)
+    against = f"+curate.problems.against.held={{adapter: mbpp, path: {held}}}"
+    ctx = mbpp(tmp_path, [*rows, again], "curate.problems.near={statement: 0.9, tests: 0.6}", against)
     curate.run(ctx)
     assert funnel(ctx)["duplicates"] == {"in": 8, "kept": 7, "quarantined": 1}
     assert funnel(ctx)["contamination"] == {"in": 7, "kept": 6, "quarantined": 1}
-    found = read_quarantined(ctx.out / "problems/quarantined.parquet")
+    found = read_quarantined(ctx.out / "data/quarantined.parquet")
     assert [(item.line, item.reason) for item in found] == [
         (8, "duplicate: of mbpp/1 (tests: 1.00)"),
         (2, "contaminated: by mbpp/7 (tests: 1.00)"),
     ]
-    assert len(ctx.cfg.problems.against["held"].sha256) == 64
-    assert fate_of(ctx.out / "problems", "mbpp/99") == [
+    assert len(ctx.cfg.curate["problems"].against["held"].sha256) == 64
+    assert fate_of([ctx.out / "data"], "mbpp/99") == [
         "mbpp/99 (mbpp, line 8): left out. duplicate: of mbpp/1 (tests: 1.00)"
     ]
-    assert fate_of(ctx.out / "problems", "2")[0].startswith("mbpp/2 (mbpp, line 2): left out. contaminated: ")
+    assert fate_of([ctx.out / "data"], "2")[0].startswith("mbpp/2 (mbpp, line 2): left out. contaminated: ")
     for side, words in (("heldout", "held out for evaluation"), ("train", "kept for training")):
-        kept = read_problems(ctx.out / f"problems/{side}.parquet")[0].id
-        (line,) = fate_of(ctx.out / "problems", kept)
+        kept = read_problems(ctx.out / f"data/{side}.parquet")[0].id
+        (line,) = fate_of([ctx.out / "data"], kept)
         assert line == f"{kept} (mbpp, line {kept.removeprefix('mbpp/')}): {words}"
-        assert fate_of(ctx.out / "problems", f"mbpp:{kept.removeprefix('mbpp/')}") == [line]
+        assert fate_of([ctx.out / "data"], f"mbpp:{kept.removeprefix('mbpp/')}") == [line]
     with pytest.raises(UserError, match="'mbpp/1000' is in no source"):
-        fate_of(ctx.out / "problems", "mbpp/1000")
+        fate_of([ctx.out / "data"], "mbpp/1000")
 
     (tmp_path / "undated").mkdir()  # of an evaluation set that is read by dates: sought all the same
-    days = f'+problems.against.held={{adapter: mbpp, path: {held}, after: "2024-01-01"}}'
-    ctx = mbpp(tmp_path / "undated", rows, "problems.near={statement: 0.9, tests: 0.6}", days)
+    days = f'+curate.problems.against.held={{adapter: mbpp, path: {held}, after: "2024-01-01"}}'
+    ctx = mbpp(tmp_path / "undated", rows, "curate.problems.near={statement: 0.9, tests: 0.6}", days)
     curate.run(ctx)
     assert funnel(ctx)["contamination"]["quarantined"] == 1
 
     held.write_text("")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"problems.against.held: .* has no problem"):
-        curate.run(mbpp(tmp_path / "empty", rows, "problems.near={statement: 0.9, tests: 0.6}", against))
+    with pytest.raises(UserError, match=r"curate\.problems\.against\.held: .* has no problem"):
+        curate.run(mbpp(tmp_path / "empty", rows, "curate.problems.near={statement: 0.9, tests: 0.6}", against))
 
     held.write_text("{}\n")
     (tmp_path / "second").mkdir()
-    with pytest.raises(UserError, match=r"problems.against.held: .*line 1: no tests"):
-        curate.run(mbpp(tmp_path / "second", rows, "problems.near={statement: 0.9, tests: 0.6}", against))
+    with pytest.raises(UserError, match=r"curate\.problems\.against\.held: .*line 1: no tests"):
+        curate.run(mbpp(tmp_path / "second", rows, "curate.problems.near={statement: 0.9, tests: 0.6}", against))
 
 
 @pytest.mark.usefixtures("repository")
 def test_every_reference_solution_of_humaneval_is_verified(tmp_path: Path, shared: Path) -> None:
     path = shared / "data/humaneval/HumanEval.jsonl.gz"
     ctx = context(
-        tmp_path / "out", ["problems=humaneval", f"problems.sources.humaneval.path={path}", "sandbox.cpu_seconds=8"]
+        tmp_path / "out",
+        ["curate.problems=humaneval", f"curate.problems.sources.humaneval.path={path}", "sandbox.cpu_seconds=8"],
     )
     curate.run(ctx)
     assert funnel(ctx)["verify"] == {"in": 164, "kept": 164, "quarantined": 0}
@@ -280,13 +280,18 @@ def test_several_sources_by_dates_with_and_without_references(tmp_path: Path) ->
     third = written(tmp_path / "third.jsonl", [own(20, solution="")])
     windows = ', after: "2024-05-03", before: "2024-05-08"'
     sources = [
-        "~problems.sources.mbpp",
-        f"+problems.sources.first={{adapter: reforge, path: {first}{windows}}}",
-        f"+problems.sources.second={{adapter: reforge, path: {second}, unverified: true}}",
-        f"+problems.sources.third={{adapter: reforge, path: {third}}}",
+        "~curate.problems.sources.mbpp",
+        f"+curate.problems.sources.first={{adapter: reforge, path: {first}{windows}}}",
+        f"+curate.problems.sources.second={{adapter: reforge, path: {second}, unverified: true}}",
+        f"+curate.problems.sources.third={{adapter: reforge, path: {third}}}",
     ]
-    wanted = ["problems.near=null", "problems.heldout=3", "problems.heldout_by=date", "problems.train=null"]
-    ctx = context(tmp_path / "out", ["problems=mbpp", *sources, *wanted])
+    wanted = [
+        "curate.problems.near=null",
+        "curate.problems.heldout=3",
+        "curate.problems.heldout_by=date",
+        "curate.problems.train=null",
+    ]
+    ctx = context(tmp_path / "out", ["curate.problems=mbpp", *sources, *wanted])
     curate.run(ctx)
     found = funnel(ctx)
     assert found["read"] == {"in": 14, "kept": 13, "quarantined": 1}
@@ -296,26 +301,28 @@ def test_several_sources_by_dates_with_and_without_references(tmp_path: Path) ->
     assert found["reasons"] == {
         "too early": 2, "duplicate id": 1, "no date": 1, "no reference": 1, "too late": 1,
     }  # fmt: skip
-    held = read_problems(ctx.out / "problems/heldout.parquet")
+    held = read_problems(ctx.out / "data/heldout.parquet")
     assert {problem.id for problem in held} == {"own/10", "own/11", "own/12"}
     assert "3 of 8 problems have no reference program" in (ctx.out / "README.md").read_text()
-    assert fate_of(ctx.out / "problems", "third:1")[0].startswith("own/20 (third, line 1): left out. no reference")
+    assert fate_of([ctx.out / "data"], "third:1")[0].startswith("own/20 (third, line 1): left out. no reference")
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
 def test_what_a_policy_always_or_never_solves_is_left_out_and_the_rest_ordered_by_it(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.jsonl", [own(number) for number in range(8)])
     solved = {f"own/{number}": [1.0] * number + [0.0] * (7 - number) for number in range(8)}
-    rates = [{"problem_id": id, "length": "32k", "solved": r == 1.0} for id, rewards in solved.items() for r in rewards]
+    rates = [
+        {"problem_id": id, "length": "long", "solved": r == 1.0} for id, rewards in solved.items() for r in rewards
+    ]
     pq.write_table(pa.Table.from_pylist(rates), tmp_path / "rates.parquet")
-    pass_rates = f"{{path: {tmp_path / 'rates.parquet'}, length: 32k, above: 0.0, below: 1.0}}"
-    chosen = ["~problems.sources.mbpp", f"+problems.sources.mine={{adapter: reforge, path: {path}}}"]
-    chosen.append(f"problems.pass_rates={pass_rates}")
-    sizes = ["problems.near=null", "problems.heldout=1", "problems.order=easiest_first"]
-    ctx = context(tmp_path / "out", ["problems=mbpp", *chosen, *sizes])
+    pass_rates = f"{{path: {tmp_path / 'rates.parquet'}, length: long, above: 0.0, below: 1.0}}"
+    chosen = ["~curate.problems.sources.mbpp", f"+curate.problems.sources.mine={{adapter: reforge, path: {path}}}"]
+    chosen.append(f"curate.problems.pass_rates={pass_rates}")
+    sizes = ["curate.problems.near=null", "curate.problems.heldout=1", "curate.problems.order=easiest_first"]
+    ctx = context(tmp_path / "out", ["curate.problems=mbpp", *chosen, *sizes])
     curate.run(ctx)
     assert funnel(ctx)["pass_rates"] == {"in": 8, "kept": 6, "quarantined": 2}
     assert funnel(ctx)["reasons"] == {"too easy": 1, "too hard": 1}
-    train = [problem.difficulty for problem in read_problems(ctx.out / "problems/train.parquet")]
+    train = [problem.difficulty for problem in read_problems(ctx.out / "data/train.parquet")]
     assert train == sorted(train)
     assert set(train) < {14, 29, 43, 57, 71, 86}

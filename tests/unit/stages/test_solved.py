@@ -59,12 +59,15 @@ def test_pass_at_1_is_the_same_under_any_reward(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(evaluate, "judge_of", lambda ctx: given(Judge()))
     monkeypatch.setattr(evaluate, "sampler_of", lambda *args: given(Sampler()))
     monkeypatch.setattr(evaluate, "load_tokenizer", lambda folder: train_tokenizer(["pass"] * 3, 300))
-    config = build_config(compose(["experiment=smoke", "evaluate.ks=[1]"]), "test")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"max_position_embeddings": 256}')
+    (tmp_path / "model" / "tokenizer_config.json").write_text("{}")
+    config = build_config(compose(["experiment=smoke", "evaluate.*.ks=[1]"]), "test")
     ctx: Any = SimpleNamespace(
-        cfg=config, key="sft", name="evaluate@sft", out=tmp_path, metrics={}, dep=lambda name: tmp_path / name
+        cfg=config, key="sft", name="evaluate@sft", out=tmp_path, metrics={}, input=lambda slot: tmp_path / slot
     )
     evaluate.run(ctx)
-    table = json.loads((tmp_path / "scores.json").read_text())["lengths"]["16k"]
+    table = json.loads((tmp_path / "scores.json").read_text())["lengths"]["short"]
     assert table["pass@1"]["value"] == pytest.approx(2 / 3)
     assert table["infra"] == 2
     rows = pq.read_table(tmp_path / "rollouts.parquet").to_pylist()

@@ -19,12 +19,14 @@ from mlflow.entities import Run
 from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline
 from reforge.tracking.tracker import RunInfo, Tracker
 
-LEARNING = {"rl.learning_rate": "0.0003"}
+LEARNING = {"rl.short.learning_rate": "0.0003"}
 
 
-def info(stage: str = "sft", **tags: str) -> RunInfo:
+def info(stage: str = "sft@cold", **tags: str) -> RunInfo:
     tags = {"reforge.git_sha": "abc", **{key.replace("_", ".", 1): value for key, value in tags.items()}}
-    return RunInfo("reforge", "p1", stage, LEARNING, tags, {"outputs/base/model": "d1.dir"}, (Path("params.yaml"),))
+    return RunInfo(
+        "reforge", "p1", stage, LEARNING, tags, {"outputs/base/policy/model": "d1.dir"}, (Path("params.yaml"),)
+    )
 
 
 @pytest.fixture
@@ -51,20 +53,22 @@ def history(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, floa
 
 
 def test_a_child_under_one_parent_with_all_that_leads_back(client: MlflowClient, tmp_path: Path) -> None:
-    for stage in ("sft", "rl@16k"):
+    for stage in ("sft@cold", "rl@short"):
         mirror = MlflowMirror("sqlite:///mlflow.db", info(stage), tmp_path / f"{stage}.json")
         mirror.log(1, {"loss": 0.5})
         mirror.close("FINISHED", {"pass@1": 0.25}, {"reforge.out": "m1.dir"})
     finish_pipeline("sqlite:///mlflow.db", info("pipeline", reforge_dvc_lock="l2"), "FINISHED")
     runs = children(client)
-    assert set(runs) == {"pipeline", "sft", "rl@16k"}
-    parent, child = runs["pipeline"], runs["rl@16k"]
-    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id == runs["sft"].data.tags["mlflow.parentRunId"]
+    assert set(runs) == {"pipeline", "sft@cold", "rl@short"}
+    parent, child = runs["pipeline"], runs["rl@short"]
+    assert (
+        child.data.tags["mlflow.parentRunId"] == parent.info.run_id == runs["sft@cold"].data.tags["mlflow.parentRunId"]
+    )
     assert parent.data.tags["reforge.dvc_lock"] == "l2"
     assert child.data.params == LEARNING
     assert child.data.metrics == {"loss": 0.5, "final/pass_at_1": 0.25}
     assert [(entry.dataset.name, entry.dataset.digest) for entry in child.inputs.dataset_inputs] == [
-        ("outputs/base/model", "d1.dir")
+        ("outputs/base/policy/model", "d1.dir")
     ]
     assert child.data.tags["reforge.out"] == "m1.dir"
     assert [path.name for path in files_of(child).iterdir()] == ["params.yaml"]
@@ -84,22 +88,22 @@ def test_a_resumed_stage_goes_on_in_its_run_without_doubled_steps(client: Mlflow
     for step in (2, 3, 4):
         resumed.log(step, {"loss": float(step)})
     resumed.close("FINISHED")
-    run = children(client)["sft"]
+    run = children(client)["sft@cold"]
     assert history(client, run.info.run_id, "loss") == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
 
 
 def test_a_skipped_stage_points_at_the_run_that_made_its_output(client: MlflowClient, tmp_path: Path) -> None:
-    mirror = MlflowMirror("sqlite:///mlflow.db", info("sft"), tmp_path / "sft.json")
+    mirror = MlflowMirror("sqlite:///mlflow.db", info("sft@cold"), tmp_path / "sft.json")
     mirror.close("FINISHED", {}, {"reforge.out": "m1.dir"})
-    other = RunInfo("reforge", "p2", "sft", {}, {"reforge.out": "m1.dir"})
-    unknown = RunInfo("reforge", "p2", "base", {}, {"reforge.out": "m9.dir"})
+    other = RunInfo("reforge", "p2", "sft@cold", {}, {"reforge.out": "m1.dir"})
+    unknown = RunInfo("reforge", "p2", "base@policy", {}, {"reforge.out": "m9.dir"})
     for _ in range(2):  # the second time there is nothing to add
         add_cached("sqlite:///mlflow.db", [(other, {"pass@1": 0.5}), (unknown, {})])
     experiment = client.get_experiment_by_name("reforge").experiment_id
     cached = client.search_runs([experiment], "tags.`reforge.status` = 'cached'")
     assert {run.data.tags["reforge.stage"]: run.data.tags["reforge.produced_by"] for run in cached} == {
-        "sft": mirror.run_id,
-        "base": "unknown",
+        "sft@cold": mirror.run_id,
+        "base@policy": "unknown",
     }
     assert len(cached) == 2
 
@@ -148,7 +152,7 @@ def test_what_mlflow_missed_while_its_database_was_locked_is_filled_in(
     assert caplog.text.count("A mirror of the metrics failed") == 1
     kept.log(3, {"loss": 3.0})
     kept.close("FINISHED", {"pass@1": 0.5})
-    run = children(client)["sft"]
+    run = children(client)["sft@cold"]
     assert run.info.status == "FINISHED"
     assert history(client, run.info.run_id, "loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
@@ -161,7 +165,7 @@ def test_of_a_database_that_was_replaced_a_resumed_stage_makes_a_run_with_every_
     again = tracked(tmp_path)
     again.log(2, {"loss": 2.0})
     again.close("FINISHED")
-    assert history(client, children(client)["sft"].info.run_id, "loss") == [(1, 1.0), (2, 2.0)]
+    assert history(client, children(client)["sft@cold"].info.run_id, "loss") == [(1, 1.0), (2, 2.0)]
 
 
 def test_wandb_offline_holds_every_step_also_after_a_resume(project: Path, tmp_path: Path) -> None:
@@ -169,7 +173,7 @@ def test_wandb_offline_holds_every_step_also_after_a_resume(project: Path, tmp_p
     program = (
         "import sys; from pathlib import Path; from reforge.tracking.tracker import RunInfo, Tracker;"
         "from reforge.tracking.wandb_mirror import WandbMirror;"
-        "info = RunInfo('reforge', 'p1', 'sft', {}, {}, {}, (Path('params.yaml'),));"
+        "info = RunInfo('reforge', 'p1', 'sft@cold', {}, {}, {}, (Path('params.yaml'),));"
         "tracker = Tracker(Path('s'), Path('r'), [lambda: WandbMirror(Path('w').resolve(), info)]);"
         "tracker.log(int(sys.argv[1]), {'loss': float(sys.argv[1])}); tracker.artifact(Path('note.txt'));"
         "tracker.close(sys.argv[2], {'pass@1': 0.5})"
@@ -231,7 +235,7 @@ def test_what_does_not_change_is_one_point_and_no_chart_and_a_resume_knows_that(
     for step, infra in ((3, 0.0), (4, 1.0), (5, 1.0)):
         again.log(step, {"loss": 1.0 / step, "rate": 0.5, "infra": infra})
     again.close("FINISHED", {"loss": 0.2, "rows": 7.0})
-    run = children(client)["sft"]
+    run = children(client)["sft@cold"]
     assert history(client, run.info.run_id, "rate") == [(1, 0.5)]
     assert history(client, run.info.run_id, "infra") == [(1, 0.0), (3, 0.0), (4, 1.0), (5, 1.0)]
     assert [step for step, _ in history(client, run.info.run_id, "loss")] == [1, 2, 3, 4, 5]
@@ -239,10 +243,10 @@ def test_what_does_not_change_is_one_point_and_no_chart_and_a_resume_knows_that(
 
 
 def of(stage: str, pipeline: str = "p1", name: str = "tiny", **more: object) -> RunInfo:
-    values = {"rl.learning_rate": "0.0001" if pipeline == "p1" else "0.0002", "seed": "3"}
-    evaluated = {"sft": "sft", "rl-16k": "rl@16k"}
+    values = {"rl.short.learning_rate": "0.0001" if pipeline == "p1" else "0.0002", "seed": "3"}
+    evaluated = {"sft": "sft@cold", "rl-short": "rl@short"}
     info = RunInfo("reforge", pipeline, stage, LEARNING, {"reforge.git_sha": "abc"}, name=name, seed=3, values=values)
-    return replace(info, evaluated=evaluated, compared_at="16k", **more)
+    return replace(info, evaluated=evaluated, compared_at="short", **more)
 
 
 def finished(folder: Path, info: RunInfo, metrics: dict[str, float], out: str, level: str = "R1, re-runnable") -> str:
@@ -255,12 +259,16 @@ def finished(folder: Path, info: RunInfo, metrics: dict[str, float], out: str, l
 def pipeline(folder: Path, name: str, scores: tuple[float, float]) -> dict[str, str]:
     made = {
         stage: finished(folder, of(stage, name, model=f"outputs/{stage}/model"), {"loss": 0.5}, f"{name}-{stage}.dir")
-        for stage in ("sft", "rl@16k")
+        for stage in ("sft@cold", "rl@short")
     }
-    finished(folder, of("curate", name), {"read/in": 9.0, "read/kept": 8.0}, "c.dir", "R0, recorded: not committed")
-    for model, score in zip(("sft", "rl-16k"), scores, strict=True):
-        finished(folder, of(f"evaluate@{model}", name), {"pass@1/16k": score, "truncated/16k": 0.25}, f"e-{model}.dir")
-    finished(folder, of("report", name), {"gain": 0.125, "gain/low": 0.0, "pass@1/sft/16k": scores[0]}, "r.dir")
+    read = {"read/in": 9.0, "read/kept": 8.0}
+    finished(folder, of("curate@problems", name), read, "c.dir", "R0, recorded: not committed")
+    finished(folder, of("curate@others", name), {"read/in": 5.0, "read/kept": 0.0}, "o.dir")
+    for model, score in zip(("sft", "rl-short"), scores, strict=True):
+        finished(
+            folder, of(f"evaluate@{model}", name), {"pass@1/short": score, "truncated/short": 0.25}, f"e-{model}.dir"
+        )
+    finished(folder, of("report", name), {"gain": 0.125, "gain/low": 0.0, "pass@1/sft/short": scores[0]}, "r.dir")
     return made
 
 
@@ -270,20 +278,22 @@ def test_a_parent_has_what_compares_it_with_others(client: MlflowClient, tmp_pat
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     parent = children(client)["pipeline"]
     assert re.fullmatch(r"tiny, seed 3, \d{4}-\d\d-\d\d \d\d:\d\d", parent.info.run_name)
-    assert parent.data.params == {"rl.learning_rate": "0.0001", "seed": "3"}
+    assert parent.data.params == {"rl.short.learning_rate": "0.0001", "seed": "3"}
     minutes = {key: value for key, value in parent.data.metrics.items() if key.startswith("wall_minutes/")}
-    assert minutes.keys() >= {f"wall_minutes/{stage}" for stage in ("all", "sft", "rl-16k", "report")}
+    assert minutes.keys() >= {f"wall_minutes/{stage}" for stage in ("all", "sft-cold", "rl-short", "report")}
     assert {key: value for key, value in parent.data.metrics.items() if key not in minutes} == {
-        "pass_at_1/sft/16k": 0.25,
-        "pass_at_1/rl-16k/16k": 0.5,
-        "truncated/sft/16k": 0.25,
-        "truncated/rl-16k/16k": 0.25,
+        "pass_at_1/sft/short": 0.25,
+        "pass_at_1/rl-short/short": 0.5,
+        "truncated/sft/short": 0.25,
+        "truncated/rl-short/short": 0.25,
         "gain/value": 0.125,
         "gain/low": 0.0,
         "problems/read/in": 9.0,
         "problems/read/kept": 8.0,
-        "sft/loss": 0.5,
-        "rl-16k/loss": 0.5,
+        "others/read/in": 5.0,
+        "others/read/kept": 0.0,
+        "sft-cold/loss": 0.5,
+        "rl-short/loss": 0.5,
     }
     assert parent.data.tags["reforge.level"].startswith("R0")  # no better than its weakest stage
 
@@ -294,30 +304,37 @@ def test_models_are_registered_once_with_aliases_and_without_their_weights(
     made = pipeline(tmp_path, "p1", (0.25, 0.5))
     later = pipeline(tmp_path, "p2", (0.75, 0.5))
     versions = {v.version: v for v in client.search_model_versions("name = 'reforge-tiny'")}
-    assert [versions[n].run_id for n in (1, 2, 3, 4)] == [made["sft"], made["rl@16k"], later["sft"], later["rl@16k"]]
+    assert [versions[n].run_id for n in (1, 2, 3, 4)] == [
+        made["sft@cold"],
+        made["rl@short"],
+        later["sft@cold"],
+        later["rl@short"],
+    ]
     aliases = client.get_registered_model("reforge-tiny").aliases
     assert {alias: versions[int(n)].run_id for alias, n in aliases.items()} == {
-        "sft": later["sft"],
-        "rl-16k": later["rl@16k"],
-        "champion": later["sft"],
+        "sft-cold": later["sft@cold"],
+        "rl-short": later["rl@short"],
+        "champion": later["sft@cold"],
     }
-    assert versions[2].tags["reforge.path"] == "outputs/rl@16k/model"
-    assert versions[2].tags["reforge.out"] == "p1-rl@16k.dir"
+    assert versions[2].tags["reforge.path"] == "outputs/rl@short/model"
+    assert versions[2].tags["reforge.out"] == "p1-rl@short.dir"
     model = client.get_logged_model(versions[2].source.removeprefix("models:/"))
     folder = Path("mlartifacts", model.artifact_location.removeprefix("mlflow-artifacts:/"))
     assert {path.name for path in folder.iterdir()} == {"MLmodel", "README.md", "weights.json"}
-    assert json.loads((folder / "weights.json").read_text())["dvc_md5"] == "p1-rl@16k.dir"
-    finished(tmp_path, of("sft", "p2", model="outputs/sft/model"), {"loss": 0.5}, "p2-sft.dir")  # told once more
+    assert json.loads((folder / "weights.json").read_text())["dvc_md5"] == "p1-rl@short.dir"
+    finished(
+        tmp_path, of("sft@cold", "p2", model="outputs/sft/cold/model"), {"loss": 0.5}, "p2-sft@cold.dir"
+    )  # told once more
     assert len(client.search_model_versions("name = 'reforge-tiny'")) == 4
 
 
 def test_a_cached_stage_gives_its_model_the_alias_back(client: MlflowClient, tmp_path: Path) -> None:
     made = pipeline(tmp_path, "p1", (0.25, 0.5))
-    finished(tmp_path, of("sft", "p2", model="outputs/sft/model"), {"loss": 0.5}, "other.dir")
-    back = of("sft", "p3", model="outputs/sft/model")
-    add_cached("sqlite:///mlflow.db", [(replace(back, tags={"reforge.out": "p1-sft.dir"}), {"loss": 0.5})])
-    version = client.get_model_version_by_alias("reforge-tiny", "sft")
-    assert version.run_id == made["sft"]
+    finished(tmp_path, of("sft@cold", "p2", model="outputs/sft/cold/model"), {"loss": 0.5}, "other.dir")
+    back = of("sft@cold", "p3", model="outputs/sft/cold/model")
+    add_cached("sqlite:///mlflow.db", [(replace(back, tags={"reforge.out": "p1-sft@cold.dir"}), {"loss": 0.5})])
+    version = client.get_model_version_by_alias("reforge-tiny", "sft-cold")
+    assert version.run_id == made["sft@cold"]
     parent = next(run for run in all_runs(client) if run.data.tags["reforge.stage"] == "pipeline" and pipe(run) == "p3")
     assert parent.data.tags["reforge.level"] == "R1, re-runnable"
 

@@ -24,7 +24,7 @@ def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
 
 @pytest.fixture(scope="module")
 def config() -> Rl:
-    return build_config(compose(["experiment=smoke"]), "test").rl
+    return build_config(compose(["experiment=smoke"]), "test").rl["short"]
 
 
 LEARNS = group((1.0, "stop"), (0.0, "stop"))
@@ -48,8 +48,8 @@ def test_trap_03_a_longer_rung_does_not_move_the_scale(learner: Learner, config:
     loss = config.loss.model_copy(update={"mean": mean, "constant_length": constant})
     found = []
     for length in (16384, 32768):
-        rungs = {name: rung.model_copy(update={"max_tokens": length}) for name, rung in config.rungs.items()}
-        batch = batch_of([LEARNS], [[0.7, -0.7]], config.model_copy(update={"loss": loss, "rungs": rungs}), learner)
+        longer = config.model_copy(update={"loss": loss, "max_tokens": length})
+        batch = batch_of([LEARNS], [[0.7, -0.7]], longer, learner)
         assert batch is not None
         found.append(batch.micro_batches[0].weights_N.tolist())
     assert found[0] == found[1]
@@ -128,7 +128,7 @@ def test_refused_rollouts_are_counted_and_a_reward_of_ones_own_does_not_say_what
 
 
 def test_a_batch_larger_than_the_problem_set_is_an_error():
-    with pytest.raises(UserError, match=r"rl\.batch is 11"):
+    with pytest.raises(UserError, match=r"rl\.\*\.batch is 11"):
         prompts_of_step(PROMPTS, 11, 1, 0)
 
 

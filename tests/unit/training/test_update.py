@@ -190,7 +190,7 @@ def test_an_exploding_ratio_is_named(folder: Path) -> None:
     guards = Guards(truncated=1.0, ratio=1.5, gap=1e6, bad_update="stop", nothing_to_learn="skip")
     strict = Objective(what.loss, 1.0, 1.0, 1.0, guards)
     metrics, bad = update(open_policy(folder), [build_batch(rows(number), 96) for number in (0, 1)], strict)
-    assert "times as probable (rl.guards.ratio = 1.5)" in bad[0].why
+    assert "times as probable (rl.*.guards.ratio = 1.5)" in bad[0].why
     assert metrics["updates"] == 1.0
 
 
@@ -232,7 +232,7 @@ def test_a_sampler_that_is_not_the_policy_stops_the_run_whatever_is_skipped(fold
     assert [one.wrong_sampler for one in bad] == [True]
     assert metrics["updates"] == 0.0
     assert all(torch.equal(before[name], value) for name, value in merged(learner.model, keep=True).items())
-    with pytest.raises(UserError, match=r"Step 3: gap/k3 is .* \(rl\.guards\.gap = 0\.01\).*reforge sampler serve"):
+    with pytest.raises(UserError, match=r"Step 3: gap/k3 is .* \(rl\.\*\.guards\.gap = 0\.01\).*reforge sampler serve"):
         refuse(bad, rule, 3)
 
 
