@@ -14,7 +14,7 @@ from benchmarks.record import claim, head, show, write
 from reforge.config import Config
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.objective.losses import token_mean
 from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import open_learner
@@ -28,7 +28,7 @@ from reforge.training.update import Objective, update
 
 FAMILIES = {"qwen2": "fresh", "qwen3": "qwen3", "llama": "llama", "deepseek_v2 (MLA, MoE)": "deepseek_v2"}
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
-PROMPTS = [Prompt(f"p{number}", (5, 6, 7 + number, 9)) for number in range(8)]
+PROMPTS = [Prompt(f"p{number}", (5, 6, 7 + number, 9), index) for number in range(8) for index in range(4)]
 SAMPLING = Sampling(temperature=0.8, top_p=1.0, max_tokens=48)
 STEPS = 3
 
@@ -58,9 +58,10 @@ def train(config: Config, folder: Path) -> dict[str, Any]:
     rl = config.rl["short"]
     objective = Objective(rl.loss, SAMPLING.temperature, 1e-3, 1.0, rl.guards)
     gaps, parities, losses = [], [], []
-    with open_sampler(folder / "first", config.sampler, decoder(learner.tokenizer), folder / "vllm.log") as sampler:
+    decode = Template(learner.tokenizer).decode
+    with open_sampler(folder / "first", config.sampler, decode, folder / "vllm.log") as sampler:
         for step in range(STEPS):
-            found = list(sampler.sample(PROMPTS, 4, SAMPLING, f"run/{step}"))
+            found = list(sampler.sample(PROMPTS, SAMPLING, f"run/{step}"))
             rollouts = sorted(found, key=lambda rollout: (rollout.problem_id, rollout.index))
             metrics, bad = update(learner, [batch_of(rollouts)], objective)
             if bad:

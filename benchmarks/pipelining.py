@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,17 @@ from unittest.mock import patch
 
 import torch
 
+from benchmarks.drawing import Fixed, drawing
 from benchmarks.policies import new_tokenizer
 from benchmarks.record import Claim, claim, head, show, write
 from reforge.config import Config
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
-from reforge.records import Problem, Prompt, Reward, Rollout, Status, TestCase
+from reforge.records import Problem, Reward, Rollout, Status, TestCase
 from reforge.rollouts.sampler import Sampler
 from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits
@@ -77,20 +79,21 @@ class Bench:
             self.train_more()
             return learn(*of_step)
 
+        config = self.config.rl["short"].model_copy(update=changes)
+        fixed = Fixed({f"p{number}": tuple(range(5, 37)) for number in range(BATCH * STEPS)}, self.score)
+        graders = ThreadPoolExecutor(BATCH * GROUP if self.waits else 2, "grader")
         run = grpo.Run(
             learner=self.learner,
             sampler=self.sampler,
-            score=self.score,
-            prompts=[Prompt(f"p{number}", tuple(range(5, 37))) for number in range(BATCH * STEPS)],
-            config=self.config.rl["short"].model_copy(update=changes),
-            seed=0,
-            graders=BATCH * GROUP if self.waits else 2,
+            draw=drawing(self.sampler, fixed, config, graders, timeline),
+            canaries=list(fixed.prompts.values())[: grpo.CANARIES],
+            config=config,
             recorder=recorder(where / "rollouts", lambda step, differing: None),
             weights_folder=where / "weights",
             timeline=timeline,
             after_step=after_step,
         )
-        with patch.object(grpo, "learn", learn_and_more):
+        with graders, patch.object(grpo, "learn", learn_and_more):
             grpo.train(run)
         step = statistics.median(after - before for before, after in zip(ends[WARM:], ends[WARM + 1 :], strict=False))
         return {"step": step, "pause": statistics.median(pauses[WARM:]), **parts(timeline)}
@@ -103,7 +106,7 @@ class Bench:
         verdict = self.judge.judge(program, PROBLEM)
         if self.waits:
             time.sleep(1.0 + 2.0 * rollout.index / (GROUP - 1))
-        return Reward(float(verdict.status is Status.ACCEPTED), {}, verdict)
+        return Reward(float(verdict.status is Status.ACCEPTED), verdict.solved, {}, verdict)
 
     def train_more(self) -> None:
         if self.extra:
@@ -156,7 +159,7 @@ def bench(split: bool) -> Iterator[Bench]:
         os.sched_setaffinity(0, SAMPLER_CORE if split else both)
         with (
             Judge(limits, 2, None, Isolation.SYSCALLS, ()) as judge,
-            open_sampler(folder / "model", config.sampler, decoder(tokenizer), folder / "vllm.log") as sampler,
+            open_sampler(folder / "model", config.sampler, Template(tokenizer).decode, folder / "vllm.log") as sampler,
         ):
             os.sched_setaffinity(0, LEARNER_CORE if split else both)
             yield Bench(config, open_learner(folder / "model", config.learner, 0), sampler, judge, folder)

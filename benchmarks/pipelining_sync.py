@@ -15,7 +15,7 @@ from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.policy.model import TokenLogprobs, new_model, save_model
 from reforge.rollouts.sampler import Weights
 from reforge.rollouts.server import open_sampler
@@ -47,7 +47,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reforge-sync-", dir="/dev/shm") as name:
         folder = Path(name)
         save_model(model, tokenizer, folder / "000000")
-        with open_sampler(folder / "000000", config.sampler, decoder(tokenizer), folder / "vllm.log") as sampler:
+        decode = Template(tokenizer).decode
+        with open_sampler(folder / "000000", config.sampler, decode, folder / "vllm.log") as sampler:
             for version in range(1, ROUNDS + 1):
                 with torch.no_grad():
                     for parameter in model.parameters():

@@ -13,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.drawing import Fixed, drawing
 from benchmarks.pipelining import LEARNER_CORE, PROBLEM, SAMPLER_CORE
 from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
@@ -28,10 +29,10 @@ from benchmarks.trl_peer import new_trainer
 from reforge.config import Config
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.policy.learner import open_learner
 from reforge.policy.model import load_tokenizer, new_model, save_model
-from reforge.records import Prompt, Reward, Rollout, Status
+from reforge.records import Reward, Rollout, Status
 from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits
 from reforge.tracking.timeline import Timeline
@@ -92,7 +93,7 @@ def our_steps(shape: str) -> tuple[list[float], list[int]]:
     with ExitStack() as stack:
         graders = stack.enter_context(judge())
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
-        sampler = stack.enter_context(open_sampler(folder, cfg.sampler, decoder(tokenizer), work / "vllm.log"))
+        sampler = stack.enter_context(open_sampler(folder, cfg.sampler, Template(tokenizer).decode, work / "vllm.log"))
         os.sched_setaffinity(0, LEARNER_CORE)
         learner = open_learner(folder, cfg.learner, 0)
         ids = tuple(tokenizer(PROMPT).input_ids)
@@ -100,20 +101,22 @@ def our_steps(shape: str) -> tuple[list[float], list[int]]:
         def score(rollout: Rollout) -> Reward:
             lengths.append(len(rollout.token_ids))
             verdict = graders.judge(program(rollout.index, str(rollout.seed)), PROBLEM)
-            return Reward(float(verdict.status is Status.ACCEPTED), {}, verdict)
+            return Reward(float(verdict.status is Status.ACCEPTED), verdict.solved, {}, verdict)
 
+        rl = cfg.rl["short"].model_copy(update={"steps": STEPS, "max_tokens": SHAPES[shape][0]})
+        fixed = Fixed({f"p{number}": ids for number in range(BATCH * STEPS)}, score)
+        timeline = Timeline(work / "timeline.json", time.perf_counter)
+        pool = stack.enter_context(ThreadPoolExecutor(2, "grader"))
         grpo.train(
             grpo.Run(
                 learner=learner,
                 sampler=sampler,
-                score=score,
-                prompts=[Prompt(f"p{number}", ids) for number in range(BATCH * STEPS)],
-                config=cfg.rl["short"].model_copy(update={"steps": STEPS, "max_tokens": SHAPES[shape][0]}),
-                seed=0,
-                graders=2,
+                draw=drawing(sampler, fixed, rl, pool, timeline),
+                canaries=[ids],
+                config=rl,
                 recorder=Recorder(work / "rollouts", lambda step, differing: None),
                 weights_folder=work / "weights",
-                timeline=Timeline(work / "timeline.json", time.perf_counter),
+                timeline=timeline,
                 after_step=lambda *_: ends.append(time.perf_counter()),
             )
         )

@@ -19,7 +19,7 @@ from benchmarks.policies import new_tokenizer
 from benchmarks.record import claim, head, show, write
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.policy.model import new_model, save_model
 from reforge.records import Prompt
 from reforge.rollouts.sampler import Sampler, Sampling
@@ -49,7 +49,7 @@ def server(folder: Path, tokenizer: Any, setting: tuple[list[str], dict[str, str
     with (
         patch.dict(os.environ, environment),
         open_sampler(
-            folder, config.sampler, decoder(tokenizer), Path(tempfile.mkdtemp(dir=folder.parent), "vllm.log")
+            folder, config.sampler, Template(tokenizer).decode, Path(tempfile.mkdtemp(dir=folder.parent), "vllm.log")
         ) as sampler,
     ):
         startup = time.perf_counter() - began
@@ -58,9 +58,10 @@ def server(folder: Path, tokenizer: Any, setting: tuple[list[str], dict[str, str
 
 
 def seconds(sampler: Sampler, round_: int) -> float:
-    prompts = [Prompt(f"p{number}", tuple(range(5, 37))) for number in range(PROMPTS)]
+    ids = tuple(range(5, 37))
+    prompts = [Prompt(f"p{number}", ids, index) for number in range(PROMPTS) for index in range(GROUP)]
     began = time.perf_counter()
-    found = list(sampler.sample(prompts, GROUP, Sampling(1.0, 1.0, TOKENS), str(round_)))
+    found = list(sampler.sample(prompts, Sampling(1.0, 1.0, TOKENS), str(round_)))
     assert len(found) == PROMPTS * GROUP
     return (time.perf_counter() - began) / sum(len(rollout.token_ids) for rollout in found)
 

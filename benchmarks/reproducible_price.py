@@ -113,7 +113,7 @@ def large_groups() -> Iterator[Group]:
             logprobs = tuple((-torch.rand(TOKENS, generator=draw)).tolist())
             text = "x" * (4 * TOKENS)
             rollouts.append(Rollout(f"p{number}", index, index, (7,) * TOKENS, ids[:512], ids, logprobs, "stop", text))
-            rewards.append(Reward(1.0, {"accuracy": 1.0}, Verdict(Status.ACCEPTED)))
+            rewards.append(Reward(1.0, True, {"accuracy": 1.0}, Verdict(Status.ACCEPTED)))
         yield Group(f"p{number}", tuple(rollouts), tuple(rewards))
 
 

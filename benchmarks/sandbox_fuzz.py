@@ -100,7 +100,7 @@ class Campaign:
     def _store(self, verdicts: list[Verdict]) -> None:
         """Write the verdicts to Parquet and read them back, as those of a run are."""
         rollout = Rollout("p", 0, 0, (0,), (1,), (2,), (-0.5,), "stop", "text")
-        rewards = [Reward(0.0 if verdict.conclusive else None, {}, verdict) for verdict in verdicts]
+        rewards = [Reward(0.0 if verdict.conclusive else None, verdict.solved, {}, verdict) for verdict in verdicts]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "rows.parquet")
             write_rows(path, [to_row(rollout, reward) for reward in rewards])

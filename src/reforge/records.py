@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-# how many tokens a prompt has, and each of its completions after it: packed together, they share it
+# (prompt length, completion lengths) of rollouts that are packed behind one shared prompt
 Tree = tuple[int, tuple[int, ...]]
 
 
@@ -71,11 +71,20 @@ class Problem:
     date: str = ""
     several_answers: bool = False
 
+    @property
+    def goal(self) -> Literal["tests", "answer"]:
+        """What solves it: a program that passes its tests, or the right final answer."""
+        return "answer" if self.tests and self.tests[0].kind == "answer" else "tests"
+
 
 @dataclass(frozen=True)
 class Prompt:
+    """What is put to the policy: in turn `turn` of attempt `index` at a problem, both counted from 0."""
+
     problem_id: str
     token_ids: tuple[int, ...]
+    index: int = 0
+    turn: int = 0
 
 
 class Status(StrEnum):
@@ -139,8 +148,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A completion with what the sampler knew of it: for each token of `token_ids` its log-prob, and the policy version
-    that it was drawn from."""
+    """One completion with what the sampler knew of it: for each token of `token_ids` its log-prob, and the policy
+    version that it was drawn from. The rollouts with the same problem and index are the turns of one attempt, each with
+    a prompt of its own.
+    """
 
     problem_id: str
     index: int
@@ -151,6 +162,7 @@ class Rollout:
     logprobs: tuple[float, ...]
     finish_reason: Literal["stop", "length"]
     text: str
+    turn: int = 0
 
     @property
     def truncated(self) -> bool:
@@ -159,23 +171,20 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Reward:
-    """`value` is what training raises, None where the verdict is an infrastructure failure: unscored is not zero.
-    Whether the problem is solved is another question, and the verdict alone answers it: whatever `value` is made of,
-    pass@k stays what it is.
+    """`value` is what training raises, `solved` is what is counted: whatever `value` is made of, pass@k stays what it
+    is. Both are None where nothing can be said, as after an infrastructure failure: unscored is not zero. `parts`: what
+    `value` is the weighted sum of. `verdict`: None where no program or answer was judged.
     """
 
     value: float | None
+    solved: bool | None
     parts: dict[str, float]
-    verdict: Verdict
-
-    @property
-    def solved(self) -> bool | None:
-        return self.verdict.solved
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True)
 class Group:
-    """The scored rollouts of one prompt; `rewards[i]` belongs to `rollouts[i]`."""
+    """The scored rollouts of a problem, attempt by attempt and turn by turn; `rewards[i]` belongs to `rollouts[i]`."""
 
     problem_id: str
     rollouts: tuple[Rollout, ...]

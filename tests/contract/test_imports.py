@@ -27,7 +27,10 @@ PLANTED = {
     "config/section.py": ("import reforge.problems", "Imports go down only"),
     "rollouts/planted.py": ("import reforge.policy", "Imports go down only"),
     "evaluation/planted.py": ("import prefect", "Prefect is imported in flows/ only"),
-    "environments/prompts.py": ("import omegaconf", "Hydra is imported in config/compose.py only"),
+    "environments/template.py": (
+        "import omegaconf",
+        "Hydra is imported in config/compose.py and config/overrides.py only",
+    ),
     "lineage/manifest.py": ("import dvc.repo", "DVC is imported in lineage/graph.py only"),
     "training/planted.py": ("import mlflow", "MLflow and W&B are imported in tracking/ only"),
     "environments/planted.py": ("import torch", "The light rooms import no heavy library"),

@@ -12,7 +12,7 @@ import vllm.envs
 from reforge.config.compose import compose
 from reforge.config.load import build_config
 from reforge.config.policy import Architecture
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.errors import InfrastructureError, UserError
 from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import open_learner
@@ -34,6 +34,11 @@ ARCHITECTURE = Architecture(
 CANARIES = [[5, 6, 7, 8, 9, 10], [20, 21, 22]]
 PROMPTS = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(8)]
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=16)
+
+
+def attempts(prompts: list[Prompt], count: int) -> list[Prompt]:
+    """Several at each problem, as a group has them."""
+    return [replace(prompt, index=index) for prompt in prompts for index in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +74,11 @@ def sampler(server, learner, tmp_path):
 
 
 def sampler_on(servers, tokenizer, tolerance=1e-4, patience=60.0):
-    return Sampler(list(servers), decoder(tokenizer), tolerance, patience)
+    return Sampler(list(servers), Template(tokenizer).decode, tolerance, patience)
 
 
 def draw(sampler, seed="run/1"):
-    rollouts = sampler.sample(PROMPTS, 4, SAMPLING, seed)
+    rollouts = sampler.sample(attempts(PROMPTS, 4), SAMPLING, seed)
     return sorted(rollouts, key=lambda rollout: (rollout.problem_id, rollout.index))
 
 
@@ -94,11 +99,11 @@ def test_rollouts_of_a_group_differ_and_carry_what_the_sampler_knew(sampler):
     assert len({r.token_ids for r in rollouts[:4]}) == 4
     assert all(len(r.logprobs) == len(r.token_ids) <= 16 for r in rollouts)
     assert all(r.truncated == (len(r.token_ids) == 16 and r.token_ids[-1] != 3) for r in rollouts)
-    assert {r.seed for r in rollouts} == {rollout_seed("run/1", p.problem_id, i) for p in PROMPTS for i in range(4)}
+    assert {r.seed for r in rollouts} == {rollout_seed("run/1", prompt) for prompt in attempts(PROMPTS, 4)}
 
 
 def test_sampler_logprobs_are_the_learners_also_off_temperature_one(sampler, learner):
-    (rollout,) = sampler.sample(PROMPTS[:1], 1, Sampling(0.7, 1.0, 12), "x")
+    (rollout,) = sampler.sample(PROMPTS[:1], Sampling(0.7, 1.0, 12), "x")
     (micro,) = build_batch([Row(rollout.prompt_ids, rollout.token_ids)], 100).micro_batches
     ours, _ = learner.logprobs(micro.inputs, 0.7)
     assert torch.allclose(ours, torch.tensor(rollout.logprobs), atol=1e-4)
@@ -140,7 +145,7 @@ def test_a_swap_in_the_middle_of_a_wave_shows_in_the_version_of_each_token(serve
     sampler.load(policies[0])
     prompts = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(40)]
     long = Sampling(1.0, 1.0, 100)
-    answers = sampler.sample(prompts, 8, long, "swap")
+    answers = sampler.sample(attempts(prompts, 8), long, "swap")
     first = next(answers)
     sampler.load(policies[1])
     rollouts = [first, *answers]
@@ -161,7 +166,7 @@ def test_a_swap_in_the_middle_of_a_wave_shows_in_the_version_of_each_token(serve
 
 def test_a_prompt_beyond_the_context_is_an_error_not_a_short_answer(sampler):
     with pytest.raises(InfrastructureError, match="400"):
-        list(sampler.sample([Prompt("long", (5,) * 200)], 1, SAMPLING, "x"))
+        list(sampler.sample([Prompt("long", (5,) * 200)], SAMPLING, "x"))
 
 
 def test_a_server_that_fails_to_start_shows_its_cause(config, tmp_path):
@@ -184,7 +189,7 @@ def test_a_server_with_a_wrong_flag_is_refused_and_refuses(config, checkpoint, l
         said = "logprobs-mode is raw_logprobs, and processed_logprobs is wanted"
         with (
             pytest.raises(UserError, match=said),
-            open_sampler(checkpoint, asked, decoder(learner.tokenizer), tmp_path / "log"),
+            open_sampler(checkpoint, asked, Template(learner.tokenizer).decode, tmp_path / "log"),
         ):
             pytest.fail("it was taken")
         sampler = sampler_on([wrong], learner.tokenizer)
@@ -194,7 +199,7 @@ def test_a_server_with_a_wrong_flag_is_refused_and_refuses(config, checkpoint, l
 
 def test_the_right_flags_pass_and_the_canaries_are_drawn_at_the_temperature(server, config, learner, tmp_path):
     asked = config.sampler.model_copy(update={"urls": [server.url]})
-    with open_sampler(tmp_path, asked, decoder(learner.tokenizer), tmp_path / "log") as sampler:
+    with open_sampler(tmp_path, asked, Template(learner.tokenizer).decode, tmp_path / "log") as sampler:
         weights = publish(learner, tmp_path / "weights", 0, CANARIES, None, 0.6)
         assert sampler.load(weights) < 1e-4
         raw = publish(learner, tmp_path / "raw", 0, CANARIES, None, 1.0)  # what a server of raw log-probs would say
@@ -204,7 +209,7 @@ def test_the_right_flags_pass_and_the_canaries_are_drawn_at_the_temperature(serv
 def test_an_unreachable_sampler_is_an_infrastructure_error(learner):
     sampler = sampler_on([VllmServer("http://127.0.0.1:9"), VllmServer("http://127.0.0.1:19")], learner.tokenizer)
     with pytest.raises(InfrastructureError, match=r"broke off.*It was the last one"):
-        list(sampler.sample(PROMPTS, 1, SAMPLING, "x"))
+        list(sampler.sample(PROMPTS, SAMPLING, "x"))
 
 
 def test_the_requests_of_a_server_that_is_not_ours_and_gone_go_to_another(server, sampler):
@@ -241,7 +246,7 @@ def own_sampler(checkpoint, config, tmp_path_factory):
     learner = open_learner(checkpoint, config.learner, seed=0)
     train_a_little(learner)
     folder = tmp_path_factory.mktemp("own")
-    with open_sampler(checkpoint, settings, decoder(learner.tokenizer), folder / "vllm.log") as sampler:
+    with open_sampler(checkpoint, settings, Template(learner.tokenizer).decode, folder / "vllm.log") as sampler:
         sampler.load(publish(learner, folder / "weights", 1, CANARIES))
         yield sampler
 
@@ -252,8 +257,8 @@ def test_a_server_of_ours_that_is_lost_in_the_middle_of_a_wave_leaves_no_trace(f
     prompts = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(40)]
     long = Sampling(1.0, 1.0, 100)
     own_sampler.events.counts.clear()
-    whole = {(r.problem_id, r.index): r for r in own_sampler.sample(prompts, 8, long, fault)}
-    answers = own_sampler.sample(prompts, 8, long, fault)
+    whole = {(r.problem_id, r.index): r for r in own_sampler.sample(attempts(prompts, 8), long, fault)}
+    answers = own_sampler.sample(attempts(prompts, 8), long, fault)
     found = [next(answers)]
     if fault == "answers 500":
         break_engine(own_sampler)

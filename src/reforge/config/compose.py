@@ -1,4 +1,4 @@
-"""conf/ + overrides → resolved values. The only module that imports Hydra.
+"""conf/ + overrides → resolved values. Only this module and overrides.py import Hydra.
 
 Hydra owns values and nothing else: no working directory, no logging, no `@hydra.main`. Composing goes through a lock,
 because Hydra keeps its state in process-wide singletons. Overrides of a table (`rl.16k.steps=3`, `rl.*.steps=3`) are
@@ -7,7 +7,6 @@ applied here and not by Hydra, whose grammar has no key part that begins with a 
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import threading
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from reforge.config import KINDS
-from reforge.config.load import build_config, unknown_key, with_origins
+from reforge.config.load import build_config, with_origins
+from reforge.config.overrides import chooses_file, in_table, options_of, parse
 from reforge.config.pins import pin_files
 from reforge.errors import UserError
 from reforge.machine.project import command, project_root
@@ -49,7 +49,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     root = project_root()
-    parsed = {text: _parse(text, root / "conf") for text in overrides}
+    parsed = {text: parse(text, root / "conf") for text in overrides}
     composed = _hydra(parsed, root / "conf").values
     try:
         if missing := sorted(_missing(OmegaConf.to_container(composed, resolve=False))):
@@ -81,7 +81,7 @@ def _missing(values: Any, key: str = "") -> Iterator[str]:
 def origins(overrides: list[str]) -> dict[str, str]:
     """Return where each value comes from, by its dotted key: file and line under conf/, or the command line."""
     conf = project_root() / "conf"
-    parsed = {text: _parse(text, conf) for text in overrides}
+    parsed = {text: parse(text, conf) for text in overrides}
     composed = _hydra(parsed, conf)
     found: dict[str, str] = {}
     for file, package, left_out in composed.files:
@@ -91,7 +91,7 @@ def origins(overrides: list[str]) -> dict[str, str]:
     for text, override in parsed.items():
         key = override.key_or_group
         if not (conf / key).is_dir():
-            entries = _expanded(key, composed.values) if _in_table(key) else [key]
+            entries = _expanded(key, composed.values) if in_table(key) else [key]
             found |= dict.fromkeys(entries, f"the command line ({text})")
     return found
 
@@ -105,7 +105,7 @@ def _lines(node: Any, key: str) -> Iterator[tuple[str, int]]:
 
 
 def experiments() -> list[str]:
-    return _options(project_root() / "conf" / "experiment")
+    return options_of(project_root() / "conf" / "experiment")
 
 
 def _hydra(parsed: Mapping[str, Override], conf: Path) -> _Composed:
@@ -130,7 +130,7 @@ def _compose(parsed: Mapping[str, Override], conf: Path, loader: Any) -> _Compos
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
-    sections = {text: override for text, override in parsed.items() if not _in_table(override.key_or_group)}
+    sections = {text: override for text, override in parsed.items() if not in_table(override.key_or_group)}
     tables = {text: override for text, override in parsed.items() if text not in sections}
     before = hydra_compose("config", list(sections))
     files = _chosen_files(sections, tables, before, conf)
@@ -142,29 +142,32 @@ def _compose(parsed: Mapping[str, Override], conf: Path, loader: Any) -> _Compos
     left_out = []
     for key, text in files.items():
         group = key.partition(".")[0]
-        if (f"{group}/{text.rpartition('=')[2]}", key) in usual:
-            continue
-        own = (
-            [f"+{text.lstrip('+')}"]
-            if "@" in text
-            else [one for one, override in sections.items() if _below(override, group)]
-        )
-        alone = OmegaConf.select(hydra_compose("config", ["~experiment", *own]), key)
-        kept = KINDS[group].slots() if group in KINDS else ()
-        there = OmegaConf.select(before, key)
-        place = {field: there[field] for field in kept if there is not None and field in there}
-        OmegaConf.update(values, key, OmegaConf.merge(alone, place), merge=False)
-        left_out += [f"{key}.{field}" for field in alone if field not in kept]
+        if (f"{group}/{text.rpartition('=')[2]}", key) not in usual:
+            own = [one for one, override in sections.items() if override.key_or_group.partition(".")[0] == group]
+            left_out += _take_file(key, text, own, before, values)
     for text, override in tables.items():
-        for key in named_entries(override.key_or_group, values) if not _chooses_file(override) else ():
+        for key in named_entries(override.key_or_group, values) if not chooses_file(override) else ():
             _change(text, override, key, values)
-    return _Composed(
-        values,
-        [
-            (f"{entry.config_path}.yaml", entry.package or "", left_out if _of_experiment(entry) else [])
-            for entry in entries
-        ],
-    )
+    sources = [
+        (f"{one.config_path}.yaml", one.package or "", left_out if _of_experiment(one) else []) for one in entries
+    ]
+    return _Composed(values, sources)
+
+
+def _take_file(key: str, text: str, own: list[str], before: Any, values: Any) -> list[str]:
+    """Put in `values`, at `key`, what the file that the override `text` chooses says without any experiment. The slots
+    stay as they were `before`. Return the keys of which an experiment has no say now.
+    """
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    chosen = [f"+{text.lstrip('+')}"] if "@" in text else own
+    alone = OmegaConf.select(hydra_compose("config", ["~experiment", *chosen]), key)
+    group, there = key.partition(".")[0], OmegaConf.select(before, key)
+    slots = KINDS[group].slots() if group in KINDS else ()
+    kept = {field: there[field] for field in slots if there is not None and field in there}
+    OmegaConf.update(values, key, OmegaConf.merge(alone, kept), merge=False)
+    return [f"{key}.{field}" for field in alone if field not in slots]
 
 
 def _chosen_files(
@@ -179,7 +182,7 @@ def _chosen_files(
         and isinstance(override.value(), str)
     }  # fmt: skip
     for override in tables.values():
-        if _chooses_file(override):
+        if chooses_file(override):
             for key in named_entries(override.key_or_group, values):
                 kind, _, name = key.partition(".")
                 if name[0].isdigit():
@@ -246,94 +249,6 @@ def _broken(conf: Path) -> str:
 
 def _of_experiment(entry: Any) -> bool:
     return str(entry.config_path).startswith("experiment/")
-
-
-def _in_table(key: str) -> bool:
-    return key.partition(".")[0] in KINDS
-
-
-def _below(override: Override, group: str) -> bool:
-    return override.key_or_group.partition(".")[0] == group
-
-
-def _chooses_file(override: Override) -> bool:
-    """Whether it names a file of conf/ for an entry of a table, as `curate.problems=mbpp` does."""
-    return override.key_or_group.count(".") == 1 and isinstance(override.value(), str) and not override.is_delete()
-
-
-def _parse(override: str, conf: Path) -> Override:
-    """Name the nearest key or the existing choices; Hydra's own message would name neither."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    key, equal, value = override.partition("=")
-    # Hydra's grammar has no key part that begins with a digit or is a star: parse under a different name.
-    readable = re.sub(r"\.(?=\d)", "._", key).replace(".*", ".__all__")
-    try:
-        parsed = OverridesParser.create().parse_override(readable + equal + value)
-    except HydraException as error:
-        raise UserError(
-            f"Cannot read the override {override!r}: {_unreadable(key, equal, value)}. Write key=value, for example "
-            "rl.*.learning_rate=1e-4 or experiment=smoke."
-        ) from error
-    if not parsed.key_or_group:
-        raise UserError(f"The override {override!r} names no key. Write key=value, for example experiment=smoke.")
-    if parsed.is_sweep_override():
-        raise UserError(
-            f"Override {override!r} gives several values, and a run has one. Start a run for each; a list is written "
-            f"with brackets and quotes: '{key}=[{value}]'."
-        )
-    parsed.key_or_group = parsed.key_or_group.replace(".__all__", ".*").replace("._", ".")
-    if problem := _refused(parsed, conf):
-        raise UserError(f"Override {override!r}: {problem}")
-    return parsed
-
-
-def _refused(parsed: Override, conf: Path) -> str:
-    """Return why an override cannot be meant; empty if it can."""
-    key, group = parsed.key_or_group, conf / parsed.key_or_group.partition(".")[0]
-    options = ", ".join(_options(group))
-    if key in KINDS:
-        return (
-            f"{key} is a table of stages. Choose a file of conf/{key} ({options}) for one, as in {key}.NAME=FILE, or "
-            f"for all: '{key}.*=FILE'."
-        )
-    if meant := _without_entry(parsed):
-        return f"{key.partition('.')[0]} is a table of stages, did you mean {meant!r}?"
-    if parsed.is_delete() or not ((_chooses_file(parsed) and key.partition(".")[0] in KINDS) or (conf / key).is_dir()):
-        return unknown_key(key)
-    if isinstance(parsed.value(), dict):
-        return (
-            f"it gives a whole section, where a file of conf/{key} is chosen ({options}). Give its values one by one, "
-            f"as in {key}.KEY=VALUE."
-        )
-    if str(parsed.value()) not in _options(group):
-        return f"conf/{group.name} has no {str(parsed.value())!r}; there are: {options}."
-    return ""
-
-
-def _without_entry(parsed: Override) -> str:
-    """Return the key, of all entries, that an override means which names a value of an entry but no entry."""
-    kind, _, name = parsed.key_or_group.partition(".")
-    if kind not in KINDS or "." in name or parsed.is_delete() or isinstance(parsed.value(), dict):
-        return ""
-    near = difflib.get_close_matches(name, KINDS[kind].model_fields, n=1, cutoff=0.7)
-    is_file = str(parsed.value()) in _options(project_root() / "conf" / kind)
-    return f"{kind}.*.{near[0]}" if near and not is_file else ""
-
-
-def _unreadable(key: str, equal: str, value: str) -> str:
-    """The parser's words are those of its grammar."""
-    if not equal and not key.startswith("~"):
-        return "there is no = in it"
-    if not re.fullmatch(r"[~+]{0,2}[A-Za-z_][\w.@/*-]*", key, re.ASCII):
-        return f"{key!r} is no name of a key" if key else "there is no key before the ="
-    return f"{value!r} is no value: brackets, braces and quotes must be closed, and text with such signs quoted"
-
-
-def _options(group: Path) -> list[str]:
-    """Without those that others begin with."""
-    return sorted(file.stem for file in group.glob("[!_]*.yaml"))
 
 
 def _one_line(error: Exception) -> str:

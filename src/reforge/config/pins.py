@@ -7,28 +7,28 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from reforge.config import Config
-from reforge.config.problems import PassRates, ProblemSource
+from reforge.config import Config, dotted, instances
 from reforge.errors import UserError
 from reforge.files.digests import sha256
 from reforge.machine.project import command
 
-_FILE_SUFFIXES = (".jsonl", ".gz", ".json", ".parquet")
+_FILE_SUFFIXES = (".jsonl", ".gz", ".json", ".parquet", ".py")
 
 
 def pin_files(values: dict[str, Any], config: Config, root: Path, overrides: list[str]) -> None:
     """Fill in the `sha256` of each file that `values`, which are those of `config`, name; relative to `root`."""
-    for key, curate in config.curate.items():
-        for inner, named in curate.files().items():
-            place = values["curate"][key]
+    for name, instance in instances(config).items():
+        for inner, named in instance.files().items():
+            kind, _, key = name.partition("/")
+            place = values[kind][key]
             for part in inner.split("."):
                 place = place[part]
-            place["sha256"] = _pin(f"curate.{key}.{inner}", named, root, overrides)
+            place["sha256"] = _pin(f"{dotted(name)}.{inner}", named, root, overrides)
 
 
-def _pin(key: str, named: ProblemSource | PassRates, root: Path, overrides: list[str]) -> str:
+def _pin(key: str, named: Any, root: Path, overrides: list[str]) -> str:
     """Return the digest of a local file, "" for what is not a file."""
-    name, pinned = named.path, named.sha256
+    name, pinned = str(named.path), str(named.sha256)
     if not name:
         given = [text for text in overrides if text.partition("=")[0].lstrip("+") != f"{key}.path"]
         wanted = command(f"reforge compose {shlex.join([*given, f'{key}.path=FILE'])}")
@@ -36,7 +36,7 @@ def _pin(key: str, named: ProblemSource | PassRates, root: Path, overrides: list
     path = root / os.path.expanduser(name)
     if not path.is_file():
         if path.is_dir():
-            raise UserError(f"{key}.path: {path} is a folder. Name one .jsonl, .jsonl.gz or .parquet file in it.")
+            raise UserError(f"{key}.path: {path} is a folder. Name one file in it.")
         if name.endswith(_FILE_SUFFIXES) or name.startswith((".", "/", "~")):
             raise UserError(f"{key}.path: there is no file {path}. Correct {key}.path and compose again.")
         return pinned  # the name of a `datasets` data set

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from reforge.config.section import FromProblems, Instance, Section
 
 
 class Architecture(Section):
-    """A decoder of one of these families, in transformers' implementation. `extra` holds what else its config takes,
-    by transformers' names (a mixture of experts and latent attention: conf/base/deepseek_v2.yaml).
+    """A decoder of one of these families, in transformers' implementation. `extra` holds what else its config takes, by
+    transformers' names (rope_parameters for YaRN; a mixture of experts and latent attention:
+    conf/base/deepseek_v2.yaml).
     """
 
     family: Literal["qwen2", "qwen3", "llama", "deepseek_v2"]
@@ -22,7 +23,7 @@ class Architecture(Section):
     heads: int = Field(ge=1)
     kv_heads: int = Field(ge=1)
     context: int = Field(ge=64)
-    extra: dict[str, bool | int | float | str | None]
+    extra: dict[str, JsonValue]
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Architecture:
@@ -56,7 +57,8 @@ class Lora(Section):
 
 class LearnerConfig(Section):
     """`ranks` processes on each of `nodes` machines, started by torchrun; `rendezvous` (host:port) is where several
-    machines meet. `sequence_parallel` ranks share each micro-batch, cut along its tokens (Ulysses).
+    machines meet. `betas` and `weight_decay` are AdamW's. `sequence_parallel` ranks share each micro-batch, cut along
+    its tokens (Ulysses).
     """
 
     ranks: int = Field(ge=1)
@@ -70,6 +72,7 @@ class LearnerConfig(Section):
     threads: int = Field(ge=0)
     micro_batch_tokens: int = Field(ge=64)
     gradient_clip: float = Field(gt=0)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=2, max_length=2)
     weight_decay: float = Field(ge=0)
     lora: Lora | None
     checkpoints: int = Field(ge=1)

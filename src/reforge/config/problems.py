@@ -100,7 +100,6 @@ class Curate(Instance):
     heldout: int = Field(ge=1)
 
     def files(self) -> dict[str, ProblemSource | PassRates]:
-        """All that names a file or a data set, by its key."""
         found: dict[str, ProblemSource | PassRates] = {}
         for table, sources in (("sources", self.sources), ("against", self.against)):
             found |= {f"{table}.{name}": source for name, source in sources.items() if source.adapter != "generated"}

@@ -2,14 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from reforge.config.section import FromModel, FromProblems, Instance, Limit
+from reforge.config.section import FromModel, FromProblems, Instance, Limit, Section
 
 
-class Sample(Instance):
+class OwnFile(Section):
+    """A Python file of the user's: functions that are parts of a reward, a class `Environment`. `sha256` pins it;
+    `reforge compose` fills it.
+    """
+
+    path: str
+    sha256: str = ""
+
+
+class Environment(Section):
+    """What the policy acts in. `code`: one question, one answer. `repair`: what does not pass is asked for again with
+    what the sandbox said of it, in at most `turns` turns. `own`: the class `Environment` of the file that `own` names.
+    """
+
+    kind: Literal["code", "repair", "own"]
+    turns: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _one_turn(self) -> Environment:
+        if self.kind == "code" and self.turns > 1:
+            raise ValueError("turns: kind code is one question and one answer; several turns: kind=repair")
+        return self
+
+
+PARTS = ("accuracy", "format")  # of a reward, that need no file (reforge.environments.rewards)
+
+
+class Acting(Instance):
+    """What all kinds share that let a policy act."""
+
+    environment: Environment
+    own: OwnFile | None
+
+    def files(self) -> Mapping[str, OwnFile]:
+        return {"own": self.own} if self.own else {}
+
+    @model_validator(mode="after")
+    def _own_is_given(self) -> Acting:
+        if self.environment.kind == "own" and self.own is None:
+            raise ValueError("environment.kind: own needs a file with a class Environment: own={path: FILE}")
+        return self
+
+
+class Sample(Acting):
     """Draw `answers` rollouts for each of `count` training `problems` and judge them."""
 
     makes = "rollouts"
@@ -25,7 +69,7 @@ class Sample(Instance):
         return [Limit("max_tokens", self.max_tokens)]
 
 
-class Evaluate(Instance):
+class Evaluate(Acting):
     """Score `model` on the first `count` of the held-out `problems`. `lengths` names each completion limit; all are cut
     from one draw at the longest. `side`: the held-out problems, or those for training, to measure the pass rates that
     curation can filter by.

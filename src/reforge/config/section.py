@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -63,6 +64,10 @@ class Instance(Section):
     def inputs(self) -> dict[str, str]:
         """Return which stage each used slot names, as `rl/short`."""
         return {name: value for name in self.slots() if (value := getattr(self, name)) != NONE}
+
+    def files(self) -> Mapping[str, Any]:
+        """Return what names a file, by key: sections with a `path`, and a `sha256` that `reforge compose` fills."""
+        return {}
 
     def limits(self) -> list[Limit]:
         """Return the limits that it samples completions with."""

@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from reforge.config.sampling import PARTS, Acting
 from reforge.config.section import NONE, FromModel, FromProblems, Instance, Limit, Section, Slot
 
-Decay = Literal["none", "linear", "cosine"]  # of the learning rate after its warm-up, to 0 at the last step
+Decay = Literal["none", "linear", "cosine"]  # of the learning rate after its warm-up, to its floor at the last step
 
 
 class Sft(Instance):
     """Supervised steps from the model `init` on answers: the worked ones of the training `problems`, and those of the
-    sampled `rollouts` that solved their problem and ended by themselves.
+    sampled `rollouts` that solved their problem and ended by themselves. `steps` draws each batch from all rows;
+    `epochs` passes over all rows that often, each pass shuffled anew. `floor`: the share of the learning rate that it
+    falls to.
     """
 
     makes = "model"
@@ -21,12 +24,20 @@ class Sft(Instance):
     init: FromModel
     problems: Annotated[str, Slot("problems", optional=True)]
     rollouts: Annotated[str, Slot("rollouts", optional=True)]
-    steps: int = Field(ge=1)
+    steps: Annotated[int, Field(ge=1)] | None
+    epochs: Annotated[int, Field(ge=1)] | None
     batch: int = Field(ge=1)
     learning_rate: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
     decay: Decay
+    floor: float = Field(ge=0, le=1)
     checkpoint_every: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ends(self) -> Sft:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("steps and epochs: one of them is a number, the other null")
+        return self
 
     @model_validator(mode="after")
     def _learns_from_something(self) -> Sft:
@@ -36,13 +47,15 @@ class Sft(Instance):
 
 
 class Kl(Section):
-    """A penalty of the distance to the rung's first policy, which is loaded a second time for it. `weighted`: by the
-    ratio, with its gradient, which makes any estimator unbiased (DeepSeek-V3.2, TRL#4638).
+    """A penalty of the distance to the rung's first policy, which is loaded a second time for it, or from the policy
+    that there was at the last multiple of `refresh` steps (DeepSeek-R1: 400). `weighted`: by the ratio, with its
+    gradient, which makes any estimator unbiased (DeepSeek-V3.2, TRL#4638).
     """
 
     estimator: Literal["k1", "k2", "k3"]
     coefficient: float = Field(gt=0)
     weighted: bool
+    refresh: Annotated[int, Field(ge=1)] | None = None
 
 
 class Correction(Section):
@@ -61,7 +74,7 @@ class Loss(Section):
     mean: Literal["token", "sequence", "constant"]
     constant_length: Annotated[int, Field(ge=1)] | None
     ratio: Literal["token", "sequence"]
-    clip_low: float = Field(gt=0, lt=1)
+    clip_low: float = Field(gt=0)  # from 1 on nothing is clipped there: no ratio is negative
     clip_high: float = Field(gt=0)
     dual_clip: Annotated[float, Field(gt=1)] | None
     correction: Correction | None
@@ -105,11 +118,21 @@ class Guards(Section):
     nothing_to_learn: Literal["stop", "skip"]
 
 
-class Rl(Instance):
+class Returns(Section):
+    """What a turn earned: its reward, and that of each later turn of its attempt, `discount` times as much for each
+    turn between (Kevin-32B, section 4). `over`: turns are compared with all turns of the group, or attempts with
+    attempts by what they earned from their first turn on.
+    """
+
+    discount: float = Field(ge=0, le=1)
+    over: Literal["turns", "attempts"]
+
+
+class Rl(Acting):
     """GRPO+ (DeepCoder) from the model `init` on the training `problems`, with completions of at most `max_tokens`: one
-    context rung. `batch` prompts × `group_size` rollouts a step, split into `updates` optimiser steps. `order`:
-    each pass over the problems shuffled, or always as curation has put them. `staleness`: how many steps before a
-    batch's own its policy is from: 0 is synchronous, 1 one-off pipelining.
+    context rung. `reward`: parts and their weights. `batch` prompts × `group_size` rollouts a step, split into
+    `updates` optimiser steps. `order`: each pass over the problems shuffled, or always as curation has put them.
+    `staleness`: how many steps before a batch's own its policy is from: 0 is synchronous, 1 one-off pipelining.
     """
 
     makes = "model"
@@ -118,6 +141,8 @@ class Rl(Instance):
     problems: FromProblems
     steps: int = Field(ge=1)
     max_tokens: int = Field(ge=8)
+    reward: dict[str, float] = Field(min_length=1)
+    returns: Returns
     batch: int = Field(ge=1)
     group_size: int = Field(ge=2)
     updates: int = Field(ge=1)
@@ -125,6 +150,7 @@ class Rl(Instance):
     learning_rate: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
     decay: Decay
+    floor: float = Field(ge=0, le=1)
     temperature: float = Field(gt=0)
     advantage: Literal["normalised", "centred", "leave_one_out"]
     overlong: Overlong
@@ -137,6 +163,16 @@ class Rl(Instance):
 
     def limits(self) -> list[Limit]:
         return [Limit("max_tokens", self.max_tokens, prompt=self.max_prompt_tokens)]
+
+    @model_validator(mode="after")
+    def _parts_are_known(self) -> Rl:
+        for name in self.reward if self.own is None else ():
+            if name not in PARTS:
+                raise ValueError(
+                    f"reward.{name}: there are the parts {', '.join(PARTS)}; one of yours is a function of that name "
+                    "in a file: own={path: FILE}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _updates_divide(self) -> Rl:

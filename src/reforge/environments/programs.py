@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from reforge.sandbox.asserts import parsed
 
-_OPENED, _CLOSED = "<think>", "</think>"
 # What stands before a fence (list markers, quotes, words), the fence, what stands after it.
 _FENCE = re.compile(r"(.*?)(`{3,}|~{3,})(.*)", re.DOTALL)
 _MARKERS = re.compile(r"(?:[ \t]*(?:[-*+]|\d{1,9}[.)]|>)(?=[ \t]|$))*[ \t]*")
@@ -28,24 +27,14 @@ _LANGUAGES = frozenset(_KNOWN.split(" "))
 _READ = 1 << 15  # characters of a block that are parsed to see whether it is Python; a longer one is taken for it
 
 
-def without_thinking(text: str) -> str | None:
-    """Return what follows the last finished thinking; its opening tag may be in the prompt. None where thinking goes on
-    to the end: nothing in it counts.
-    """
-    _, closed, answer = text.rpartition(_CLOSED)
-    before, opened, _ = answer.partition(_OPENED)
-    return before if closed or not opened else None
-
-
-def extract_program(text: str, entry_point: str = "") -> str | None:
-    """The last Python block of a completion outside its thinking; where there is an entry point, the last that defines
-    it, if any does. None where there is no closed one.
+def extract_program(answer: str, entry_point: str = "") -> str | None:
+    """Return the last Python block of an answer; where there is an entry point, the last that defines it, if any does.
+    None where there is no closed one.
 
     A block without a tag is Python if it reads as Python that does something, so that an example of the output is none;
     where no block has a tag or does anything, the last one counts.
     """
-    answer = without_thinking(text)
-    blocks = [] if answer is None else [block for block in _blocks(answer) if _perhaps_python(block.tag)]
+    blocks = [block for block in _blocks(answer) if _perhaps_python(block.tag)]
     last: str | None = None
     for block in reversed(blocks):
         if block.tag or _acts(block.code):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from reforge.config import Config, Determinism, begun_with
+from reforge.config import Config, Determinism, begun_with, instances
 from reforge.config.load import load_config
 from reforge.errors import UserError
 from reforge.files.digests import sha256
@@ -164,7 +164,7 @@ def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> l
     """The declared inputs, the stage's own places, the frame. Problem files are pinned by digests in the params."""
     own = [str(scratch), str(records), spec.out, spec.metrics, "src", "params.yaml", "dvc.yaml"]
     kind, _, key = spec.name.partition("@")
-    named = config.curate[key].files().values() if kind == "curate" else ()
-    pinned = [file.path for file in named if file.sha256]
+    instance = instances(config).get(f"{kind}/{key}")
+    pinned = [file.path for file in (instance.files().values() if instance else ()) if file.sha256]
     started_from = [config.base[key].path] if kind == "base" and config.base[key].path else []
     return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]

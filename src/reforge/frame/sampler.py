@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.frame.context import StageContext
 from reforge.policy.model import TokenLogprobs, load_model
 from reforge.rollouts.sampler import Sampler, Weights
@@ -21,7 +21,7 @@ _CANARY = 16  # tokens; any sequence tells one set of weights from another
 def sampler_of(ctx: StageContext, folder: Path, tokenizer: Any, temperature: float) -> Iterator[Sampler]:
     """A sampler with the weights of the model in `folder`, which is to draw at `temperature`."""
     config = ctx.cfg.sampler
-    with open_sampler(folder, config, decoder(tokenizer), ctx.log_folder / "vllm.log") as sampler:
+    with open_sampler(folder, config, Template(tokenizer).decode, ctx.log_folder / "vllm.log") as sampler:
         if config.urls:
             canaries = [[number % len(tokenizer) for number in range(1, _CANARY)]]
             network = TokenLogprobs(load_model(folder))

@@ -18,7 +18,7 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], config: S
     folder = ctx.scratch / "checkpoint"
     start = checkpoint.resume(learner, folder)
     ctx.tracker.rewind(start)
-    bar = progress.bar(total=config.steps, initial=start, desc=ctx.name, unit="step")
+    bar = progress.bar(total=sft.steps_of(config, len(rows)), initial=start, desc=ctx.name, unit="step")
 
     def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
         ctx.tracker.log(step, metrics, timings)

@@ -7,9 +7,12 @@ import math
 from reforge.config.training import Decay
 
 
-def learning_rate(peak: float, warmup_steps: int, decay: Decay, step: int, steps: int) -> float:
-    """Of step 1 … `steps`: up to `peak` in a line over the warm-up, then constant, or falling to 0 at `steps` + 1."""
+def learning_rate(peak: float, warmup_steps: int, decay: Decay, floor: float, step: int, steps: int) -> float:
+    """Return that of step 1 … `steps`: up to `peak` in a line over the warm-up, then constant, or falling to `floor` ·
+    `peak` at `steps` + 1.
+    """
     if step <= warmup_steps:
         return peak * step / warmup_steps
     done = (step - warmup_steps) / (steps + 1 - warmup_steps)
-    return peak * {"none": 1.0, "linear": 1.0 - done, "cosine": (1.0 + math.cos(math.pi * done)) / 2}[decay]
+    left = {"none": 1.0, "linear": 1.0 - done, "cosine": (1.0 + math.cos(math.pi * done)) / 2}[decay]
+    return peak * (floor + (1.0 - floor) * left)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import distributed
 
 from reforge.config.policy import LearnerConfig
@@ -20,6 +21,7 @@ from reforge.policy.lora import add_lora, merged
 from reforge.policy.model import Inputs, TokenLogprobs, load_model, load_tokenizer, save_model
 from reforge.policy.state import read_state, write_state
 
+_REFERENCE = "reference.safetensors"
 _BUCKET = 500_000_000  # parameters whose gradients are summed at once, as DeepSpeed's own
 
 T = TypeVar("T")
@@ -27,8 +29,9 @@ T = TypeVar("T")
 
 @dataclass
 class Learner:
-    """`engine` wraps TokenLogprobs(`model`); `reference` is a frozen one or None. On several ranks every method is to
-    be called on all of them (ranks.everyone): `logprobs` and `backward` per micro-batch, then `step` or `discard`.
+    """`engine` wraps TokenLogprobs(`model`); `reference` is a frozen one or None, `renewed` where it is no longer the
+    first policy. On several ranks every method is to be called on all of them (ranks.everyone): `logprobs` and
+    `backward` per micro-batch, then `step` or `discard`.
     """
 
     engine: Any
@@ -37,6 +40,7 @@ class Learner:
     device: torch.device
     config: LearnerConfig
     reference: Any
+    renewed: bool = False
 
     @property
     def leads(self) -> bool:
@@ -48,7 +52,7 @@ class Learner:
         return distributed.get_world_size() // self.config.sequence_parallel
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """What of a batch's micro-batches is this rank's."""
+        """Return this rank's of the micro-batches of a batch."""
         return items[distributed.get_rank() // self.config.sequence_parallel :: self.replicas]
 
     def logprobs(self, inputs: Inputs, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,15 +121,40 @@ class Learner:
             save_model(self.model, self.tokenizer, folder, state, worn)
         self._wait()
 
+    def renew_reference(self) -> None:
+        """Measure KL from the policy as it is now."""
+        self._fill_reference(merged(self.model, True))
+
+    def _fill_reference(self, state: Mapping[str, torch.Tensor]) -> None:
+        """ZeRO-3 keeps parts on each rank, and takes from rank 0 what it deals out; else each rank has the whole."""
+        import deepspeed
+
+        for name, parameter in self._reference_model().named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0), torch.no_grad():
+                if self.leads or not hasattr(parameter, "ds_id"):
+                    parameter.copy_(state[name])
+        self.renewed = True
+        self._wait()
+
+    def _reference_model(self) -> Any:
+        return getattr(self.reference, "module", self.reference).model
+
     def save_state(self, folder: Path) -> None:
         if self.leads:
             folder.mkdir(parents=True, exist_ok=True)
         self._wait()
         write_state(self.engine, folder)
+        if self.renewed:
+            state = merged(self._reference_model(), self.leads)
+            if self.leads:  # tied weights once
+                names = [name for name, _ in self._reference_model().named_parameters()]
+                save_file({name: state[name].contiguous() for name in names}, folder / _REFERENCE)
         self._wait()
 
     def load_state(self, folder: Path) -> None:
         read_state(self.engine, folder)
+        if self.reference is not None and (folder / _REFERENCE).is_file():
+            self._fill_reference(load_file(folder / _REFERENCE))
         self._wait()
 
     def _wait(self) -> None:
@@ -224,6 +253,6 @@ def _deepspeed_config(config: LearnerConfig, model: torch.nn.Module) -> dict[str
         "zero_force_ds_cpu_optimizer": False,
         "optimizer": {
             "type": "AdamW",
-            "params": {"lr": 0.0, "betas": [0.9, 0.95], "weight_decay": config.weight_decay, "torch_adam": True},
+            "params": {"lr": 0.0, "betas": config.betas, "weight_decay": config.weight_decay, "torch_adam": True},
         },
     }

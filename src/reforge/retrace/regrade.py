@@ -9,16 +9,19 @@ from typing import Any
 
 from reforge.config import Config
 from reforge.config.load import load_config
-from reforge.environments.scorer import score
 from reforge.environments.selection import longest_inputs
+from reforge.environments.template import Template
 from reforge.errors import UserError
 from reforge.frame import runs
+from reforge.frame.environment import environment_of
 from reforge.frame.judge import local_judge
 from reforge.lineage import graph
 from reforge.lineage.recorded import require_inputs
 from reforge.machine.project import project_root, quiet
+from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.records import Problem
+from reforge.records import Problem, Reward, Status, Verdict
+from reforge.rollouts.record import named
 from reforge.rollouts.store import from_row, read_rows
 from reforge.sandbox.judge import in_parallel
 
@@ -29,24 +32,25 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
     os.chdir(project_root())
     spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
     require_inputs(spec)
-    problems = _problems(name, config)
+    kind, _, key = name.partition("@")
+    if kind not in ("rl", "sample", "evaluate"):
+        raise UserError(f"{name} has no verdicts; stages of rl, sample and evaluate do.")
+    own = getattr(config, kind)[key]
+    problems = _problems(kind, own)
     files = _files(name, Path(spec.out), config)
+    slot = "init" if kind == "rl" else "model"
+    template = Template(load_tokenizer(Path(own.slots()[slot].path(getattr(own, slot)))))
+    weights = own.reward if kind == "rl" else {"accuracy": 1.0}
     with local_judge(config.sandbox) as judge:
+        environment = environment_of(own.environment, weights, own.own, problems, template, judge)
 
         def changed(row: Mapping[str, Any]) -> str:
             rollout, before = from_row(row)
+            what = f"rollout {named(rollout.problem_id, rollout.index, rollout.turn)}"
             if rollout.problem_id not in problems:
-                return f"rollout {rollout.problem_id}/{rollout.index} is of no problem that {name} had"
-            now = score(rollout, problems[rollout.problem_id], judge)
-            if (now.value, now.verdict.status) == (before.value, before.verdict.status):
-                return ""
-            what = f"rollout {rollout.problem_id}/{rollout.index}{row['length'] and ' at ' + row['length']}"
-            if now.verdict.status == before.verdict.status:
-                return f"{what}: its reward was {before.value} and is {now.value}, its verdict is {now.verdict.status}"
-            return (
-                f"{what} was {before.verdict.status} ({before.verdict.reason}) and is {now.verdict.status} "
-                f"({now.verdict.reason})"
-            )
+                return f"{what} is of no problem that {name} had"
+            what = f"{what} at {row['length']}" if row["length"] else what
+            return _differs(what, before, environment.grade(rollout))
 
         for path in files:
             rows = read_rows([path])
@@ -54,6 +58,15 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
                 f"{path}, {len(rows)} verdicts",
                 [line for line in in_parallel(changed, rows, config.sandbox.workers) if line],
             )
+
+
+def _differs(what: str, before: Reward, now: Reward) -> str:
+    had, has = before.verdict or Verdict(Status.NO_PROGRAM), now.verdict or Verdict(Status.NO_PROGRAM)
+    if had.status != has.status:
+        return f"{what} was {had.status} ({had.reason}) and is {has.status} ({has.reason})"
+    if before.value != now.value:
+        return f"{what}: its reward was {before.value} and is {now.value}, its verdict is {has.status}"
+    return ""
 
 
 def _files(name: str, out: Path, config: Config) -> list[Path]:
@@ -64,12 +77,8 @@ def _files(name: str, out: Path, config: Config) -> list[Path]:
     return [out / "data" / "rollouts.parquet" if base == "sample" else out / "rollouts.parquet"]
 
 
-def _problems(name: str, config: Config) -> dict[str, Problem]:
+def _problems(kind: str, own: Any) -> dict[str, Problem]:
     """As the stage read them."""
-    kind, _, key = name.partition("@")
-    if kind not in ("rl", "sample", "evaluate"):
-        raise UserError(f"{name} has no verdicts; stages of rl, sample and evaluate do.")
-    own = getattr(config, kind)[key]
     side = own.side if kind == "evaluate" else "train"
     known = read_problems(Path(own.slots()["problems"].path(own.problems)) / f"{side}.parquet")
     if kind == "rl":

@@ -21,7 +21,7 @@ import numpy as np
 from reforge.config import Config
 from reforge.config.load import load_config
 from reforge.config.training import Rl
-from reforge.environments.prompts import decoder
+from reforge.environments.template import Template
 from reforge.errors import UserError
 from reforge.files.tensors import tensor_digests
 from reforge.frame import launch, runs
@@ -34,7 +34,7 @@ from reforge.machine.project import project_root, quiet
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.ranks import dismiss, everyone, follow
 from reforge.records import Group, Prompt, Rollout
-from reforge.rollouts.record import read_record, record_of, rollout_digests
+from reforge.rollouts.record import named, read_record, record_of, rollout_digests
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.server import open_sampler
 from reforge.rollouts.store import read_table, to_groups
@@ -91,13 +91,13 @@ def resample(name: str, first: int, last: int | None) -> Outcomes:
         Path(place).mkdir(exist_ok=True)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reforge-replay-", dir=place)))
         log, rl = Path(".runs") / name / "vllm.log", rung.rl
-        with open_sampler(rung.model, rung.config.sampler, decoder(rung.learner.tokenizer), log) as sampler:
+        with open_sampler(rung.model, rung.config.sampler, Template(rung.learner.tokenizer).decode, log) as sampler:
             for version in range(version_for(end, rl.staleness) + 1):
                 if version:
                     rung.learn(version, rung.groups(version))
                 steps = [step for step in range(first, end + 1) if version_for(step, rl.staleness) == version]
                 if steps:
-                    canaries = [prompt.token_ids for prompt in _prompts(rung.groups(steps[0]))[:CANARIES]]
+                    canaries = [group.rollouts[0].prompt_ids for group in rung.groups(steps[0])[:CANARIES]]
                     sampler.load(publish(rung.learner, scratch, version, canaries, None, rl.temperature))
                     shutil.rmtree(folder_of(scratch, version))
                 for step in steps:
@@ -105,16 +105,16 @@ def resample(name: str, first: int, last: int | None) -> Outcomes:
 
 
 def _resampled(rung: _Recorded, sampler: Sampler, step: int) -> list[str]:
-    rl, groups = rung.rl, rung.groups(step)
+    """Draw each turn again from the prompts that were recorded for it."""
+    rl, recorded = rung.rl, [rollout for group in rung.groups(step) for rollout in group.rollouts]
     sampling = Sampling(rl.temperature, 1.0, rl.max_tokens)
-    drawn = sampler.sample(_prompts(groups), rl.group_size, sampling, f"{rung.seed}/{step}")
-    now = {(rollout.problem_id, rollout.index): rollout for rollout in drawn}
-    compared = [_other(one, now[one.problem_id, one.index]) for group in groups for one in group.rollouts]
+    now = {}
+    for turn in sorted({rollout.turn for rollout in recorded}):
+        wave = [Prompt(one.problem_id, one.prompt_ids, one.index, turn) for one in recorded if one.turn == turn]
+        for rollout in sampler.sample(wave, sampling, f"{rung.seed}/{step}"):
+            now[rollout.problem_id, rollout.index, turn] = rollout
+    compared = [_other(one, now[one.problem_id, one.index, one.turn]) for one in recorded]
     return [words for words in compared if words]
-
-
-def _prompts(groups: Sequence[Group]) -> list[Prompt]:
-    return [Prompt(group.problem_id, group.rollouts[0].prompt_ids) for group in groups]
 
 
 @contextmanager
@@ -162,7 +162,8 @@ def _replayed(rung: _Recorded, step: int) -> list[str]:
     groups = to_groups(rows)
     again = [advantage for group in advantages_of(groups, rung.rl) for advantage in group]
     others = [
-        f"the advantage of rollout {row['problem_id']}/{row['index']} was {row['advantage']} and is {advantage}"
+        f"the advantage of rollout {named(row['problem_id'], row['index'], row['turn'])} was {row['advantage']} and is "
+        f"{advantage}"
         for row, advantage in zip(rows, again, strict=True)
         if row["advantage"] != advantage
     ]
@@ -180,7 +181,7 @@ def _replayed(rung: _Recorded, step: int) -> list[str]:
 
 def _other(before: Rollout, now: Rollout) -> str:
     """The first token that is another, or has another log-prob; empty if there is none."""
-    what = f"rollout {before.problem_id}/{before.index}"
+    what = f"rollout {named(before.problem_id, before.index, before.turn)}"
     logprobs = np.array(now.logprobs, np.float32).tolist()  # as they are recorded
     pairs = zip(before.token_ids, now.token_ids, before.logprobs, logprobs, strict=False)
     for place, (one, other, logprob, again) in enumerate(pairs):

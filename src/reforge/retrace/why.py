@@ -16,6 +16,7 @@ from reforge.lineage.graph import StageSpec
 from reforge.machine.project import command, project_root
 from reforge.problems.store import fate_of
 from reforge.retrace.chain import explain, maker
+from reforge.rollouts.record import named
 from reforge.rollouts.store import read_rows
 
 _SHOWN = 8
@@ -83,9 +84,9 @@ def _shows(value: Any, number: float, places: int) -> bool:
 
 def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
     stage, _, rest = what.partition("/")
-    if stage not in specs or not (parts := re.fullmatch(r"(.+)/(\d+)", rest)):
+    if stage not in specs or not (parts := re.fullmatch(r"(.+)/(\d+)(?:\.(\d+))?", rest)):
         return []
-    base, (place, index) = stage.partition("@")[0], parts.groups()
+    base, (place, index, turn) = stage.partition("@")[0], parts.groups("0")
     out, first = Path(specs[stage].out), {}
     path = out / "data" / "rollouts.parquet" if base == "sample" else out / "rollouts.parquet"
     if base == "rl":
@@ -94,13 +95,15 @@ def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
     elif base == "evaluate":
         length, _, place = place.partition("/")
         first = {"length": length}
-    wanted = {"problem_id": place, "index": int(index), **first}
+    wanted = {"problem_id": place, "index": int(index), "turn": int(turn), **first}
     rows = read_rows([path])
     found = [row for row in rows if wanted.items() <= row.items()]
     if not found:
         cut = f"{first['length']}/" if first else ""
         some = next(f"{row['length'] and row['length'] + '/'}{row['problem_id']}/{row['index']}" for row in rows)
-        raise UserError(f"{path} has no rollout {cut}{place}/{index}; it has, for instance, {some}.")
+        raise UserError(
+            f"{path} has no rollout {cut}{named(place, int(index), int(turn))}; it has, for instance, {some}."
+        )
     (problems,) = [path for path in specs[stage].deps if path.startswith("outputs/curate/")]
     problem = fate_of([Path(problems)], place)
     return [f"{what}: in {path}", *_described(found[0]), *(f"    problem {line}" for line in problem), *explain(stage)]

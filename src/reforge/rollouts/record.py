@@ -24,7 +24,7 @@ _FIELD, _TENSOR = 8, 16  # hexadecimal digits kept
 
 @dataclass(frozen=True)
 class Record:
-    """`rollouts`: problem and index → a digest of each of `fields`. `tensors`: of the weights that the step left."""
+    """`rollouts`: name (see `named`) → a digest of each of `fields`. `tensors`: of the weights that the step left."""
 
     step: int
     fields: list[str]
@@ -32,7 +32,7 @@ class Record:
     tensors: dict[str, str]
 
     def changed(self, now: Record) -> list[str]:
-        """What of its rollouts is another one in `now`, in words."""
+        """Return the rollouts that differ in `now`, as messages."""
         lost = [f"rollout {name} is missing" for name in self.rollouts if name not in now.rollouts]
         more = [f"rollout {name} was not there" for name in now.rollouts if name not in self.rollouts]
         places = {field: place for place, field in enumerate(now.fields)}
@@ -75,14 +75,19 @@ def read_record(path: Path) -> Record:
 
 
 def rollout_digests(table: pa.Table) -> dict[str, list[str]]:
-    """By problem and index, one for each field of SCHEMA."""
+    """Return a digest for each field of SCHEMA, by problem, index and, after the first, turn."""
     table = table.combine_chunks()
     columns = [list(_values(table.column(name))) for name in SCHEMA.names]
-    problems, indices = table.column("problem_id").to_pylist(), table.column("index").to_pylist()
+    names = zip(*(table.column(name).to_pylist() for name in ("problem_id", "index", "turn")), strict=True)
     return {
-        f"{problem}/{index}": [hashlib.sha256(column[row]).hexdigest()[:_FIELD] for column in columns]
-        for row, (problem, index) in enumerate(zip(problems, indices, strict=True))
+        named(*name): [hashlib.sha256(column[row]).hexdigest()[:_FIELD] for column in columns]
+        for row, name in enumerate(names)
     }
+
+
+def named(problem_id: str, index: int, turn: int) -> str:
+    """Return how a rollout is called: `problem/0` in the first turn of an attempt, `problem/0.1` in the second."""
+    return f"{problem_id}/{index}" + (f".{turn}" if turn else "")
 
 
 def _values(column: pa.ChunkedArray) -> Iterator[bytes]:

@@ -75,20 +75,19 @@ class Sampler:
         limits = httpx.Limits(max_connections=None)
         self._client = httpx.Client(timeout=httpx.Timeout(self.patience), limits=limits, headers=token_header())
 
-    def sample(self, prompts: Sequence[Prompt], copies: int, sampling: Sampling, seed: str) -> Iterator[Rollout]:
-        """`copies` rollouts of each prompt, in the order in which they finish.
+    def sample(self, prompts: Sequence[Prompt], sampling: Sampling, seed: str) -> Iterator[Rollout]:
+        """Yield a rollout of each prompt, in the order in which they finish.
 
-        The seed of a rollout comes from (`seed`, problem, index): distinct within a group and independent of how
+        The seed of a rollout comes from (`seed`, problem, index, turn): distinct within a group and independent of how
         prompts are spread over servers (verl#6857).
         """
-        jobs = [(prompt, index) for prompt in prompts for index in range(copies)]
         servers = list(self.servers)
         found: SimpleQueue[Rollout | BaseException | None] = SimpleQueue()
 
         def wave(number: int) -> None:
             try:
                 with self.working(number):
-                    for rollout in self._wave(servers[number], jobs[number :: len(servers)], sampling, seed):
+                    for rollout in self._wave(servers[number], prompts[number :: len(servers)], sampling, seed):
                         found.put(rollout)
                 found.put(None)
             except BaseException as error:
@@ -120,15 +119,11 @@ class Sampler:
         """Whoever still waits for an answer hears an error."""
         self._client.close()
 
-    def _wave(
-        self, server: VllmServer, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling, seed: str
-    ) -> Iterator[Rollout]:
+    def _wave(self, server: VllmServer, prompts: Sequence[Prompt], sampling: Sampling, seed: str) -> Iterator[Rollout]:
         """A wave that was broken off is sent again whole, so that every engine step has the composition that it would
         have had: what had been answered is answered alike, and passed over."""
-        seeds = [rollout_seed(seed, prompt.problem_id, index) for prompt, index in jobs]
-        requests = [
-            request(prompt.token_ids, sampling, number) for (prompt, _), number in zip(jobs, seeds, strict=True)
-        ]
+        seeds = [rollout_seed(seed, prompt) for prompt in prompts]
+        requests = [request(prompt.token_ids, sampling, number) for prompt, number in zip(prompts, seeds, strict=True)]
         answered: set[int] = set()
         for life in range(_LIVES):
             try:
@@ -136,20 +131,19 @@ class Sampler:
                     number = answer["number"]
                     if number not in answered:
                         answered.add(number)
-                        prompt, index = jobs[number]
-                        yield self._rollout(prompt, index, seeds[number], answer)
+                        yield self._rollout(prompts[number], seeds[number], answer)
                 return
             except Lost as error:
                 if life == _LIVES - 1:
                     raise
                 server = self._replaced(server, error)
 
-    def _rollout(self, prompt: Prompt, index: int, seed: int, answer: dict[str, Any]) -> Rollout:
+    def _rollout(self, prompt: Prompt, seed: int, answer: dict[str, Any]) -> Rollout:
         """One that is refused is noted here, and kept: its group must stay whole. It has no advantage (credit.py)."""
         token_ids = tuple(answer["token_ids"])
         rollout = Rollout(
             problem_id=prompt.problem_id,
-            index=index,
+            index=prompt.index,
             seed=seed,
             policy_versions=tuple(answer["versions"]),
             prompt_ids=prompt.token_ids,
@@ -157,9 +151,10 @@ class Sampler:
             logprobs=tuple(map(real, answer["logprobs"])),
             finish_reason="length" if answer["finish_reason"] == "length" else "stop",
             text=self.decode(token_ids),
+            turn=prompt.turn,
         )
         if why := refusal(rollout):
-            self.events.note("refused", f"Rollout {prompt.problem_id}/{index} is not trained on: {why}.")
+            self.events.note("refused", f"Rollout {prompt.problem_id}/{prompt.index} is not trained on: {why}.")
         return rollout
 
     # --- servers that are lost ------------------------------------------------------------------------------------
@@ -269,7 +264,8 @@ class Sampler:
             raise lost(url, error) from error
 
 
-def rollout_seed(run: str, problem_id: str, index: int) -> int:
+def rollout_seed(run: str, prompt: Prompt) -> int:
     """31 bits (vLLM's CPU generator takes no more) of a hash: no two rollouts of a run share one by construction."""
-    digest = hashlib.sha256(f"{run}/{problem_id}/{index}".encode()).digest()
+    turn = f"/turn {prompt.turn}" if prompt.turn else ""
+    digest = hashlib.sha256(f"{run}/{prompt.problem_id}/{prompt.index}{turn}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1

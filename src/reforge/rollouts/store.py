@@ -1,8 +1,8 @@
 """Every rollout of every step as Parquet: what replay, distillation, the report and a notebook all read.
 
-Deterministic bytes: no clocks in it. `solved` is what the verdict says, and null where it says nothing, or where the
-rollout is refused; `reward` is what training raises, and null where the verdict is an infrastructure failure;
-`advantage` is null where the rollout was not trained on.
+Deterministic bytes: no clocks in it. `solved` is null where nobody knows, or where the rollout is refused; `reward` is
+what training raises, and null where the verdict is an infrastructure failure; `advantage` is null where the rollout was
+not trained on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         ("step", pa.int32()),
         ("problem_id", pa.string()),
         ("index", pa.int32()),
+        ("turn", pa.int32()),
         ("seed", pa.int64()),
         ("policy_versions", pa.list_(pa.int32())),
         ("prompt_ids", pa.list_(pa.int32())),
@@ -48,10 +49,12 @@ def to_row(
     rollout: Rollout, reward: Reward, step: int = 0, advantage: float | None = None, length: str = ""
 ) -> dict[str, Any]:
     """`length` names the completion limit that an evaluated rollout was cut at."""
+    verdict = reward.verdict
     return {
         "step": step,
         "problem_id": rollout.problem_id,
         "index": rollout.index,
+        "turn": rollout.turn,
         "seed": rollout.seed,
         "policy_versions": rollout.policy_versions,
         "prompt_ids": rollout.prompt_ids,
@@ -59,10 +62,10 @@ def to_row(
         "logprobs": rollout.logprobs,
         "finish_reason": rollout.finish_reason,
         "text": rollout.text,
-        "status": str(reward.verdict.status),
-        "reason": reward.verdict.reason,
-        "test_index": reward.verdict.test_index,
-        "isolation": reward.verdict.isolation,
+        "status": str(verdict.status) if verdict else None,
+        "reason": verdict.reason if verdict else "",
+        "test_index": verdict.test_index if verdict else -1,
+        "isolation": verdict.isolation if verdict else "",
         "solved": None if refusal(rollout) else reward.solved,
         "reward": reward.value,
         "parts": json.dumps(reward.parts, sort_keys=True),
@@ -73,7 +76,9 @@ def to_row(
 
 def from_row(row: Mapping[str, Any]) -> tuple[Rollout, Reward]:
     """What `to_row` was given, but for the clocks of the verdict."""
-    verdict = Verdict(Status(row["status"]), row["reason"], row["test_index"], isolation=row["isolation"])
+    verdict = None
+    if row["status"] is not None:
+        verdict = Verdict(Status(row["status"]), row["reason"], row["test_index"], isolation=row["isolation"])
     rollout = Rollout(
         problem_id=row["problem_id"],
         index=row["index"],
@@ -84,8 +89,9 @@ def from_row(row: Mapping[str, Any]) -> tuple[Rollout, Reward]:
         logprobs=tuple(row["logprobs"]),
         finish_reason=row["finish_reason"],
         text=row["text"],
+        turn=row["turn"],
     )
-    return rollout, Reward(row["reward"], json.loads(row["parts"]), verdict)
+    return rollout, Reward(row["reward"], row["solved"], json.loads(row["parts"]), verdict)
 
 
 def to_groups(rows: Iterable[Mapping[str, Any]]) -> list[Group]:
@@ -106,12 +112,14 @@ def write_rows(
 
 
 def read_table(path: Path) -> pa.Table:
-    """All of a file. Older ones have no column `solved`: there the status says it."""
+    """Return all of a file. Older ones have no column `solved`, where the status says it, or no column `turn`."""
     table = parquet.read_table(path)
-    if "solved" in table.column_names or "status" not in table.column_names:
-        return table
-    solved = pa.array([Status(status).solved for status in table.column("status").to_pylist()], pa.bool_())
-    return table.append_column("solved", solved)
+    if "solved" not in table.column_names and "status" in table.column_names:
+        solved = [Status(status).solved for status in table.column("status").to_pylist()]
+        table = table.append_column("solved", pa.array(solved, pa.bool_()))
+    if "turn" not in table.column_names and "index" in table.column_names:
+        table = table.append_column("turn", pa.array([0] * len(table), pa.int32()))
+    return table
 
 
 def read_rows(paths: Iterable[Path]) -> list[dict[str, Any]]:

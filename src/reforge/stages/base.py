@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from reforge.environments.prompts import Tokenizer, prompt_lengths, worked_answer
+from reforge.environments.template import Template, Tokenizer, worked_answer
 from reforge.frame.context import StageContext
 from reforge.frame.room import require_room
 from reforge.policy.examine import Needs, examine
@@ -48,7 +48,8 @@ def _require_room(ctx: StageContext, folder: Path, tokenizer: Tokenizer, train: 
     """Ask now for what later stages will sample on the same problems; each asks again for itself."""
     texts = ctx.input("texts")
     sides = {"train": train, "heldout": read_problems(texts / "heldout.parquet")}
-    prompts = {side: prompt_lengths(problems, tokenizer) for side, problems in sides.items()}
+    template = Template(tokenizer)
+    prompts = {side: template.lengths(problems) for side, problems in sides.items()}
     for name, instance in ctx.later.items():
         if ctx.cfg.base[ctx.key].texts in instance.inputs().values():
             require_room(folder, name, instance.limits(), prompts)

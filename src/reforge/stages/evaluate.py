@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
-from reforge.environments.prompts import build_prompt, decoder
-from reforge.environments.scorer import score
+from reforge.environments.template import Template
 from reforge.evaluation.limits import cut
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.frame.context import StageContext
+from reforge.frame.environment import environment_of, graders
 from reforge.frame.judge import judge_of
 from reforge.frame.room import require_room
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.records import Problem, Reward, Rollout
+from reforge.records import Problem, Prompt, Reward, Rollout
+from reforge.rollouts.play import play
 from reforge.rollouts.refusal import refusal
-from reforge.rollouts.sampler import Sampling
+from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.store import to_row, write_rows
-from reforge.training.scoring import score_as_they_finish
 
 
 def run(ctx: StageContext) -> None:
     config, model = ctx.cfg.evaluate[ctx.key], ctx.input("model")
     problems = {p.id: p for p in read_problems(ctx.input("problems") / f"{config.side}.parquet")[: config.count]}
     tokenizer = load_tokenizer(model)
-    prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
-    require_room(model, ctx.name, config.limits(), {config.side: [len(prompt.token_ids) for prompt in prompts]})
-    longest = Sampling(config.temperature, config.top_p, max(config.lengths.values()))
-    decode, rows, outcomes = decoder(tokenizer), [], []
+    template = Template(tokenizer)
+    require_room(model, ctx.name, config.limits(), {config.side: template.lengths(problems.values())})
+    rows, outcomes = list[dict[str, Any]](), list[Outcome]()
     with (
         judge_of(ctx) as judge,
         sampler_of(ctx, model, tokenizer, config.temperature) as sampler,
+        graders(ctx.cfg.sandbox.workers) as pool,
     ):
-        # The same seed for every model: paired rollouts.
-        rollouts = sampler.sample(prompts, config.rollouts, longest, f"{ctx.cfg.seed}/evaluate")
-        bar = progress.bar(rollouts, total=len(prompts) * config.rollouts, desc=ctx.name, unit="rollout")
-        drawn = list(bar)
+        environment = environment_of(config.environment, {"accuracy": 1.0}, config.own, problems, template, judge)
+        draws = _Draws(ctx, sampler, template)
         for name, limit in config.lengths.items():
-            shorter = (cut(rollout, limit, decode) for rollout in drawn)
-            groups = score_as_they_finish(
-                shorter, lambda r: score(r, problems[r.problem_id], judge), prompts, ctx.cfg.sandbox.workers
-            )
-            for group in groups:
-                for rollout, reward in zip(group.rollouts, group.rewards, strict=True):
-                    rows.append(to_row(rollout, reward, length=name))
-                    outcomes.append(_outcome(rollout, reward, problems[rollout.problem_id], name))
+            sample = partial(draws.sample, limit)
+            played = play(environment, sample, list(problems), config.rollouts, config.environment.turns, pool)
+            for group in played.groups():
+                members = list(zip(group.rollouts, group.rewards, strict=True))
+                rows += [to_row(rollout, reward, length=name) for rollout, reward in members]
+                outcomes += _outcomes(members, problems[group.problem_id], name)
     scores = score_table(ctx.key, outcomes, config.ks, config.confidence, config.lengths)
     for name, row in scores["lengths"].items():
         ctx.metrics[f"pass@1/{name}"] = row["pass@1"]["value"]
@@ -55,12 +54,38 @@ def run(ctx: StageContext) -> None:
     (ctx.out / "scores.json").write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
 
 
-def _outcome(rollout: Rollout, reward: Reward, problem: Problem, length: str) -> Outcome:
-    return Outcome(
-        problem_id=rollout.problem_id,
-        difficulty=problem.difficulty,
-        length_name=length,
-        correct=None if refusal(rollout) else reward.solved,
-        truncated=rollout.truncated,
-        tokens=len(rollout.token_ids),
-    )
+class _Draws:
+    """First turns are drawn once, at the longest limit, and cut for each; what follows hangs on the cut."""
+
+    def __init__(self, ctx: StageContext, sampler: Sampler, template: Template) -> None:
+        self._config, self._name, self._sampler, self._template = ctx.cfg.evaluate[ctx.key], ctx.name, sampler, template
+        self._seed = f"{ctx.cfg.seed}/evaluate"  # the same for every model: paired rollouts
+        self._first: list[Rollout] = []
+
+    def sample(self, limit: int, wave: Sequence[Prompt]) -> Iterator[Rollout]:
+        if wave[0].turn:
+            yield from self._draw(wave, limit)
+            return
+        self._first = self._first or list(self._draw(wave, max(self._config.lengths.values())))
+        yield from (cut(rollout, limit, self._template.decode) for rollout in self._first)
+
+    def _draw(self, wave: Sequence[Prompt], limit: int) -> Iterator[Rollout]:
+        sampling = Sampling(self._config.temperature, self._config.top_p, limit)
+        rollouts = self._sampler.sample(wave, sampling, self._seed)
+        yield from progress.bar(rollouts, total=len(wave), desc=self._name, unit="rollout")
+
+
+def _outcomes(members: Sequence[tuple[Rollout, Reward]], problem: Problem, length: str) -> list[Outcome]:
+    """Return one for each attempt: it has solved the problem where its last turn has."""
+    last = {rollout.index: (rollout, reward) for rollout, reward in members}
+    return [
+        Outcome(
+            problem_id=problem.id,
+            difficulty=problem.difficulty,
+            length_name=length,
+            correct=None if refusal(rollout) else reward.solved,
+            truncated=rollout.truncated,
+            tokens=sum(len(one.token_ids) for one, _ in members if one.index == index),
+        )
+        for index, (rollout, reward) in last.items()
+    ]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from reforge.environments.prompts import build_prompt
-from reforge.environments.scorer import score
 from reforge.environments.selection import longest_inputs
+from reforge.environments.template import Template
 from reforge.errors import Events, UserError
 from reforge.frame.context import StageContext
+from reforge.frame.environment import environment_of, graders
 from reforge.frame.judge import judge_of
 from reforge.frame.room import require_room
 from reforge.frame.sampler import sampler_of
@@ -24,12 +24,15 @@ from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import load_tokenizer
 from reforge.policy.ranks import everyone
 from reforge.problems.store import read_problems
+from reforge.rollouts.play import Played, play
+from reforge.rollouts.sampler import Sampling
 from reforge.tracking.timeline import Timeline, steady_clock
 from reforge.tracking.timeline_page import bottleneck, render_timeline, shares
 from reforge.training import checkpoint, grpo
 from reforge.training.handover import folder_of
 from reforge.training.recorder import Recorder
 from reforge.training.schedule import older_versions
+from reforge.training.watched import Watched
 
 _MEMORY = Path("/dev/shm")
 
@@ -39,26 +42,33 @@ def run(ctx: StageContext) -> None:
     known = read_problems(ctx.input("problems") / "train.parquet")
     problems = {problem.id: longest_inputs(problem, config.reward_tests) for problem in known}
     tokenizer = load_tokenizer(init)
-    prompts = [build_prompt(problem, tokenizer) for problem in problems.values()]
-    fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= config.max_prompt_tokens]
-    if not fitting:
-        shortest = min((len(prompt.token_ids) for prompt in prompts), default=0)
-        raise UserError(
-            f"No prompt is within {ctx.where}.max_prompt_tokens = {config.max_prompt_tokens}; the least has {shortest}."
-        )
-    require_room(init, ctx.name, config.limits(), {"train": [len(prompt.token_ids) for prompt in fitting]})
-    ctx.metrics["prompts/too_long"] = float(len(prompts) - len(fitting))
+    template = Template(tokenizer)
+    questions = _fitting(ctx, {name: template.question(problem) for name, problem in problems.items()})
     states, weights = ctx.scratch / "checkpoint", _handover(ctx)
     timeline = Timeline(ctx.log_folder / "timeline.json", steady_clock())
-    with judge_of(ctx) as judge, sampler_of(ctx, init, tokenizer, config.temperature) as sampler, _removed(weights):
+    with (
+        judge_of(ctx) as judge,
+        sampler_of(ctx, init, tokenizer, config.temperature) as sampler,
+        _removed(weights),
+        graders(ctx.cfg.sandbox.workers) as pool,
+    ):
         sampler.working = lambda number: timeline.span(f"vllm {number}", "sample")
         events = {"sampler": sampler.events, "judge": judge.events}
         show(timeline, events)
+        environment = environment_of(config.environment, config.reward, config.own, problems, template, judge)
         learner = open_learner(init, ctx.cfg.learner, ctx.seed, reference=config.loss.kl is not None)
         start = checkpoint.resume(learner, states)
         checkpoint.restore_policies(states, start, weights)
         ctx.tracker.rewind(start)
         bar = progress.bar(total=config.steps, initial=start, desc=ctx.name, unit="step")
+
+        def draw(step: int) -> Played:
+            order = ctx.seed if config.order == "shuffled" else None
+            chosen = grpo.problems_of_step(list(questions), config.batch, step, order)
+            sampling = Sampling(config.temperature, 1.0, config.max_tokens)
+            sample = partial(sampler.sample, sampling=sampling, seed=f"{ctx.seed}/{step}")
+            watched = Watched(environment, timeline, step)
+            return play(watched, sample, chosen, config.group_size, config.environment.turns, pool)
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
             ctx.tracker.log(step, metrics, timings | counts(events))
@@ -72,11 +82,9 @@ def run(ctx: StageContext) -> None:
             grpo.Run(
                 learner=learner,
                 sampler=sampler,
-                score=lambda rollout: score(rollout, problems[rollout.problem_id], judge),
-                prompts=fitting,
+                draw=draw,
+                canaries=list(questions.values())[: grpo.CANARIES],
                 config=config,
-                seed=ctx.seed,
-                graders=ctx.cfg.sandbox.workers,
                 recorder=Recorder(ctx.scratch / "rollouts", ctx.tracker.recomputed),
                 weights_folder=weights,
                 timeline=timeline,
@@ -89,6 +97,20 @@ def run(ctx: StageContext) -> None:
         everyone(Learner.save_model, learner, ctx.out / "model")
     shutil.copytree(ctx.scratch / "rollouts", ctx.out / "rollouts")
     _draw_timeline(ctx, timeline)
+
+
+def _fitting(ctx: StageContext, questions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return those that are not too long, by problem."""
+    config = ctx.cfg.rl[ctx.key]
+    fitting = {name: ids for name, ids in questions.items() if len(ids) <= config.max_prompt_tokens}
+    if not fitting:
+        shortest = min(map(len, questions.values()), default=0)
+        raise UserError(
+            f"No prompt is within {ctx.where}.max_prompt_tokens = {config.max_prompt_tokens}; the least has {shortest}."
+        )
+    require_room(ctx.input("init"), ctx.name, config.limits(), {"train": [*map(len, fitting.values())]})
+    ctx.metrics["prompts/too_long"] = float(len(questions) - len(fitting))
+    return fitting
 
 
 def show(timeline: Timeline, events: Mapping[str, Events]) -> None:

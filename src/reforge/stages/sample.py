@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 
-from reforge.environments.prompts import build_prompt
-from reforge.environments.scorer import score
+from reforge.environments.template import Template
 from reforge.frame.context import StageContext
+from reforge.frame.environment import environment_of, graders
 from reforge.frame.judge import judge_of
 from reforge.frame.room import require_room
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
+from reforge.records import Prompt, Rollout
+from reforge.rollouts.play import play
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.store import to_row, write_rows
-from reforge.training.scoring import score_as_they_finish
 
 
 def run(ctx: StageContext) -> None:
@@ -24,19 +26,24 @@ def run(ctx: StageContext) -> None:
     asked = random.Random(ctx.seed).sample(known, min(config.count, len(known)))
     problems = {problem.id: problem for problem in asked}
     tokenizer = load_tokenizer(ctx.input("model"))
-    prompts = [build_prompt(problem, tokenizer) for problem in asked]
-    lengths = [len(prompt.token_ids) for prompt in prompts]
-    require_room(ctx.input("model"), ctx.name, config.limits(), {"train": lengths})
+    template = Template(tokenizer)
+    require_room(ctx.input("model"), ctx.name, config.limits(), {"train": template.lengths(asked)})
     sampling = Sampling(config.temperature, 1.0, config.max_tokens)
+    bar = progress.bar(total=len(asked) * config.answers, desc=ctx.name, unit="answer")
     with (
         judge_of(ctx) as judge,
         sampler_of(ctx, ctx.input("model"), tokenizer, config.temperature) as sampler,
+        graders(ctx.cfg.sandbox.workers) as pool,
     ):
-        rollouts = sampler.sample(prompts, config.answers, sampling, str(ctx.seed))
-        bar = progress.bar(rollouts, total=len(prompts) * config.answers, desc=ctx.name, unit="answer")
-        groups = score_as_they_finish(
-            bar, lambda rollout: score(rollout, problems[rollout.problem_id], judge), prompts, ctx.cfg.sandbox.workers
-        )
+        environment = environment_of(config.environment, {"accuracy": 1.0}, config.own, problems, template, judge)
+
+        def sample(wave: Sequence[Prompt]) -> Iterator[Rollout]:
+            for rollout in sampler.sample(wave, sampling, str(ctx.seed)):
+                bar.update()
+                yield rollout
+
+        groups = play(environment, sample, list(problems), config.answers, config.environment.turns, pool).groups()
+    bar.close()
     rows = [
         to_row(rollout, reward)
         for group in groups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reforge.config.section import NONE
-from reforge.environments.prompts import Tokenizer, answer_ids, build_prompt, worked_answer
+from reforge.environments.template import Template, worked_answer
 from reforge.errors import UserError
 from reforge.frame.context import StageContext
 from reforge.frame.steps import finetune
@@ -16,7 +16,7 @@ from reforge.rollouts.store import read_rows
 def run(ctx: StageContext) -> None:
     config = ctx.cfg.sft[ctx.key]
     learner = open_learner(ctx.input("init"), ctx.cfg.learner, ctx.seed)
-    rows = [] if config.problems == NONE else _worked(ctx, learner.tokenizer)
+    rows = [] if config.problems == NONE else _worked(ctx, Template(learner.tokenizer))
     rows += [] if config.rollouts == NONE else _sampled(ctx)
     if not rows:
         raise UserError(
@@ -26,9 +26,9 @@ def run(ctx: StageContext) -> None:
     finetune(ctx, learner, rows, config)
 
 
-def _worked(ctx: StageContext, tokenizer: Tokenizer) -> list[Row]:
+def _worked(ctx: StageContext, template: Template) -> list[Row]:
     return [
-        Row(build_prompt(problem, tokenizer).token_ids, answer_ids(worked_answer(problem), tokenizer))
+        Row(template.question(problem), template.answer(worked_answer(problem)))
         for problem in read_problems(ctx.input("problems") / "train.parquet")
         if problem.solution
     ]

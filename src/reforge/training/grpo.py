@@ -18,8 +18,8 @@ from pathlib import Path
 from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.policy.learner import Learner
-from reforge.records import Prompt, Reward, Rollout
-from reforge.rollouts.sampler import Sampler, Sampling
+from reforge.rollouts.play import Played
+from reforge.rollouts.sampler import Sampler
 from reforge.tracking.timeline import Timeline
 from reforge.training.handover import folder_of, publish, published
 from reforge.training.learn import advantages_of, learn
@@ -28,21 +28,20 @@ from reforge.training.recorder import Recorder
 from reforge.training.schedule import is_drawn_from, older_versions
 from reforge.training.worker import RolloutWorker
 
-CANARIES = 4  # prompts that tell whether a sampler has the weights that it should
+CANARIES = 4
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a rung is trained with. Published policies lie in `weights_folder`. `after_step(step, metrics, timings)`
-    tracks and saves."""
+    """What a rung is trained with. `draw(step)` samples the rollouts of a step and begins to grade them. `canaries`:
+    prompts that tell whether a sampler has the weights that it should. Published policies lie in `weights_folder`.
+    `after_step(step, metrics, timings)` tracks and saves."""
 
     learner: Learner
     sampler: Sampler
-    score: Callable[[Rollout], Reward]
-    prompts: Sequence[Prompt]
+    draw: Callable[[int], Played]
+    canaries: Sequence[Sequence[int]]
     config: Rl
-    seed: int
-    graders: int
     recorder: Recorder
     weights_folder: Path
     timeline: Timeline
@@ -54,9 +53,7 @@ def train(run: Run, start: int = 0) -> None:
     resume, `weights_folder` must hold the older policies that later batches are drawn from.
     """
     config, clock = run.config, Clock(run.timeline)
-    worker = RolloutWorker(
-        run.sampler, lambda step: _draw(run, step), run.score, run.graders, config.staleness, run.timeline
-    )
+    worker = RolloutWorker(run.sampler, run.draw, config.staleness, run.timeline)
     worker.start(start + 1, run.config.steps)
     try:
         for version in older_versions(start, config.staleness, run.config.steps):
@@ -89,40 +86,32 @@ def train(run: Run, start: int = 0) -> None:
         run.recorder.close()
 
 
-def _draw(run: Run, step: int) -> tuple[Sequence[Prompt], Iterator[Rollout]]:
-    config = run.config
-    prompts = prompts_of_step(run.prompts, config.batch, step, run.seed if config.order == "shuffled" else None)
-    sampling = Sampling(config.temperature, 1.0, run.config.max_tokens)
-    return prompts, run.sampler.sample(prompts, config.group_size, sampling, f"{run.seed}/{step}")
-
-
 def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
-    """For the samplers where a batch is still to be drawn from it; and remove what no batch, and no resume, needs any
-    more."""
+    """Hand a policy version to the samplers if a batch is still to be drawn from it, and remove the one that no batch
+    and no resume needs any more."""
     staleness = run.config.staleness
     worn = folder_of(run.weights_folder, version - staleness - 1)
-    canaries = [prompt.token_ids for prompt in run.prompts[:CANARIES]]
-    weights = publish(run.learner, run.weights_folder, version, canaries, worn, run.config.temperature)
+    weights = publish(run.learner, run.weights_folder, version, run.canaries, worn, run.config.temperature)
     if is_drawn_from(version, staleness, run.config.steps):
         worker.publish(weights)
     shutil.rmtree(worn, ignore_errors=True)
     return weights.folder
 
 
-def prompts_of_step(prompts: Sequence[Prompt], batch: int, step: int, seed: int | None) -> list[Prompt]:
+def problems_of_step(problem_ids: Sequence[str], batch: int, step: int, seed: int | None) -> list[str]:
     """Steps walk through one pass over the problems after another; no problem twice within a step.
 
     Where `seed` is None all passes have the given order, and a step that ends one begins the next: what is last in the
     order, such as the hardest problems, is trained on like the rest. Otherwise each pass is shuffled anew, and those
     that do not fill a step are left out of it, other ones each time.
     """
-    if len(prompts) < batch:
-        raise UserError(f"rl.*.batch is {batch} prompts a step but there are only {len(prompts)} training problems")
+    if len(problem_ids) < batch:
+        raise UserError(f"rl.*.batch is {batch} problems a step but there are only {len(problem_ids)} to train on")
     if seed is None:
         first = (step - 1) * batch
-        return [prompts[place % len(prompts)] for place in range(first, first + batch)]
-    number, position = divmod(step - 1, len(prompts) // batch)
-    order = list(prompts)
+        return [problem_ids[place % len(problem_ids)] for place in range(first, first + batch)]
+    number, position = divmod(step - 1, len(problem_ids) // batch)
+    order = list(problem_ids)
     random.Random(f"{seed}/pass/{number}").shuffle(order)
     return order[position * batch : (position + 1) * batch]
 

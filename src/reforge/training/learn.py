@@ -23,7 +23,7 @@ Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
 
 
 def advantages_of(groups: Sequence[Group], config: Rl) -> Advantages:
-    return [group_advantages(group, config.advantage, config.overlong, config.max_tokens) for group in groups]
+    return [group_advantages(group, config) for group in groups]
 
 
 def learn(learner: Learner, config: Rl, groups: Sequence[Group], advantages: Advantages, step: int) -> dict[str, float]:
@@ -31,7 +31,7 @@ def learn(learner: Learner, config: Rl, groups: Sequence[Group], advantages: Adv
     share = len(groups) // config.updates
     cuts = [slice(first, first + share) for first in range(0, len(groups), share)]
     batches = [batch for cut in cuts if (batch := batch_of(groups[cut], advantages[cut], config, learner)) is not None]
-    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, config.steps)
+    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, config.floor, step, config.steps)
     if len(batches) < len(cuts) and config.guards.nothing_to_learn == "stop":
         raise UserError(
             f"Step {step}: all rollouts of a group have the same reward, in every group of an update, so there is "
@@ -39,11 +39,18 @@ def learn(learner: Learner, config: Rl, groups: Sequence[Group], advantages: Adv
             "rl.*.group_size, or rl.*.guards.nothing_to_learn=skip."
         )
     clip = learner.config.gradient_clip
+    if config.loss.kl and renews(config.loss.kl.refresh, step):
+        everyone(Learner.renew_reference, learner)
     objective = Objective(config.loss, config.temperature, rate, clip, config.guards)
     metrics, bad = everyone(update, learner, batches, objective)
     refuse(bad, config.guards.bad_update, step)
     skipped = {"updates/empty": float(len(cuts) - len(batches)), "updates/bad": float(len(bad))}
     return {**metrics, **skipped, "learning_rate": rate}
+
+
+def renews(refresh: int | None, step: int) -> bool:
+    """Whether the reference of KL becomes the policy of before this step: after every `refresh` steps."""
+    return refresh is not None and step > 1 and (step - 1) % refresh == 0
 
 
 def refuse(bad: Sequence[Unmade], rule: str, step: int) -> None:

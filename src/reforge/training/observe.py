@@ -14,7 +14,7 @@ def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float
     tokens."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     scored = [reward for group in groups for reward in group.rewards if reward.value is not None]
-    solved = [[bool(reward.solved) for reward in group.rewards] for group in groups]
+    solved = [list(_solved(group).values()) for group in groups]
     lengths = [len(rollout.token_ids) for rollout in rollouts]
     counted = [
         (value, length)
@@ -41,6 +41,14 @@ def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float
         "tokens/sampled": float(sum(lengths)),
         "tokens/counted": float(sum(length for _, length in counted)),
     }
+
+
+def _solved(group: Group) -> dict[int, bool]:
+    """Return for each attempt whether one of its turns solved the problem."""
+    found: dict[int, bool] = {}
+    for rollout, reward in zip(group.rollouts, group.rewards, strict=True):
+        found[rollout.index] = found.get(rollout.index, False) or bool(reward.solved)
+    return found
 
 
 def _reward_parts(scored: Sequence[Reward]) -> dict[str, float]:

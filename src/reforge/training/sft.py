@@ -26,16 +26,15 @@ def train(
     after_step: Callable[[int, dict[str, float], dict[str, float]], None],
     start: int = 0,
 ) -> None:
-    """Run steps `start`+1 … `config.steps`; the rows of a step depend on (seed, step) alone, so a resume is exact."""
-    if not rows:
-        raise UserError("No rows to fine-tune on: the training set has no worked solutions. Check the curate stage.")
-    for step in range(start + 1, config.steps + 1):
+    """Run steps `start`+1 … `steps_of`; the rows of a step depend on (seed, step) alone, so a resume is exact."""
+    last = steps_of(config, len(rows))
+    for step in range(start + 1, last + 1):
         began = time.perf_counter()
-        chosen = random.Random(f"{seed}/{step}").choices(rows, k=config.batch)
+        chosen = [rows[place] for place in rows_of_step(config, len(rows), step, seed)]
         weights = token_mean([len(row.token_ids) for row in chosen])
         weighted = [replace(row, weight=weight) for row, weight in zip(chosen, weights, strict=True)]
         batch = build_batch(weighted, learner.config.micro_batch_tokens, learner.replicas)
-        rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, step, config.steps)
+        rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, config.floor, step, last)
         loss, norm = everyone(imitate, learner, batch, rate)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
@@ -44,3 +43,17 @@ def train(
             )
         metrics = {"loss": loss, "grad_norm": norm, "learning_rate": rate, "tokens/trained": float(batch.tokens)}
         after_step(step, metrics, {"seconds/train": time.perf_counter() - began})
+
+
+def steps_of(config: Sft, rows: int) -> int:
+    """Return how many steps there are; the last of each pass takes what is left of it."""
+    return config.steps if config.steps is not None else (config.epochs or 1) * math.ceil(rows / config.batch)
+
+
+def rows_of_step(config: Sft, rows: int, step: int, seed: int) -> list[int]:
+    """Return the places of a step's rows: drawn with replacement, or the next of a pass without."""
+    if config.epochs is None:
+        return random.Random(f"{seed}/{step}").choices(range(rows), k=config.batch)
+    number, position = divmod(step - 1, math.ceil(rows / config.batch))
+    order = random.Random(f"{seed}/pass/{number}").sample(range(rows), rows)
+    return order[position * config.batch : (position + 1) * config.batch]

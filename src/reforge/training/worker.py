@@ -7,51 +7,37 @@ while the last ones of a batch are graded the next batch may already be sampled.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 
 from reforge.errors import InfrastructureError
-from reforge.records import Group, Prompt, Reward, Rollout
+from reforge.records import Group
+from reforge.rollouts.play import Played
 from reforge.rollouts.sampler import Sampler, Weights
 from reforge.tracking.timeline import Timeline
 from reforge.training.schedule import version_for
-from reforge.training.scoring import Grading, begin_grading, groups_of
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A sampled batch. `parity` is the gap found when its policy was handed over; `pause_seconds` what that took of
-    the samplers' time."""
+    """A sampled batch. `parity` is the gap found when its policy was handed over, `pause_seconds` how long the samplers
+    were stopped for that."""
 
     step: int
-    prompts: Sequence[Prompt]
-    grading: Grading
+    played: Played
     parity: float
     pause_seconds: float
 
 
 class RolloutWorker:
-    """`draw(step)` names the prompts of a batch and begins to sample it; `grade` is called from `graders` threads."""
+    """`draw(step)` samples a batch; its last rollouts may still be being graded when it returns."""
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        draw: Callable[[int], tuple[Sequence[Prompt], Iterator[Rollout]]],
-        grade: Callable[[Rollout], Reward],
-        graders: int,
-        staleness: int,
-        timeline: Timeline,
-    ) -> None:
-        self._sampler, self._draw, self._grade = sampler, draw, grade
-        self._staleness, self._timeline = staleness, timeline
+    def __init__(self, sampler: Sampler, draw: Callable[[int], Played], staleness: int, timeline: Timeline) -> None:
+        self._sampler, self._draw, self._staleness, self._timeline = sampler, draw, staleness, timeline
         self._published: SimpleQueue[Weights | None] = SimpleQueue()
         self._drawn: SimpleQueue[Draw | BaseException] = SimpleQueue()
-        self._graders = ThreadPoolExecutor(graders, "grader")
 
     def start(self, first: int, last: int) -> None:
         """Begin with the batch of step `first`; the policy versions it and those after it ask for must be published in
@@ -66,13 +52,12 @@ class RolloutWorker:
         drawn = self._drawn.get()
         if isinstance(drawn, BaseException):
             raise drawn
-        groups = groups_of(drawn.prompts, drawn.grading)
+        groups = drawn.played.groups()
         self._check_versions(drawn.step, groups)
         return drawn, groups
 
     def close(self) -> None:
         self._published.put(None)
-        self._graders.shutdown(wait=False, cancel_futures=True)
 
     def _work(self, first: int, last: int) -> None:
         held: int | None = None
@@ -89,15 +74,10 @@ class RolloutWorker:
                         parity = self._sampler.load(weights)
                     held, pause = weights.version, self._sampler.pause_seconds
                 with self._timeline.span("sampler", "sample", step):
-                    prompts, rollouts = self._draw(step)
-                    grading = begin_grading(rollouts, partial(self._graded, step), self._graders)
-                self._drawn.put(Draw(step, prompts, grading, parity, pause))
+                    played = self._draw(step)
+                self._drawn.put(Draw(step, played, parity, pause))
         except BaseException as error:
             self._drawn.put(error)
-
-    def _graded(self, step: int, rollout: Rollout) -> Reward:
-        with self._timeline.span(f"grader {threading.current_thread().name.rpartition('_')[2]}", "grade", step):
-            return self._grade(rollout)
 
     def _check_versions(self, step: int, groups: Sequence[Group]) -> None:
         wanted = version_for(step, self._staleness)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reforge.environments.programs import extract_program, without_thinking
+from reforge.environments.template import parse
+from tests.unit.environments.reading import program_in
 
 S = "def solve(x):\n    return x\n"
 PRINT = "```python\nprint(1)\n```"
@@ -46,7 +47,7 @@ PRINT = "```python\nprint(1)\n```"
     ],
 )
 def test_the_last_closed_block_of_python(text: str, program: str | None) -> None:
-    assert extract_program(text) == program
+    assert program_in(text) == program
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_the_last_closed_block_of_python(text: str, program: str | None) -> None
 def test_with_an_entry_point_the_last_block_that_defines_it(program: str, entry: str) -> None:
     blocks = ["def solve(x): pass\n", program, "print(solve(3))\n"]
     text = "\nBetter:\n".join(f"```python\n{block}```" for block in blocks)
-    assert extract_program(text, entry) == program
-    assert extract_program(text, "other") == extract_program(text) == "print(solve(3))\n"
+    assert program_in(text, entry) == program
+    assert program_in(text, "other") == program_in(text) == "print(solve(3))\n"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_with_an_entry_point_the_last_block_that_defines_it(program: str, entry:
     ],
 )
 def test_thinking_does_not_count(text: str, answer: str | None) -> None:
-    assert without_thinking(text) == answer
+    assert parse(text).answer == answer
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_thinking_does_not_count(text: str, answer: str | None) -> None:
     ],
 )
 def test_nothing_inside_thinking_counts(text: str, program: str | None) -> None:
-    assert extract_program(text) == program
+    assert program_in(text) == program
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,4 @@ def test_nothing_inside_thinking_counts(text: str, program: str | None) -> None:
 )
 def test_no_text_is_too_much(code: str, fenced: bool) -> None:
     """What cannot be parsed is still the program where it is the only block; floods of fences hold none."""
-    assert extract_program(f"```\n{code}```" if fenced else code) == (code if fenced else None)
+    assert program_in(f"```\n{code}```" if fenced else code) == (code if fenced else None)

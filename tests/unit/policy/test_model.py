@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from reforge.config.policy import Architecture
-from reforge.environments.prompts import answer_ids, build_prompt, decoder, worked_answer
-from reforge.environments.scorer import extract_program
+from reforge.environments.template import Template, worked_answer
 from reforge.errors import UserError
 from reforge.policy.model import check_checkpoint, load_model, load_tokenizer, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.records import Problem
+from tests.unit.environments.reading import program_in
 
 TEXTS = ["    x = x[::-1]\n    x = sorted(x)\n", "def solve(x):\n    x = [a + 3 for a in x]\n    return x\n"] * 20
 ARCHITECTURE = Architecture(
@@ -53,9 +53,9 @@ def test_any_text_round_trips_through_bytes(tokenizer):
 
 
 def test_prompt_ends_where_the_assistant_begins_and_the_answer_ends_with_the_end_token(tokenizer):
-    prompt = build_prompt(PROBLEM, tokenizer)
-    assert tokenizer.decode(prompt.token_ids) == "<|user|>Write solve(x).<|end|><|assistant|>"
-    answer = answer_ids(worked_answer(PROBLEM), tokenizer)
+    template = Template(tokenizer)
+    assert tokenizer.decode(template.question(PROBLEM)) == "<|user|>Write solve(x).<|end|><|assistant|>"
+    answer = template.answer(worked_answer(PROBLEM))
     assert answer[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(answer) == (
         "<think>\nlist: keep it\n</think>\n```python\ndef solve(x):\n    return x\n```<|end|>"
@@ -66,20 +66,21 @@ def test_where_the_template_begins_the_thinking_it_is_ended_once_and_what_never_
     tokenizer = train_tokenizer(TEXTS, 300)
     plain = tokenizer.chat_template
     tokenizer.chat_template = f"{plain}{{% if add_generation_prompt %}}<think>\n{{% endif %}}"
-    assert tokenizer.decode(build_prompt(PROBLEM, tokenizer).token_ids).endswith("<|assistant|><think>\n")
+    template = Template(tokenizer)
+    assert tokenizer.decode(template.question(PROBLEM)).endswith("<|assistant|><think>\n")
     program = "```python\ndef solve(x):\n    return x\n```"
-    answer = answer_ids(worked_answer(PROBLEM), tokenizer)
+    answer = template.answer(worked_answer(PROBLEM))
     assert tokenizer.decode(answer) == f"list: keep it\n</think>\n{program}<|end|>"
-    without = answer_ids(worked_answer(replace(PROBLEM, thinking="")), tokenizer)
+    without = template.answer(worked_answer(replace(PROBLEM, thinking="")))
     assert tokenizer.decode(without) == f"</think>\n{program}<|end|>"
 
-    text = decoder(tokenizer)(answer[:-1])
+    text = template.decode(answer[:-1])
     assert text == f"<think>\nlist: keep it\n</think>\n{program}"
-    assert extract_program(text) == PROBLEM.solution
+    assert program_in(text) == PROBLEM.solution
     unfinished = tokenizer.encode(f"perhaps\n{program}")
-    assert extract_program(decoder(tokenizer)(unfinished)) is None
+    assert program_in(template.decode(unfinished)) is None
     tokenizer.chat_template = plain
-    assert extract_program(decoder(tokenizer)(unfinished)) == PROBLEM.solution
+    assert program_in(Template(tokenizer).decode(unfinished)) == PROBLEM.solution
 
 
 def test_a_value_that_the_family_does_not_know_is_refused(tokenizer):

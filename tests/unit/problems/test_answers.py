@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reforge.environments.prompts import worked_answer
+from reforge.environments.template import worked_answer
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.records import Checker, Problem, Status, TestCase
 from reforge.sandbox.judge import Judge, Limits

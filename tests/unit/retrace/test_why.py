@@ -25,7 +25,7 @@ def finished(run_stages: Callable[..., None], project: Path) -> Path:
     write_quarantined(problems / "quarantined.parquet", [])
     write_origins(problems / "origins.parquet", [Entry("mbpp", 34, PROBLEM)])
     rollout = Rollout("mbpp/7", 2, 99, (3, 3, 4), (1,), (5, 6, 7), (-0.1,) * 3, "stop", "text")
-    reward = Reward(0.0, {}, Verdict(Status.WRONG_ANSWER, "returned 4", isolation="full"))
+    reward = Reward(0.0, False, {}, Verdict(Status.WRONG_ANSWER, "returned 4", isolation="full"))
     write_rows(Path("outputs/rl/short/rollouts/step-00003.parquet"), [to_row(rollout, reward, 3, -0.5)])
     return project
 

@@ -21,7 +21,7 @@ def rollout(index: int = 0) -> Rollout:
 
 
 def rows(count: int = 3) -> list[dict]:
-    reward = Reward(1.0, {"accuracy": 1.0}, Verdict(Status.ACCEPTED))
+    reward = Reward(1.0, True, {"accuracy": 1.0}, Verdict(Status.ACCEPTED))
     return [to_row(rollout(index), reward, 2, 0.5) for index in range(count)]
 
 
@@ -58,7 +58,7 @@ def test_a_changed_field_is_named(field, value) -> None:
         )
     other = rows()
     other[1] |= to_row(
-        replace(rollout(1), **{field: value}), Reward(1.0, {"accuracy": 1.0}, Verdict(Status.ACCEPTED)), 2, 0.5
+        replace(rollout(1), **{field: value}), Reward(1.0, True, {"accuracy": 1.0}, Verdict(Status.ACCEPTED)), 2, 0.5
     )
     assert record.changed(recorded(other)) == [f"{field} of rollout p/1"]
 

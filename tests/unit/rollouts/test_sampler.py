@@ -122,7 +122,7 @@ BAD: list[Any] = [[-math.inf], [math.nan], [math.inf], [0.5], [None], ["-0.5"], 
 
 @pytest.mark.parametrize("played", [{"logprobs": bad} for bad in BAD], indirect=True)
 def test_log_probs_that_cannot_be_are_noted_and_the_group_stays_whole(played: Sampler) -> None:
-    found = list(played.sample([Prompt("p", (1, 2))], 3, Sampling(1.0, 1.0, 4), "x"))
+    found = list(played.sample([Prompt("p", (1, 2), index) for index in range(3)], Sampling(1.0, 1.0, 4), "x"))
     assert sorted(rollout.index for rollout in found) == [0, 1, 2]
     assert played.events.counts == {"refused": 3}
 
@@ -130,4 +130,4 @@ def test_log_probs_that_cannot_be_are_noted_and_the_group_stays_whole(played: Sa
 @pytest.mark.parametrize("played", [{"logprobs": "none"}], indirect=True)
 def test_what_is_no_rollout_is_the_answer_of_a_lost_server(played: Sampler) -> None:
     with pytest.raises(InfrastructureError, match=r"answered what is no rollout"):
-        list(played.sample([Prompt("p", (1, 2))], 3, Sampling(1.0, 1.0, 4), "x"))
+        list(played.sample([Prompt("p", (1, 2), index) for index in range(3)], Sampling(1.0, 1.0, 4), "x"))

@@ -512,7 +512,7 @@ def test_the_sandbox_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "transformers", "vllm")
     code = f"""
 import sys, json
-from reforge.environments.scorer import score
+from reforge.environments.code import Code
 print(json.dumps([name for name in {heavy} if name in sys.modules]))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout

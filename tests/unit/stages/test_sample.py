@@ -32,12 +32,12 @@ class Sampler:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    def sample(self, prompts: Any, copies: int, sampling: Sampling, seed: str) -> Iterator[Rollout]:
-        self.asked.append((sorted(prompt.problem_id for prompt in prompts), copies, sampling, seed))
+    def sample(self, prompts: Any, sampling: Sampling, seed: str) -> Iterator[Rollout]:
+        names = sorted(prompt.problem_id for prompt in prompts)
+        self.asked.append((sorted(set(names)), len(names) // len(set(names)), sampling, seed))
         for prompt in prompts:
-            for index in range(copies):
-                text = "```python\npass\n```"
-                yield Rollout(prompt.problem_id, index, 0, (0,), prompt.token_ids, (5,), (-0.1,), "stop", text)
+            text = "```python\npass\n```"
+            yield Rollout(prompt.problem_id, prompt.index, 0, (0,), prompt.token_ids, (5,), (-0.1,), "stop", text)
 
 
 @contextmanager

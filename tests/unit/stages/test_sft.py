@@ -10,7 +10,7 @@ import pytest
 
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.environments.prompts import answer_ids, build_prompt, worked_answer
+from reforge.environments.template import Template, worked_answer
 from reforge.errors import UserError
 from reforge.policy.batches import Row
 from reforge.policy.tokenizer import train_tokenizer
@@ -27,7 +27,7 @@ UNSOLVED = Problem("p2", "Write it.", "", (TestCase("call", "[1]", "1"),))
 def sampled(number: int, status: Status, finish: str) -> dict[str, Any]:
     ids = (number, number)
     rollout = Rollout("p1", number, 0, (0, 0), (7, number), ids, (-0.1,) * 2, finish, "")  # type: ignore[arg-type]
-    return to_row(rollout, Reward(float(status.solved or 0), {}, Verdict(status)))
+    return to_row(rollout, Reward(float(status.solved or 0), status.solved, {}, Verdict(status)))
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ DRAWN = [
     sampled(4, Status.INFRASTRUCTURE, "stop"), sampled(5, Status.ACCEPTED, "stop"),
 ]  # fmt: skip
 RIGHT = [Row((7, 1), (1, 1)), Row((7, 5), (5, 5))]
-BY_HAND = Row(build_prompt(WORKED, TOKENIZER).token_ids, answer_ids(worked_answer(WORKED), TOKENIZER))
+TEMPLATE = Template(TOKENIZER)
+BY_HAND = Row(TEMPLATE.question(WORKED), TEMPLATE.answer(worked_answer(WORKED)))
 
 
 def test_of_sampled_answers_those_that_are_right_and_ended_by_themselves(learned) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +14,10 @@ import pytest
 
 from reforge.config.compose import compose
 from reforge.config.load import build_config
-from reforge.environments.scorer import score
+from reforge.frame.environment import environment_of
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.problems.store import write_problems
-from reforge.records import Problem, Reward, Rollout, Status, TestCase, Verdict
+from reforge.records import Problem, Rollout, Status, TestCase, Verdict
 from reforge.stages import evaluate
 
 STATUSES = [Status.ACCEPTED, Status.WRONG_ANSWER, Status.ACCEPTED, Status.INFRASTRUCTURE]
@@ -30,11 +29,10 @@ class Judge:
 
 
 class Sampler:
-    def sample(self, prompts: Any, copies: int, sampling: Any, seed: str) -> Iterator[Rollout]:
+    def sample(self, prompts: Any, sampling: Any, seed: str) -> Iterator[Rollout]:
         for prompt in prompts:
-            for index in range(copies):
-                text = "```python\npass\n```"
-                yield Rollout(prompt.problem_id, index, 0, (0,), prompt.token_ids, (5,), (-0.1,), "stop", text)
+            text = "```python\npass\n```"
+            yield Rollout(prompt.problem_id, prompt.index, 0, (0,), prompt.token_ids, (5,), (-0.1,), "stop", text)
 
 
 @contextmanager
@@ -42,20 +40,18 @@ def given(what: Any) -> Iterator[Any]:
     yield what
 
 
-def with_format(*args: Any) -> Reward:
-    """accuracy + 0.1 · format, as docs/extend.md allows."""
-    reward = score(*args)
-    if reward.value is None:
-        return reward
-    return replace(reward, value=reward.value + 0.1, parts={**reward.parts, "format": 1.0})
-
-
-@pytest.mark.parametrize("reward", [score, with_format])
-def test_pass_at_1_is_the_same_under_any_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reward: Any) -> None:
+@pytest.mark.parametrize("reward", [{"accuracy": 1.0}, {"accuracy": 0.5, "format": 0.1}])
+def test_pass_at_1_is_the_same_under_any_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reward: dict[str, float]
+) -> None:
     """AC, WA, AC and INFRA: 2 of 3."""
+
+    def rewarded(chosen: Any, usual: Any, *rest: Any) -> Any:
+        return environment_of(chosen, reward, *rest)
+
     problems = [Problem(str(n), "s", "pass", (TestCase("stdin", "", ""),)) for n in range(len(STATUSES))]
     write_problems(tmp_path / "problems" / "heldout.parquet", problems)
-    monkeypatch.setattr(evaluate, "score", reward)
+    monkeypatch.setattr(evaluate, "environment_of", rewarded)
     monkeypatch.setattr(evaluate, "judge_of", lambda ctx: given(Judge()))
     monkeypatch.setattr(evaluate, "sampler_of", lambda *args: given(Sampler()))
     monkeypatch.setattr(evaluate, "load_tokenizer", lambda folder: train_tokenizer(["pass"] * 3, 300))

@@ -22,7 +22,7 @@ ARCHITECTURE = Architecture(
 LEARNER: dict[str, Any] = {
     "ranks": 1, "nodes": 1, "rendezvous": "", "sequence_parallel": 1, "zero_stage": 0, "offload": False,
     "activation_checkpointing": False, "dtype": "float32", "threads": 1, "micro_batch_tokens": 96,
-    "gradient_clip": 1.0, "weight_decay": 0.01, "lora": None, "checkpoints": 2,
+    "gradient_clip": 1.0, "betas": [0.9, 0.95], "weight_decay": 0.01, "lora": None, "checkpoints": 2,
 }  # fmt: skip
 LOSS: dict[str, Any] = {
     "mean": "token", "constant_length": None, "ratio": "token", "clip_low": 0.2, "clip_high": 0.28, "dual_clip": None,

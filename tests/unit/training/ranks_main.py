@@ -42,7 +42,8 @@ def recorded(learner: Learner, batches: Any, what: Objective, path: str | None) 
 def main(folder: Path, spec: dict[str, Any]) -> None:
     """`learner`, `loss`: changed values. `steps`: [first, last]. `updates`: of a step. `shuffle`: of the rows.
     `gradients`, `out`: files to write. `states`: where checkpoints are, resumed from if there, and written if `save`.
-    `wait`: a file to write when ready, and then wait to be killed."""
+    `renew`: the step before which the
+    reference is renewed. `wait`: a file to write when ready, and then wait to be killed."""
     config = LearnerConfig(**(LEARNER | spec.get("learner", {})))
     what = objective(spec.get("learning_rate", 1e-3), **spec.get("loss", {}))
     learner = open_learner(folder / "model", config, 0, reference=what.loss.kl is not None)
@@ -57,6 +58,8 @@ def main(folder: Path, spec: dict[str, Any]) -> None:
             order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(spec.get("shuffle", 0)))
             chosen = [chosen[place] for place in order.tolist()]
             batches.append(build_batch(chosen, config.micro_batch_tokens, learner.replicas))
+        if step == spec.get("renew"):
+            ranks.everyone(Learner.renew_reference, learner)
         metrics, bad = ranks.everyone(recorded, learner, batches, what, spec.get("gradients"))
         assert not bad, bad
     if spec.get("save"):

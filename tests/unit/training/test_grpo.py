@@ -7,14 +7,13 @@ from reforge.config.load import build_config
 from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.policy.learner import Learner
-from reforge.records import Prompt
-from reforge.training.grpo import check_truncation, prompts_of_step
+from reforge.training.grpo import check_truncation, problems_of_step
 from reforge.training.learn import batch_of
 from reforge.training.observe import rollout_metrics
 from tests.unit.training.policies import new_policy, open_policy
 from tests.unit.training.test_credit import group
 
-PROMPTS = [Prompt(f"p{number}", (number,)) for number in range(10)]
+PROBLEMS = [f"p{number}" for number in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +100,16 @@ def test_what_is_said_of_a_steps_rollouts_by_hand() -> None:
 
 
 def test_each_pass_visits_every_problem_once_and_depends_on_seed_and_step_alone():
-    first_pass = [prompt for step in (1, 2) for prompt in prompts_of_step(PROMPTS, 5, step, seed=0)]
-    assert sorted(prompt.problem_id for prompt in first_pass) == sorted(prompt.problem_id for prompt in PROMPTS)
-    assert prompts_of_step(PROMPTS, 5, 3, 0) == prompts_of_step(PROMPTS, 5, 3, 0)
-    assert prompts_of_step(PROMPTS, 5, 1, 0) != prompts_of_step(PROMPTS, 5, 1, 1)
-    assert prompts_of_step(PROMPTS, 5, 1, 0) != prompts_of_step(PROMPTS, 5, 3, 0)  # another pass, another order
+    first_pass = [problem for step in (1, 2) for problem in problems_of_step(PROBLEMS, 5, step, seed=0)]
+    assert sorted(first_pass) == sorted(PROBLEMS)
+    assert problems_of_step(PROBLEMS, 5, 3, 0) == problems_of_step(PROBLEMS, 5, 3, 0)
+    assert problems_of_step(PROBLEMS, 5, 1, 0) != problems_of_step(PROBLEMS, 5, 1, 1)
+    assert problems_of_step(PROBLEMS, 5, 1, 0) != problems_of_step(PROBLEMS, 5, 3, 0)  # another pass, another order
 
 
 def test_as_curated_the_rest_of_a_pass_begins_the_next_and_nothing_is_left_out() -> None:
     """10 problems, 4 a step: the third step ends the first pass and begins the second."""
-    steps = [[prompt.problem_id for prompt in prompts_of_step(PROMPTS, 4, step, None)] for step in range(1, 6)]
+    steps = [problems_of_step(PROBLEMS, 4, step, None) for step in range(1, 6)]
     assert steps == [
         ["p0", "p1", "p2", "p3"], ["p4", "p5", "p6", "p7"], ["p8", "p9", "p0", "p1"], ["p2", "p3", "p4", "p5"],
         ["p6", "p7", "p8", "p9"],
@@ -129,7 +128,7 @@ def test_refused_rollouts_are_counted_and_a_reward_of_ones_own_does_not_say_what
 
 def test_a_batch_larger_than_the_problem_set_is_an_error():
     with pytest.raises(UserError, match=r"rl\.\*\.batch is 11"):
-        prompts_of_step(PROMPTS, 11, 1, 0)
+        problems_of_step(PROBLEMS, 11, 1, 0)
 
 
 def test_collapse_to_truncation_stops_the_run():

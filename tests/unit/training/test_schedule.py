@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reforge.errors import InfrastructureError
-from reforge.records import Prompt, Reward, Rollout, Status, Verdict
+from reforge.records import Reward, Rollout, Status, Verdict
+from reforge.rollouts.play import Played
 from reforge.rollouts.sampler import Weights
 from reforge.tracking.timeline import Timeline
 from reforge.training.schedule import is_drawn_from, older_versions, step_seconds, version_for
@@ -64,21 +66,22 @@ class Samplers:
         self.done.append(("load", weights.version))
         return weights.version / 1000
 
-    def draw(self, step: int) -> tuple[list[Prompt], Iterator[Rollout]]:
+    def draw(self, step: int, grade: Callable[[Rollout], Reward], pool: ThreadPoolExecutor) -> Played:
         self.done.append(("draw", step))
         version = self.version + self.lies
         rollouts = [Rollout("p", i, 0, (version,) * 2, (1,), (2, 3), (-0.1, -0.2), "stop", "") for i in range(2)]
-        return [Prompt("p", (1,))], iter(rollouts)
+        return Played({("p", one.index): [(one, pool.submit(grade, one))] for one in rollouts})
 
 
 def reward(_: Rollout) -> Reward:
-    return Reward(1.0, {}, Verdict(Status.ACCEPTED))
+    return Reward(1.0, True, {}, Verdict(Status.ACCEPTED))
 
 
 def worker_on(samplers: Samplers, folder: Path, staleness: int, grade=reward) -> RolloutWorker:
     clock = iter(range(10**6))
     timeline = Timeline(folder / "timeline.json", lambda: float(next(clock)))
-    return RolloutWorker(samplers, samplers.draw, grade, 2, staleness, timeline)  # type: ignore[arg-type]
+    pool = ThreadPoolExecutor(2, "grader")
+    return RolloutWorker(samplers, lambda step: samplers.draw(step, grade, pool), staleness, timeline)  # type: ignore[arg-type]
 
 
 def weights(version: int) -> Weights:
@@ -136,7 +139,7 @@ def test_tokens_of_another_version_than_the_schedules_stop_the_run(tmp_path: Pat
 
 
 def test_what_goes_wrong_in_the_worker_or_in_grading_is_raised_to_the_learner(tmp_path: Path) -> None:
-    def broken(_: object) -> None:
+    def broken(*_: object) -> None:
         raise InfrastructureError("planted")
 
     for part in ("draw", "grade", "load"):

@@ -1,4 +1,4 @@
-"""rewards_G → advantages_G, and the punishment of overlong rollouts. Pure."""
+"""rewards_G → returns_G → advantages_G, and the punishment of overlong rollouts. Pure."""
 
 from __future__ import annotations
 
@@ -42,6 +42,22 @@ def soft_punishment(tokens: int, limit: int, buffer: int) -> float:
     to −1 at `limit` (DAPO, Yu et al. 2025, eq. 13).
     """
     return -min(1.0, max(0.0, (tokens - (limit - buffer)) / buffer))
+
+
+def returns_of(attempts_G: Sequence[int], values_G: Sequence[float | None], discount: float) -> list[float | None]:
+    """Return what each turn and the later ones of its attempt earned: R_t = Σ_{i ≥ t} discount^(i − t) · r_i
+    (Kevin-32B, section 4). `attempts_G` says which attempt each turn belongs to, in order; a turn that earned None
+    takes its whole attempt out. Where there is one turn, or no discount, the rewards.
+    """
+    lost = {attempt for attempt, value in zip(attempts_G, values_G, strict=True) if value is None}
+    found: list[float | None] = [None] * len(values_G)
+    later: dict[int, float] = {}
+    for place in reversed(range(len(values_G))):
+        attempt, value = attempts_G[place], values_G[place]
+        if value is not None and attempt not in lost:
+            later[attempt] = value + (discount * later[attempt] if attempt in later else 0.0)
+            found[place] = later[attempt]
+    return found
 
 
 def _teaches(rewards_G: Sequence[float]) -> bool:

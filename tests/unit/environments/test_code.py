@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reforge.environments.scorer import extract_program, score
 from reforge.records import Problem, Rollout, Status, TestCase, Verdict
 from reforge.sandbox.boxed import boxed
 from reforge.sandbox.judge import Judge, Limits
+from tests.unit.environments.reading import graded, program_in
 
 DOUBLE = Problem("double", "", "", (TestCase("call", "[2]", "4"), TestCase("call", "[5]", "10")), entry_point="f")
 
@@ -28,17 +28,17 @@ DOUBLE = Problem("double", "", "", (TestCase("call", "[2]", "4"), TestCase("call
     ],
 )
 def test_the_last_complete_block_counts(text: str, program: str | None) -> None:
-    assert extract_program(text) == program
+    assert program_in(text) == program
 
 
 @given(st.text(alphabet="`\nab \r"))
 def test_any_text_can_be_read(text: str) -> None:
-    program = extract_program(text)
+    program = program_in(text)
     assert program is None or not program or program.rstrip("\n") in text
 
 
 def test_a_repeated_fence_takes_linear_time() -> None:
-    assert extract_program("```python\n" * 200_000) is None  # a backtracking expression would run for hours
+    assert program_in("```python\n" * 200_000) is None  # a backtracking expression would run for hours
 
 
 def rollout(text: str) -> Rollout:
@@ -56,7 +56,7 @@ def rollout(text: str) -> Rollout:
 )
 def test_score(text: str, value: float, status: Status) -> None:
     with Judge(Limits(1.0, 10.0, 256, 64), workers=1) as judge:
-        reward = score(rollout(text), DOUBLE, judge)
+        reward = graded(rollout(text), DOUBLE, judge)
     assert reward.value == value
     assert reward.parts == {"accuracy": value}
     assert reward.verdict.status is status
@@ -65,7 +65,7 @@ def test_score(text: str, value: float, status: Status) -> None:
 def test_an_infrastructure_failure_is_not_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     with Judge(Limits(1.0, 10.0, 256, 64), workers=1) as judge:
         monkeypatch.setattr(judge, "judge", lambda *_: Verdict(Status.INFRASTRUCTURE, "no disk"))
-        reward = score(rollout("```\nx\n```"), DOUBLE, judge)
+        reward = graded(rollout("```\nx\n```"), DOUBLE, judge)
     assert reward.value is None
     assert reward.parts == {}
 
@@ -121,5 +121,5 @@ def test_a_repeated_box_takes_linear_time() -> None:
 def test_where_an_answer_is_asked_for_a_program_earns_nothing(text: str, value: float, status: str) -> None:
     seven = Problem("seven", "", "7", (TestCase("answer", "", "7"),))
     with Judge(Limits(1.0, 10.0, 256, 64), workers=1) as judge:
-        reward = score(rollout(text), seven, judge)
+        reward = graded(rollout(text), seven, judge)
     assert (reward.value, str(reward.verdict.status)) == (value, status)

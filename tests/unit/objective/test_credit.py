@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reforge.objective.advantages import ADVANTAGES, centred, leave_one_out, normalised, soft_punishment
+from reforge.objective.credit import ADVANTAGES, centred, leave_one_out, normalised, returns_of, soft_punishment
 
 
 def test_by_hand() -> None:
@@ -33,3 +33,30 @@ def test_the_soft_punishment_by_hand() -> None:
     # limit 100, buffer 20: free up to 80, half at 90, all at 100 and beyond
     punished = [soft_punishment(tokens, 100, 20) for tokens in (1, 80, 90, 100, 120)]
     assert punished == pytest.approx([0.0, 0.0, -0.5, -1.0, -1.0])
+
+
+ATTEMPTS, REWARDS = [0, 0, 0, 1, 1], [0.0, 1.0, 0.5, 2.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("discount", "returns"),
+    [
+        (0.0, [0.0, 1.0, 0.5, 2.0, 0.0]),
+        (0.4, [0.0 + 0.4 * 1.0 + 0.16 * 0.5, 1.0 + 0.4 * 0.5, 0.5, 2.0, 0.0]),
+        (1.0, [1.5, 1.5, 0.5, 2.0, 0.0]),
+    ],
+)
+def test_returns_by_hand(discount: float, returns: list[float]) -> None:
+    assert returns_of(ATTEMPTS, REWARDS, discount) == pytest.approx(returns)
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_turn_without_a_reward_takes_its_attempt_out_whole(discount: float, lost: int) -> None:
+    rewards = [None if place == lost else value for place, value in enumerate(REWARDS)]
+    assert returns_of(ATTEMPTS, rewards, discount) == [None, None, None, *returns_of([1, 1], REWARDS[3:], discount)]
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=6), st.floats(0, 1))
+def test_one_turn_each_leaves_the_rewards_to_the_bit(values: list[float], discount: float) -> None:
+    assert returns_of(range(len(values)), values, discount) == values

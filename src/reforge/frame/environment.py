@@ -1,0 +1,76 @@
+"""What the policy acts in, as a stage's own values choose it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from reforge.config.sampling import Environment as Chosen
+from reforge.config.sampling import OwnFile
+from reforge.environments.code import Code
+from reforge.environments.repair import Repair
+from reforge.environments.rewards import PARTS, Part, Rewards
+from reforge.environments.template import Template
+from reforge.errors import UserError
+from reforge.files.digests import sha256
+from reforge.records import Problem
+from reforge.rollouts.play import Environment
+from reforge.sandbox.judge import Judging
+
+ENVIRONMENTS: dict[str, type[Code]] = {"code": Code, "repair": Repair}
+
+
+def environment_of(
+    chosen: Chosen,
+    reward: Mapping[str, float],
+    own: OwnFile | None,
+    problems: Mapping[str, Problem],
+    template: Template,
+    judge: Judging,
+) -> Environment:
+    """Return the environment `chosen`, with rewards by the weights of `reward`; parts, and the class `Environment` for
+    the kind `own`, may come from the user's file. Raises UserError where that does not hold them.
+    """
+    module = load_own(own) if own else None
+    missing = [name for name in reward if name not in PARTS and not callable(getattr(module, name, None))]
+    if missing and own:
+        raise UserError(f"{own.path} defines no function {missing[0]}(graded), which is a part of the reward.")
+    parts: dict[str, Part] = {name: getattr(module, name) for name in reward if name not in PARTS}
+    kind: Any = ENVIRONMENTS.get(chosen.kind) or getattr(module, "Environment", None)
+    if kind is None and own:
+        raise UserError(f"{own.path} defines no class Environment, which environment.kind=own asks for.")
+    made: Environment = kind(problems, template, judge, Rewards(reward, parts))
+    return made
+
+
+@contextmanager
+def graders(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads to grade in. Those that have not begun when the block is left never do."""
+    pool = ThreadPoolExecutor(threads, "grader")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def load_own(own: OwnFile) -> ModuleType:
+    """Run the user's file, as long as it is the one that was pinned when the configuration was composed."""
+    path = Path(own.path).expanduser()
+    if not path.is_file():
+        raise UserError(f"There is no file {path}, which `own` names. Bring it back, or compose again.")
+    if sha256(path) != own.sha256:
+        raise UserError(f"{path} has changed since it was composed. Compose again to take it as it is now.")
+    spec = importlib.util.spec_from_file_location("reforge_own", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises
+        raise UserError(f"{path} cannot be run: {error!r}.") from error
+    return module
