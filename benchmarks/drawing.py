@@ -39,6 +39,6 @@ def drawing(
         chosen = problems_of_step(list(fixed.prompts), config.batch, step, 0)
         sampling = Sampling(config.temperature, 1.0, config.max_tokens)
         sample = partial(sampler.sample, sampling=sampling, seed=f"0/{step}")
-        return play(Watched(fixed, timeline, step), sample, chosen, config.group_size, 1, graders)
+        return play(Watched(fixed, timeline, step), sample, chosen, config.group_size, 1, graders, 10**9)
 
     return draw

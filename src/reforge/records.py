@@ -5,12 +5,14 @@ Arrays elsewhere carry their axes as a suffix: G = rollouts of a group, T = toke
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeVar
 
 # (prompt length, completion lengths) of rollouts that are packed behind one shared prompt
 Tree = tuple[int, tuple[int, ...]]
+Attempt = TypeVar("Attempt")
 
 
 @dataclass(frozen=True)
@@ -189,3 +191,14 @@ class Group:
     problem_id: str
     rollouts: tuple[Rollout, ...]
     rewards: tuple[Reward, ...]
+
+
+def solved_by_attempt(turns: Iterable[tuple[Attempt, bool | None]]) -> dict[Attempt, bool | None]:
+    """Return for each attempt whether one of its turns solved the problem; None where nobody knows and none has.
+    `turns`: the attempt that each belongs to, and whether it solved the problem.
+    """
+    found: dict[Attempt, bool | None] = {}
+    for attempt, solved in turns:
+        before = found.get(attempt, False)
+        found[attempt] = True if solved or before else None if solved is None or before is None else False
+    return found

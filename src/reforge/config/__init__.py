@@ -96,13 +96,25 @@ class Config(Section):
     def _evaluations_compare(self) -> Config:
         """One report shows them side by side."""
         first, *others = self.evaluate or [""]
+        alike = (
+            "problems",
+            "side",
+            "count",
+            "lengths",
+            "confidence",
+            "environment",
+            "own",
+            "ks",
+            "temperature",
+            "top_p",
+        )
         for key in others:
-            for field in ("problems", "side", "count", "lengths", "confidence"):
+            for field in alike:
                 value, usual = getattr(self.evaluate[key], field), getattr(self.evaluate[first], field)
                 if value != usual:
                     raise ValueError(
                         f"evaluate.{key}.{field} is {value!r} and evaluate.{first}.{field} is {usual!r}: the report "
-                        f"compares models on the same problems at the same limits. For all: evaluate.*.{field}=…"
+                        f"compares models on the same problems, asked alike. For all: evaluate.*.{field}=…"
                     )
         return self
 
@@ -168,7 +180,7 @@ def compared_models(config: Config) -> tuple[str, str] | None:
     last = start = f"rl/{key}"
     while start.startswith("rl/"):
         start = config.rl[start.removeprefix("rl/")].init
-    evaluated = {one.model: name for name, one in config.evaluate.items()}
+    evaluated = {one.model: name for name, one in reversed(config.evaluate.items())}  # the first of a model's
     return (evaluated[last], evaluated[start]) if start in evaluated else None
 
 

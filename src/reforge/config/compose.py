@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from reforge.config import KINDS
-from reforge.config.load import build_config, with_origins
+from reforge.config.load import build_config, unknown_key, with_origins
 from reforge.config.overrides import chooses_file, in_table, options_of, parse
 from reforge.config.pins import pin_files
 from reforge.errors import UserError
@@ -190,6 +190,11 @@ def _chosen_files(
                         f"{key}: a file can be chosen only for an entry whose name begins with a letter. Give its "
                         "values one by one."
                     )
+                if name not in values[kind] and not (override.is_add() or override.is_force_add()):
+                    raise UserError(
+                        f"{key}: {kind} has no {name!r}; there are: {', '.join(values[kind])}. To add one, write + in "
+                        f"front: +{key}={override.value()}"
+                    )
                 found[key] = f"{'' if name in values[kind] else '+'}{kind}@{key}={override.value()}"
     return found
 
@@ -226,7 +231,8 @@ def _change(text: str, override: Override, key: str, values: Any) -> None:
     if override.is_delete():
         del place[last]
     else:
-        OmegaConf.update(values, key, override.value(), merge=True)
+        is_section = bool(unknown_key(f"{key}.no such key"))  # and not a table of free names, which is given whole
+        OmegaConf.update(values, key, override.value(), merge=is_section)
 
 
 def _entries(loader: Any, overrides: list[str]) -> list[Any]:

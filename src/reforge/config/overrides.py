@@ -23,7 +23,7 @@ def parse(override: str, conf: Path) -> Override:
 
     key, equal, value = override.partition("=")
     # Hydra's grammar has no key part that begins with a digit or is a star: parse under a different name.
-    readable = re.sub(r"\.(?=\d)", "._", key).replace(".*", ".__all__")
+    readable = re.sub(r"\.(?=\d)", ".__digit__", key).replace(".*", ".__all__")
     try:
         parsed = OverridesParser.create().parse_override(readable + equal + value)
     except HydraException as error:
@@ -38,7 +38,7 @@ def parse(override: str, conf: Path) -> Override:
             f"Override {override!r} gives several values, and a run has one. Start a run for each; a list is written "
             f"with brackets and quotes: '{key}=[{value}]'."
         )
-    parsed.key_or_group = parsed.key_or_group.replace(".__all__", ".*").replace("._", ".")
+    parsed.key_or_group = parsed.key_or_group.replace(".__all__", ".*").replace(".__digit__", ".")
     if problem := _refused(parsed, conf):
         raise UserError(f"Override {override!r}: {problem}")
     return parsed

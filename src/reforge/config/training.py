@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from reforge.config.sampling import PARTS, Acting
 from reforge.config.section import NONE, FromModel, FromProblems, Instance, Limit, Section, Slot
 
-Decay = Literal["none", "linear", "cosine"]  # of the learning rate after its warm-up, to its floor at the last step
+Decay = Literal["none", "linear", "cosine"]  # of the learning rate after its warm-up, to its floor after the last step
 
 
 class Sft(Instance):
@@ -163,6 +163,12 @@ class Rl(Acting):
 
     def limits(self) -> list[Limit]:
         return [Limit("max_tokens", self.max_tokens, prompt=self.max_prompt_tokens)]
+
+    @model_validator(mode="after")
+    def _later_turns_are_paid(self) -> Rl:
+        if self.environment.turns > 1 and self.returns.over == "attempts" and self.returns.discount == 0:
+            raise ValueError("returns.over: attempts needs a discount above 0, or nothing is learned from later turns")
+        return self
 
     @model_validator(mode="after")
     def _parts_are_known(self) -> Rl:

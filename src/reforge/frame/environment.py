@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Mapping
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,10 +18,9 @@ from reforge.environments.code import Code
 from reforge.environments.repair import Repair
 from reforge.environments.rewards import PARTS, Part, Rewards
 from reforge.environments.template import Template
-from reforge.errors import UserError
-from reforge.files.digests import sha256
-from reforge.records import Problem
-from reforge.rollouts.play import Environment
+from reforge.errors import InfrastructureError, UserError
+from reforge.records import Problem, Reward, Rollout
+from reforge.rollouts.play import Environment, Past
 from reforge.sandbox.judge import Judging
 
 ENVIRONMENTS: dict[str, type[Code]] = {"code": Code, "repair": Repair}
@@ -44,8 +45,34 @@ def environment_of(
     kind: Any = ENVIRONMENTS.get(chosen.kind) or getattr(module, "Environment", None)
     if kind is None and own:
         raise UserError(f"{own.path} defines no class Environment, which environment.kind=own asks for.")
-    made: Environment = kind(problems, template, judge, Rewards(reward, parts))
-    return made
+    rewards = Rewards(reward, parts)
+    if chosen.kind != "own":
+        return ENVIRONMENTS[chosen.kind](problems, template, judge, rewards)
+    return _Own(_blamed("Environment", kind, problems, template, judge, rewards))
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A class of the user's: what it raises is told as theirs."""
+
+    made: Any
+
+    def prompt(self, problem_id: str, past: Past) -> tuple[int, ...] | None:
+        ids = _blamed("Environment.prompt", self.made.prompt, problem_id, past)
+        return None if ids is None else tuple(ids)
+
+    def grade(self, rollout: Rollout) -> Reward:
+        reward: Reward = _blamed("Environment.grade", self.made.grade, rollout)
+        return reward
+
+
+def _blamed(name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except (UserError, InfrastructureError):
+        raise
+    except Exception as error:  # whatever a user's class raises
+        raise UserError(f"{name} of your own file failed: {error!r}.") from error
 
 
 @contextmanager
@@ -63,14 +90,13 @@ def load_own(own: OwnFile) -> ModuleType:
     path = Path(own.path).expanduser()
     if not path.is_file():
         raise UserError(f"There is no file {path}, which `own` names. Bring it back, or compose again.")
-    if sha256(path) != own.sha256:
+    code = path.read_bytes()  # what runs is what was pinned: no bytecode of another time, and none is written
+    if hashlib.sha256(code).hexdigest() != own.sha256:
         raise UserError(f"{path} has changed since it was composed. Compose again to take it as it is now.")
-    spec = importlib.util.spec_from_file_location("reforge_own", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType("reforge_own")
+    sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        exec(compile(code, str(path), "exec"), module.__dict__)
     except Exception as error:  # whatever a user's file raises
         raise UserError(f"{path} cannot be run: {error!r}.") from error
     return module

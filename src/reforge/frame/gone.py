@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from itertools import count
 from pathlib import Path
 
-from reforge.config import Config, instances
+from reforge.config import KINDS, Config, instances
 from reforge.lineage import graph
 
 ASIDE = Path(".runs/aside")
@@ -15,18 +16,24 @@ def remove_gone(config: Config) -> list[str]:
     """Remove them, and their metrics: DVC's run-cache brings them back when the graph has them again. What its cache
     does not have is moved to `ASIDE`. Return what was done, as sentences.
     """
-    kept = set(instances(config)) | {"none/model", "none/data"}
-    outs = [path for path in sorted(Path("outputs").glob("*/*")) if f"{path.parent.name}/{path.name}" not in kept]
-    metrics = [path for path in sorted(Path("metrics").glob("*/*")) if f"{path.parent.name}/{path.stem}" not in kept]
+    kept = set(instances(config))
+    outs = [path for kind in KINDS for path in sorted(Path("outputs", kind).glob("*"))]
+    metrics = [path for kind in KINDS for path in sorted(Path("metrics", kind).glob("*.json"))]
+    gone = [path for path in outs if f"{path.parent.name}/{path.name}" not in kept]
+    gone += [path for path in metrics if f"{path.parent.name}/{path.stem}" not in kept]
     said = []
-    for path in [*outs, *metrics]:
+    for path in gone:
         if graph.is_cached(path.as_posix()):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             said.append(f"{path} belongs to no stage now and was removed; DVC's cache keeps it.")
         else:
-            place = ASIDE / path
-            shutil.rmtree(place, ignore_errors=True)
+            place = next(free for n in count() if not (free := _aside(path, n)).exists())
             place.parent.mkdir(parents=True, exist_ok=True)
             path.rename(place)
             said.append(f"{path} belongs to no stage now and is not in DVC's cache: moved to {place}.")
     return said
+
+
+def _aside(path: Path, number: int) -> Path:
+    """Return a place that leaves those of before as they are."""
+    return ASIDE / path.with_name(path.name + (f".{number}" if number else ""))

@@ -1,4 +1,4 @@
-"""Every prompt must fit into the model's context with the longest answer to it: the sampler refuses what does not."""
+"""Every prompt must fit into the model's context with the longest answer to it, or that is cut earlier than it says."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def require_room(folder: Path, name: str, limits: Sequence[Limit], prompts: Mapp
                 f"more than {context}, which is {where}. Lower that limit{lower}, or curate.*.statement_characters, or "
                 "raise the model's if it was trained for more."
             )
+
+
+def room_for_prompts(folder: Path, max_tokens: int) -> int:
+    """Return how many tokens a prompt may have beside the longest answer."""
+    return context_of(folder)[0] - max_tokens

@@ -167,4 +167,5 @@ def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> l
     instance = instances(config).get(f"{kind}/{key}")
     pinned = [file.path for file in (instance.files().values() if instance else ()) if file.sha256]
     started_from = [config.base[key].path] if kind == "base" and config.base[key].path else []
-    return [*spec.deps, *own, *_TOOLS, *(os.path.normpath(path) for path in pinned + started_from)]
+    named = [os.path.relpath(Path(path).expanduser().absolute()) for path in pinned + started_from]
+    return [*spec.deps, *own, *_TOOLS, *named]

@@ -12,10 +12,10 @@ from reforge.errors import UserError
 from reforge.files.jsonfile import number
 from reforge.files.parquet import read_table
 from reforge.machine.project import command
-from reforge.records import Problem, Status
+from reforge.records import Problem
 from reforge.reports.report import Example, RungCurve
 
-COLUMNS = ["problem_id", "index", "token_ids", "finish_reason", "text", "status", "reason", "length"]
+COLUMNS = ["problem_id", "index", "turn", "token_ids", "finish_reason", "text", "status", "reason", "solved"]
 
 
 def read_curve(folder: Path, name: str, max_tokens: int) -> RungCurve:
@@ -50,12 +50,13 @@ def pick_examples(
 ) -> tuple[tuple[str, tuple[Example, ...]], ...]:
     """The hardest solved, the easiest failed and the easiest truncated problems: fixed rules, so nobody picks."""
     table = read_table(rollouts, COLUMNS, [("length", "==", length)])
-    rows = sorted(table.to_pylist(), key=lambda row: (row["problem_id"], row["index"]))
-    examples = [_example(row, problems[row["problem_id"]]) for row in rows]
+    rows = sorted(table.to_pylist(), key=lambda row: (row["problem_id"], row["index"], row["turn"]))
+    last = {(row["problem_id"], row["index"]): row for row in rows}  # turn of each attempt
+    examples = [_example(row, problems[row["problem_id"]]) for row in last.values()]
     examples.sort(key=lambda example: example.difficulty)  # stable: ids and indices keep their order within a level
     kinds = {
-        "Solved": [e for e in reversed(examples) if Status(e.status).solved],
-        "Failed": [e for e in examples if Status(e.status).solved is False and not e.truncated],
+        "Solved": [e for e in reversed(examples) if e.solved],
+        "Failed": [e for e in examples if e.solved is False and not e.truncated],
         "Truncated": [e for e in examples if e.truncated],
     }
     return tuple((heading, tuple(_distinct(found)[:each])) for heading, found in kinds.items())
@@ -69,7 +70,8 @@ def _example(row: Mapping[str, Any], problem: Problem) -> Example:
         completion=row["text"],
         tokens=len(row["token_ids"]),
         truncated=row["finish_reason"] == "length",
-        status=row["status"],
+        status=row["status"] or "no verdict",
+        solved=row["solved"],
         reason=row["reason"] or "",
     )
 

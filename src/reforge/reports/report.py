@@ -48,6 +48,7 @@ class Example:
     tokens: int
     truncated: bool
     status: str
+    solved: bool | None
     reason: str
 
 

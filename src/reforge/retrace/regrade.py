@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
 from reforge.records import Problem, Reward, Status, Verdict
 from reforge.rollouts.record import named
+from reforge.rollouts.refusal import refusal
 from reforge.rollouts.store import from_row, read_rows
 from reforge.sandbox.judge import in_parallel
 
@@ -50,7 +52,8 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
             if rollout.problem_id not in problems:
                 return f"{what} is of no problem that {name} had"
             what = f"{what} at {row['length']}" if row["length"] else what
-            return _differs(what, before, environment.grade(rollout))
+            now = environment.grade(rollout)
+            return _differs(what, before, replace(now, solved=None) if refusal(rollout) else now)
 
         for path in files:
             rows = read_rows([path])
@@ -66,6 +69,8 @@ def _differs(what: str, before: Reward, now: Reward) -> str:
         return f"{what} was {had.status} ({had.reason}) and is {has.status} ({has.reason})"
     if before.value != now.value:
         return f"{what}: its reward was {before.value} and is {now.value}, its verdict is {has.status}"
+    if before.solved != now.solved:
+        return f"{what}: solved was {before.solved} and is {now.solved}, its verdict is {has.status}"
     return ""
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from reforge.errors import UserError
 from reforge.records import Group, Prompt, Reward, Rollout
 
 Past = Sequence[tuple[Rollout, Reward]]  # the turns of one attempt so far
@@ -45,7 +46,13 @@ class Played:
 
 
 def play(
-    environment: Environment, sample: Sample, problem_ids: Sequence[str], attempts: int, turns: int, graders: Executor
+    environment: Environment,
+    sample: Sample,
+    problem_ids: Sequence[str],
+    attempts: int,
+    turns: int,
+    graders: Executor,
+    room: int,
 ) -> Played:
     """Make `attempts` at each problem, of at most `turns` turns. A turn of all attempts is one wave in a fixed order,
     so what is drawn does not depend on which of them finishes first; a rollout is graded the moment it finishes. An
@@ -57,7 +64,7 @@ def play(
         wave = [
             Prompt(problem_id, ids, index, turn)
             for (problem_id, index), past in played.attempts.items()
-            if (ids := _next(environment, problem_id, past, turn)) is not None
+            if (ids := _next(environment, problem_id, past, turn, room)) is not None
         ]
         if not wave:
             break
@@ -68,9 +75,18 @@ def play(
 
 
 def _next(
-    environment: Environment, problem_id: str, turns: Sequence[tuple[Rollout, Future[Reward]]], turn: int
+    environment: Environment, problem_id: str, turns: Sequence[tuple[Rollout, Future[Reward]]], turn: int, room: int
 ) -> tuple[int, ...] | None:
+    """Raises UserError where an attempt cannot even begin."""
     past = [(rollout, reward.result()) for rollout, reward in turns]
     if len(past) < turn or any(reward.value is None for _, reward in past):
         return None
-    return environment.prompt(problem_id, past)
+    ids = environment.prompt(problem_id, past)
+    if turn == 0 and ids is None:
+        raise UserError(f"The environment asks nothing about {problem_id}: every attempt has at least one turn.")
+    if turn == 0 and len(ids or ()) > room:
+        raise UserError(
+            f"The first prompt for {problem_id} has {len(ids or ())} tokens, and beside the longest answer the model's "
+            f"context has room for {room}."
+        )
+    return None if ids is None or len(ids) > room else ids

@@ -13,12 +13,12 @@ from reforge.evaluation.scores import Outcome, score_table
 from reforge.frame.context import StageContext
 from reforge.frame.environment import environment_of, graders
 from reforge.frame.judge import judge_of
-from reforge.frame.room import require_room
+from reforge.frame.room import require_room, room_for_prompts
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.records import Problem, Prompt, Reward, Rollout
+from reforge.records import Problem, Prompt, Reward, Rollout, solved_by_attempt
 from reforge.rollouts.play import play
 from reforge.rollouts.refusal import refusal
 from reforge.rollouts.sampler import Sampler, Sampling
@@ -41,7 +41,8 @@ def run(ctx: StageContext) -> None:
         draws = _Draws(ctx, sampler, template)
         for name, limit in config.lengths.items():
             sample = partial(draws.sample, limit)
-            played = play(environment, sample, list(problems), config.rollouts, config.environment.turns, pool)
+            room, turns = room_for_prompts(model, limit), config.environment.turns
+            played = play(environment, sample, list(problems), config.rollouts, turns, pool, room)
             for group in played.groups():
                 members = list(zip(group.rollouts, group.rewards, strict=True))
                 rows += [to_row(rollout, reward, length=name) for rollout, reward in members]
@@ -76,16 +77,19 @@ class _Draws:
 
 
 def _outcomes(members: Sequence[tuple[Rollout, Reward]], problem: Problem, length: str) -> list[Outcome]:
-    """Return one for each attempt: it has solved the problem where its last turn has."""
-    last = {rollout.index: (rollout, reward) for rollout, reward in members}
+    """Return one for each attempt: it has solved the problem where one of its turns has."""
+    last = {rollout.index: rollout for rollout, _ in members}
+    solved = solved_by_attempt(
+        (rollout.index, None if refusal(rollout) else reward.solved) for rollout, reward in members
+    )
     return [
         Outcome(
             problem_id=problem.id,
             difficulty=problem.difficulty,
             length_name=length,
-            correct=None if refusal(rollout) else reward.solved,
+            correct=solved[index],
             truncated=rollout.truncated,
             tokens=sum(len(one.token_ids) for one, _ in members if one.index == index),
         )
-        for index, (rollout, reward) in last.items()
+        for index, rollout in last.items()
     ]

@@ -17,7 +17,7 @@ from reforge.errors import Events, UserError
 from reforge.frame.context import StageContext
 from reforge.frame.environment import environment_of, graders
 from reforge.frame.judge import judge_of
-from reforge.frame.room import require_room
+from reforge.frame.room import require_room, room_for_prompts
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
 from reforge.policy.learner import Learner, open_learner
@@ -44,6 +44,7 @@ def run(ctx: StageContext) -> None:
     tokenizer = load_tokenizer(init)
     template = Template(tokenizer)
     questions = _fitting(ctx, {name: template.question(problem) for name, problem in problems.items()})
+    room = room_for_prompts(init, config.max_tokens)
     states, weights = ctx.scratch / "checkpoint", _handover(ctx)
     timeline = Timeline(ctx.log_folder / "timeline.json", steady_clock())
     with (
@@ -68,7 +69,7 @@ def run(ctx: StageContext) -> None:
             sampling = Sampling(config.temperature, 1.0, config.max_tokens)
             sample = partial(sampler.sample, sampling=sampling, seed=f"{ctx.seed}/{step}")
             watched = Watched(environment, timeline, step)
-            return play(watched, sample, chosen, config.group_size, config.environment.turns, pool)
+            return play(watched, sample, chosen, config.group_size, config.environment.turns, pool, room)
 
         def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
             ctx.tracker.log(step, metrics, timings | counts(events))

@@ -9,12 +9,12 @@ from reforge.environments.template import Template
 from reforge.frame.context import StageContext
 from reforge.frame.environment import environment_of, graders
 from reforge.frame.judge import judge_of
-from reforge.frame.room import require_room
+from reforge.frame.room import require_room, room_for_prompts
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
-from reforge.records import Prompt, Rollout
+from reforge.records import Prompt, Rollout, solved_by_attempt
 from reforge.rollouts.play import play
 from reforge.rollouts.sampler import Sampling
 from reforge.rollouts.store import to_row, write_rows
@@ -42,7 +42,8 @@ def run(ctx: StageContext) -> None:
                 bar.update()
                 yield rollout
 
-        groups = play(environment, sample, list(problems), config.answers, config.environment.turns, pool).groups()
+        room, turns = room_for_prompts(ctx.input("model"), config.max_tokens), config.environment.turns
+        groups = play(environment, sample, list(problems), config.answers, turns, pool, room).groups()
     bar.close()
     rows = [
         to_row(rollout, reward)
@@ -50,5 +51,6 @@ def run(ctx: StageContext) -> None:
         for rollout, reward in zip(group.rollouts, group.rewards, strict=True)
     ]
     ctx.metrics["rollouts"] = float(len(rows))
-    ctx.metrics["solved"] = sum(bool(row["solved"]) for row in rows) / len(rows)
+    solved = solved_by_attempt(((row["problem_id"], row["index"]), row["solved"]) for row in rows)
+    ctx.metrics["solved"] = sum(map(bool, solved.values())) / len(solved)
     write_rows(ctx.out / "data" / "rollouts.parquet", rows)

@@ -10,8 +10,9 @@ from reforge.rollouts.refusal import refusal
 
 def group_advantages(group: Group, config: Rl) -> list[float | None]:
     """Return one advantage per rollout; None where it counts nowhere, neither in the group's statistics nor in the
-    loss: an attempt with an infrastructure failure, a refused rollout, or a truncated one under the rule `filter`. 0
-    where it teaches nothing: a group of equal returns, or a truncated rollout without reward under the rule `silence`.
+    loss: every turn of an attempt with an infrastructure failure, a refused rollout, or a truncated one under the rule
+    `filter`. 0 where it teaches nothing: a group of equal returns, or a truncated rollout without reward under the rule
+    `silence`.
     """
     members = list(zip(group.rollouts, group.rewards, strict=True))
     attempts = [rollout.index for rollout in group.rollouts]
@@ -19,11 +20,7 @@ def group_advantages(group: Group, config: Rl) -> list[float | None]:
     if config.returns.over == "attempts":  # each attempt by its first turn's
         first = {attempt: returns[attempts.index(attempt)] for attempt in attempts}
         returns = [first[attempt] for attempt in attempts]
-    counted = {
-        number: value
-        for number, ((rollout, _), value) in enumerate(zip(members, returns, strict=True))
-        if value is not None and not (config.overlong.rule == "filter" and rollout.truncated) and not refusal(rollout)
-    }
+    counted = {number: value for number, value in enumerate(returns) if value is not None}
     values = _compared(counted, attempts, config)
     if config.overlong.rule == "silence":
         values |= {number: 0.0 for number in values if members[number][0].truncated and not members[number][1].value}
@@ -41,6 +38,9 @@ def _compared(counted: dict[int, float], attempts: list[int], config: Rl) -> dic
 
 
 def _value(rollout: Rollout, reward: Reward, config: Rl) -> float | None:
+    """Return what a turn earned; None for one that counts nowhere."""
+    if refusal(rollout) or (config.overlong.rule == "filter" and rollout.truncated):
+        return None
     if reward.value is None or config.overlong.rule != "punish":
         return reward.value
     return reward.value + soft_punishment(len(rollout.token_ids), config.max_tokens, config.overlong.buffer or 1)

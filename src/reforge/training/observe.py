@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from reforge.records import Group, Reward
+from reforge.records import Group, Reward, solved_by_attempt
 from reforge.rollouts.refusal import refusal
 
 
@@ -14,7 +14,7 @@ def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float
     tokens."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     scored = [reward for group in groups for reward in group.rewards if reward.value is not None]
-    solved = [list(_solved(group).values()) for group in groups]
+    solved = [_solved(group) for group in groups]
     lengths = [len(rollout.token_ids) for rollout in rollouts]
     counted = [
         (value, length)
@@ -43,12 +43,10 @@ def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float
     }
 
 
-def _solved(group: Group) -> dict[int, bool]:
-    """Return for each attempt whether one of its turns solved the problem."""
-    found: dict[int, bool] = {}
-    for rollout, reward in zip(group.rollouts, group.rewards, strict=True):
-        found[rollout.index] = found.get(rollout.index, False) or bool(reward.solved)
-    return found
+def _solved(group: Group) -> list[bool]:
+    pairs = zip(group.rollouts, group.rewards, strict=True)
+    found = solved_by_attempt((rollout.index, reward.solved) for rollout, reward in pairs)
+    return [bool(solved) for solved in found.values()]
 
 
 def _reward_parts(scored: Sequence[Reward]) -> dict[str, float]:

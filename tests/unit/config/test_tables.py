@@ -203,9 +203,32 @@ def test_evaluations_that_one_report_could_not_compare_are_refused(field: str, v
     compose([more, f"evaluate.*.{field}={value}"])
 
 
-def test_how_evaluations_draw_may_differ() -> None:
-    changes = ["rollouts=7", "ks=[1]", "temperature=0.6", "top_p=0.9"]
-    assert config(*(f"evaluate.sft.{change}" for change in changes)).evaluate["sft"].rollouts == 7
+def test_how_many_rollouts_evaluations_draw_may_differ() -> None:
+    assert config("evaluate.sft.rollouts=7").evaluate["sft"].rollouts == 7
+
+
+@pytest.mark.parametrize("change", ["ks=[1]", "temperature=0.6", "top_p=0.9", "environment={kind: repair, turns: 3}"])
+def test_evaluations_of_one_report_ask_alike(change: str) -> None:
+    """Three turns with what the sandbox said beat one without."""
+    name = change.partition("=")[0]
+    assert f"evaluate.sft.{name} is " in complaint(f"evaluate.sft.{change}")
+    compose([f"evaluate.*.{change}"])
+
+
+def test_a_misspelt_entry_is_no_new_stage() -> None:
+    assert "base has no 'polcy'; there are: policy, student. To add one" in complaint("base.polcy=qwen3")
+    assert "third" in compose(["+rl.third=grpo_plus"])["rl"]
+
+
+def test_a_table_of_free_names_is_given_whole_and_a_section_by_its_keys() -> None:
+    values = compose(["rl.short.reward={format: 1.0}", "evaluate.*.lengths={only: 48}", "rl.short.guards={gap: 3.0}"])
+    assert values["rl"]["short"]["reward"] == {"format": 1.0}
+    assert values["evaluate"]["sft"]["lengths"] == {"only": 48}
+    assert (values["rl"]["short"]["guards"]["gap"], values["rl"]["short"]["guards"]["ratio"]) == (3.0, 100.0)
+
+
+def test_a_name_with_a_leading_underscore_is_that_name() -> None:
+    assert "rl has no '_short'" in complaint("rl._short.steps=3")
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", "a/b", "a.b", "", "a@b", "a\n"])

@@ -1,5 +1,7 @@
 """Rewards in parts, and the environments that ask for more than one turn."""
 
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ from reforge.environments.template import parse
 from reforge.errors import UserError
 from reforge.files.digests import sha256
 from reforge.frame.environment import environment_of
+from reforge.lineage.declared import Audit, audited
 from reforge.records import Problem, Reward, Rollout, Status, TestCase, Verdict
 
 PROBLEM = Problem("p", "Add them.", "", (TestCase("call", "[1]", "2"),), entry_point="f")
@@ -153,3 +156,40 @@ def test_there_are_words_for_every_verdict_that_is_shown(status: Status) -> None
     repair = Repair({"p": PROBLEM}, Template(), SimpleNamespace(), Rewards({"accuracy": 1.0}, {}))  # type: ignore
     past = [(rollout(""), Reward(0.0, False, {}, Verdict(status)))]
     assert len(repair.prompt("p", past) or ()) == 3
+
+
+DATACLASS = """
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass
+class Box:
+    size: int
+
+def short(graded):
+    return Box(2).size
+"""
+
+
+def test_a_file_of_ones_own_runs_as_it_is_and_leaves_nothing_beside_it(
+    own: OwnFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the audit, as in a stage, also where Python would write bytecode; and never bytecode of another time."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = Path(own.path)
+    path.write_text(DATACLASS)
+    first = own.model_copy(update={"sha256": sha256(path)})
+    with audited(Audit(tmp_path, ["mine.py"], "rl@short")):
+        assert made({"short": 1.0}, first).rewards(graded("x")).value == 2.0
+    assert [one.name for one in tmp_path.iterdir()] == ["mine.py"]
+    stat = path.stat()
+    path.write_text(DATACLASS.replace("Box(2)", "Box(3)"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    second = own.model_copy(update={"sha256": sha256(path)})
+    assert made({"short": 1.0}, second).rewards(graded("x")).value == 3.0
+
+
+def test_what_a_class_of_ones_own_raises_is_told_as_theirs(own: OwnFile) -> None:
+    environment = made({"accuracy": 1.0}, own, "own")
+    with pytest.raises(UserError, match=r"Environment\.grade of your own file failed: AttributeError"):
+        environment.grade(rollout("x"))  # it hands its rewards a rollout

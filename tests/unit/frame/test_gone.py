@@ -86,12 +86,20 @@ def test_what_the_cache_does_not_have_is_moved_aside(made: set[str], uncached: s
     assert f"{GONE[1]} belongs to no stage now and was removed; DVC's cache keeps it." in said
 
 
-def test_what_was_moved_aside_before_gives_way(project: Path) -> None:
-    for text in ("first", "second"):
+def test_what_was_moved_aside_before_stays(project: Path) -> None:
+    for text, place in (("first", "old"), ("second", "old.1"), ("third", "old.2")):
         Path("outputs/rl/old").mkdir(parents=True)
         Path("outputs/rl/old/file").write_text(text)
         assert len(remove_gone(composed(SMOKE))) == 1
-        assert (ASIDE / "outputs/rl/old/file").read_text() == text
+        assert (ASIDE / "outputs/rl" / place / "file").read_text() == text
+    assert (ASIDE / "outputs/rl/old/file").read_text() == "first"
+
+
+def test_what_is_of_no_kind_of_stage_is_left_alone(project: Path) -> None:
+    mine = Path("outputs/mine/notes")
+    mine.mkdir(parents=True)
+    assert remove_gone(composed(SMOKE)) == []
+    assert mine.is_dir()
 
 
 def test_an_output_whose_files_the_cache_has_lost_is_moved_aside(made: set[str]) -> None:

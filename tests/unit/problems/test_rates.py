@@ -23,7 +23,10 @@ ROLLOUTS = [
 
 def settings(path: Path, old: bool = False, **more: Any) -> PassRates:
     """`old`: a file from before there was a column `solved`. The reward is one of the user's own, never 0 or 1."""
-    rows = [{"problem_id": id, "length": length, "status": status, "reward": 0.1} for id, length, status in ROLLOUTS]
+    rows = [
+        {"problem_id": id, "index": index, "length": length, "status": status, "reward": 0.1}
+        for index, (id, length, status) in enumerate(ROLLOUTS)
+    ]
     for row in rows if not old else []:
         row["solved"] = Status(row["status"]).solved
     pq.write_table(pa.Table.from_pylist(rows), path)

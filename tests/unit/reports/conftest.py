@@ -65,6 +65,8 @@ def _evaluation(folder: Path, model: str, problems: list[Problem]) -> None:
                         "finish_reason": "length" if cut else "stop",
                         "text": HOSTILE if status == "WA" and problem.difficulty < 3 else _completion(rng, tokens),
                         "status": status,
+                        "solved": None if broken else correct,
+                        "turn": 0,
                         "reason": "returned 12, not the expected value <b>" if status == "WA" else "",
                         "length": name,
                     }

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from reforge.errors import UserError
 from reforge.records import Prompt, Reward, Rollout, Status, Verdict
 from reforge.rollouts.play import Past, play
 
@@ -54,9 +55,9 @@ class Scripted:
             yield rollout(one, self.said.get(key, (10 * one.turn + one.index,)))
 
 
-def played(scripted: Scripted, turns: int, problems: Sequence[str] = ("b", "a"), attempts: int = 2):
+def played(scripted: Scripted, turns: int, problems: Sequence[str] = ("b", "a"), attempts: int = 2, room: int = 99):
     with ThreadPoolExecutor(2) as pool:
-        return play(scripted, scripted.sample, problems, attempts, turns, pool).groups()
+        return play(scripted, scripted.sample, problems, attempts, turns, pool, room).groups()
 
 
 def names(group) -> list[tuple[int, int]]:
@@ -113,7 +114,7 @@ def test_a_rollout_is_graded_while_others_are_sampled_and_the_last_turn_is_not_w
 
     slow = Slow()
     with ThreadPoolExecutor(2) as pool:
-        found = play(slow, slow.sample, ["a"], 2, 1, pool)
+        found = play(slow, slow.sample, ["a"], 2, 1, pool, 99)
         go.set()  # only now a grade can end: play has returned without it
         assert names(found.groups()[0]) == [(0, 0), (1, 0)]
 
@@ -125,4 +126,21 @@ def test_what_grading_raises_comes_out_where_the_groups_are_taken() -> None:
 
     broken = Broken()
     with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="planted"):
-        play(broken, broken.sample, ["a"], 2, 1, pool).groups()
+        play(broken, broken.sample, ["a"], 2, 1, pool, 99).groups()
+
+
+def test_an_attempt_ends_where_its_next_prompt_leaves_no_room_for_the_longest_answer() -> None:
+    """Prompts have 1, 2 and 3 tokens."""
+    (group,) = played(Scripted(), 3, ["a"], room=2)
+    assert names(group) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    with pytest.raises(UserError, match=r"first prompt for a has 1 tokens, .* room for 0"):
+        played(Scripted(), 3, ["a"], room=0)
+
+
+def test_an_environment_that_asks_nothing_is_refused() -> None:
+    class Silent(Scripted):
+        def prompt(self, problem_id: str, past: Past) -> tuple[int, ...] | None:
+            return None
+
+    with pytest.raises(UserError, match="asks nothing about b"):
+        played(Silent(), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from reforge.config.compose import compose
 from reforge.config.load import build_config
 from reforge.config.training import Rl
+from reforge.errors import UserError
 from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.model import TokenLogprobs, load_model
@@ -82,7 +84,7 @@ def trained(learner: Learner, config: Rl, folder: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     script, clock = Script(), iter(range(10**6))
     with ThreadPoolExecutor(2) as pool:
-        draw = lambda step: play(TwoTurns(), script.sample, ["p", "q"], 2, 2, pool)  # noqa: E731
+        draw = lambda step: play(TwoTurns(), script.sample, ["p", "q"], 2, 2, pool, 99)  # noqa: E731
         run = grpo.Run(
             learner=learner,
             sampler=script,  # type: ignore[arg-type]
@@ -120,7 +122,7 @@ def test_attempts_are_compared_with_attempts_and_all_turns_of_one_share_its_adva
     """Of p, attempt 0 earned 0 + 0.4 · 1 and attempt 1 earned 0.5: half of the difference each."""
     config = config_of(0.4, over="attempts")
     with ThreadPoolExecutor(1) as pool:
-        groups = play(TwoTurns(), Script().sample, ["p", "q"], 2, 2, pool).groups()
+        groups = play(TwoTurns(), Script().sample, ["p", "q"], 2, 2, pool, 99).groups()
     assert advantages_of(groups, config)[0] == pytest.approx([-0.05, -0.05, 0.05, 0.05])
     assert advantages_of(groups, config)[1] == [None, None, 0.0, 0.0]  # one attempt alone teaches nothing
 
@@ -154,3 +156,22 @@ def test_training_again_from_the_record_gives_the_same_advantages(model: Path, t
     rows = read_table(tmp_path / "rollouts" / "step-00001.parquet").to_pylist()
     again = [value for group in advantages_of(to_groups(rows), config) for value in group]
     assert again == [row["advantage"] for row in rows]
+
+
+@pytest.mark.parametrize("bad", ["truncated", "refused"])
+def test_a_turn_that_counts_nowhere_takes_its_attempt_out_and_pays_nobody(bad: str, model: Path) -> None:
+    config = config_of(0.5)
+    with ThreadPoolExecutor(1) as pool:
+        (group, _) = play(TwoTurns(), Script().sample, ["p", "q"], 2, 2, pool, 99).groups()
+    first, second, *rest = group.rollouts
+    changed = (
+        {"finish_reason": "length"} if bad == "truncated" else {"logprobs": (float("nan"),) * len(second.token_ids)}
+    )
+    spoiled = replace(group, rollouts=(first, replace(second, **changed), *rest))
+    assert advantages_of([spoiled], config) == [[None, None, 0.25, -0.25]]  # 0.5 and 0 of the other one's turns
+
+
+def test_attempts_without_a_discount_would_pay_nothing_for_later_turns() -> None:
+    turns = ["rl.*.returns.over=attempts", "rl.*.environment={kind: repair, turns: 2}"]
+    with pytest.raises(UserError, match="attempts needs a discount above 0"):
+        compose(["experiment=smoke", *turns])
