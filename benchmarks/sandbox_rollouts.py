@@ -47,14 +47,14 @@ from reforge.frame.run import run_stage
 PROGRAMS, NUMBERS = json.loads(sys.argv[2])
 honest = Sampler._rollout
 
-def hostile(self, prompt, index, seed, answer):
+def hostile(self, prompt, seed, answer):
     if seed % 3:
-        return honest(self, prompt, index, seed, answer)
+        return honest(self, prompt, seed, answer)
     kind = seed // 3 % (len(PROGRAMS) + len(NUMBERS))
     if kind >= len(PROGRAMS):
         bad = float(NUMBERS[kind - len(PROGRAMS)])
-        return honest(self, prompt, index, seed, {**answer, "logprobs": [bad, *answer["logprobs"][1:]]})
-    rollout = honest(self, prompt, index, seed, answer)
+        return honest(self, prompt, seed, {**answer, "logprobs": [bad, *answer["logprobs"][1:]]})
+    rollout = honest(self, prompt, seed, answer)
     return replace(rollout, text=f"```python\\n{PROGRAMS[kind]}\\n```")
 
 Sampler._rollout = hostile

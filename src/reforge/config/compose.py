@@ -135,10 +135,11 @@ def _compose(parsed: Mapping[str, Override], conf: Path, loader: Any) -> _Compos
     before = hydra_compose("config", list(sections))
     files = _chosen_files(sections, tables, before, conf)
     texts = [*sections, *(text for text in files.values() if "@" in text)]
-    values, entries = hydra_compose("config", texts), _entries(loader, texts)
+    values = before if texts == list(sections) else hydra_compose("config", texts)  # which takes a quarter of a second
+    entries = _entries(loader, texts)
     OmegaConf.set_struct(values, False)
     experiment = [text for text, override in sections.items() if override.key_or_group == "experiment"]
-    usual = {(entry.config_path, entry.package) for entry in _entries(loader, experiment)}
+    usual = {(entry.config_path, entry.package) for entry in _entries(loader, experiment)} if files else set()
     left_out = []
     for key, text in files.items():
         group = key.partition(".")[0]
