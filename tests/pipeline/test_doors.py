@@ -156,8 +156,8 @@ def test_editing_the_readme_makes_nothing_stale(smoke: Path) -> None:
 
 def test_editing_code_makes_its_stages_stale(smoke: Path) -> None:
     """So the two tests above do not pass by being blind."""
-    advantages = smoke / "src/reforge/objective/advantages.py"
-    with edited(advantages, advantages.read_text() + "\n# changed\n"):
+    credit = smoke / "src/reforge/objective/credit.py"
+    with edited(credit, credit.read_text() + "\n# changed\n"):
         assert stale(smoke) == after_rl_short()
 
 
