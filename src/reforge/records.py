@@ -75,13 +75,13 @@ class Problem:
 
     @property
     def goal(self) -> Literal["tests", "answer"]:
-        """What solves it: a program that passes its tests, or the right final answer."""
+        """Say what solves the problem: a program that passes its tests, or the right final answer."""
         return "answer" if self.tests and self.tests[0].kind == "answer" else "tests"
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is put to the policy: in turn `turn` of attempt `index` at a problem, both counted from 0."""
+    """The question of turn `turn` of attempt `index` at a problem, both counted from 0."""
 
     problem_id: str
     token_ids: tuple[int, ...]

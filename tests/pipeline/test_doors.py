@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pyarrow.parquet as pq
@@ -200,16 +201,8 @@ def test_rl_killed_after_a_step_resumes_to_the_same_bytes(smoke: Path, tmp_path:
     project = tmp_path / "project"
     shutil.copytree(smoke, project, ignore=shutil.ignore_patterns("cache", ".runs"), symlinks=True)
     shutil.rmtree(project / "outputs/rl")
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{project / 'src'}:{project}"}
     with (tmp_path / "killed.log").open("wb") as log:
-        killed = subprocess.Popen(
-            ["reforge", "stage", "rl@short"],
-            cwd=project,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        killed = started(project, log)
         try:
             states = wait_for_step(project, 1, killed)
         finally:
@@ -224,6 +217,13 @@ def test_rl_killed_after_a_step_resumes_to_the_same_bytes(smoke: Path, tmp_path:
     assert [line["step"] for line in timings] == [1, 2, 3], "a finished step was repeated"
 
 
+def started(project: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A rung in a session of its own, to be killed whole."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{project / 'src'}:{project}"}
+    command = ["reforge", "stage", "rl@short"]
+    return subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
 def test_rl_on_two_ranks_loses_one_and_goes_on_alone(smoke: Path, tmp_path: Path) -> None:
     """The same command launches the ranks. Rank 1 is killed after the first step: the stage ends within seconds and
     says why, and started again with one rank it goes on from what two have written."""
@@ -232,16 +232,8 @@ def test_rl_on_two_ranks_loses_one_and_goes_on_alone(smoke: Path, tmp_path: Path
     shutil.rmtree(project / "outputs/rl")
     two = ["reforge", "compose", "experiment=smoke", server_of(smoke), "learner.ranks=2", "learner.zero_stage=3"]
     run(two, project)
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": f"{project / 'src'}:{project}"}
     with (tmp_path / "killed.log").open("wb") as log:
-        launcher = subprocess.Popen(
-            ["reforge", "stage", "rl@short"],
-            cwd=project,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        launcher = started(project, log)
         try:
             wait_for_step(project, 1, launcher)
             ranks = [child for child in psutil.Process(launcher.pid).children() if "stage" in child.cmdline()]

@@ -1,4 +1,4 @@
-"""What is drawn from a model: answers to learn from, and answers to score it by."""
+"""The kinds of stages that sample from a model: to learn from its answers, or to score it by them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class OwnFile(Section):
 
 
 class Environment(Section):
-    """What the policy acts in. `code`: one question, one answer. `repair`: what does not pass is asked for again with
-    what the sandbox said of it, in at most `turns` turns. `own`: the class `Environment` of the file that `own` names.
+    """The environment that asks the policy and grades it. `code`: one question, one answer. `repair`: what does not
+    pass is asked for again with what the sandbox said of it, in at most `turns` turns. `own`: the class `Environment`
+    of the file that `own` names.
     """
 
     kind: Literal["code", "repair", "own"]
@@ -38,7 +39,7 @@ PARTS = ("accuracy", "format")  # of a reward, that need no file (reforge.enviro
 
 
 class Acting(Instance):
-    """What all kinds share that let a policy act."""
+    """The keys that all kinds share which let a policy act in an environment."""
 
     environment: Environment
     own: OwnFile | None

@@ -1,4 +1,4 @@
-"""What every section of the configuration is, and the entries of its tables: the stages."""
+"""The base of every section of the configuration, and of the entries of its tables, which are the stages."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ class Instance(Section):
         return {
             name: mark for name, field in cls.model_fields.items() for mark in field.metadata if isinstance(mark, Slot)
         }
+
+    def input(self, slot: str) -> str:
+        """Return the folder of the input that `slot` names, relative to the project."""
+        return self.slots()[slot].path(getattr(self, slot))
 
     def inputs(self) -> dict[str, str]:
         """Return which stage each used slot names, as `rl/short`."""

@@ -119,7 +119,7 @@ class Guards(Section):
 
 
 class Returns(Section):
-    """What a turn earned: its reward, and that of each later turn of its attempt, `discount` times as much for each
+    """The return of a turn is its reward plus that of each later turn of its attempt, `discount` times as much for each
     turn between (Kevin-32B, section 4). `over`: turns are compared with all turns of the group, or attempts with
     attempts by what they earned from their first turn on.
     """

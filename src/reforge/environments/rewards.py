@@ -1,4 +1,4 @@
-"""What a rollout earned, as a weighted sum of named parts. A part is a pure function of what was graded."""
+"""The reward of a rollout is a weighted sum of named parts, each a pure function of what was graded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reforge.records import Problem, Reward, Rollout, Verdict
 
 @dataclass(frozen=True)
 class Graded:
-    """What a part of a reward is computed from."""
+    """A graded rollout, which every part of its reward is computed from."""
 
     problem: Problem
     rollout: Rollout
@@ -25,12 +25,14 @@ Part = Callable[[Graded], float]
 
 
 def accuracy(graded: Graded) -> float:
-    """DeepCoder's sparse reward: 1 if every test passes in time, or the answer is right, else 0; no credit for some."""
+    """Return DeepCoder's sparse reward: 1 if every test passes in time, or the answer is right, else 0; no credit for
+    some."""
     return float(graded.verdict.solved is True)
 
 
 def well_formed(graded: Graded) -> float:
-    """1 where the completion thinks once, ends the thinking and then answers, else 0 (DeepSeek-R1, section 2.2.2)."""
+    """Return 1 where the completion thinks once, ends the thinking and then answers, else 0 (DeepSeek-R1, section
+    2.2.2)."""
     return float(graded.parsed.well_formed)
 
 

@@ -59,7 +59,7 @@ class StageContext:
     def input(self, slot: str) -> Path:
         """Return the folder of the input that the stage's own values name in `slot`, such as `init`."""
         own = getattr(self.cfg, self.name.partition("@")[0])[self.key]
-        path = Path(own.slots()[slot].path(getattr(own, slot)))
+        path = Path(own.input(slot))
         if path not in self.deps:
             listed = ", ".join(map(str, self.deps))
             raise UserError(

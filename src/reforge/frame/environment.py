@@ -1,4 +1,4 @@
-"""What the policy acts in, as a stage's own values choose it."""
+"""Make the environment that a stage's own values choose."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reforge.config import Config
 from reforge.config.load import load_config
 from reforge.environments.selection import longest_inputs
 from reforge.environments.template import Template
@@ -24,7 +23,7 @@ from reforge.problems.store import read_problems
 from reforge.records import Problem, Reward, Status, Verdict
 from reforge.rollouts.record import named
 from reforge.rollouts.refusal import refusal
-from reforge.rollouts.store import from_row, read_rows
+from reforge.rollouts.store import from_row, read_rows, rollouts_file
 from reforge.sandbox.judge import in_parallel
 
 
@@ -39,9 +38,9 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
         raise UserError(f"{name} has no verdicts; stages of rl, sample and evaluate do.")
     own = getattr(config, kind)[key]
     problems = _problems(kind, own)
-    files = _files(name, Path(spec.out), config)
-    slot = "init" if kind == "rl" else "model"
-    template = Template(load_tokenizer(Path(own.slots()[slot].path(getattr(own, slot)))))
+    steps = range(1, own.steps + 1) if kind == "rl" else [0]
+    files = [rollouts_file(kind, Path(spec.out), step) for step in steps]  # a missing one is no verdict that stands
+    template = Template(load_tokenizer(Path(own.input("init" if kind == "rl" else "model"))))
     weights = own.reward if kind == "rl" else {"accuracy": 1.0}
     with local_judge(config.sandbox) as judge:
         environment = environment_of(own.environment, weights, own.own, problems, template, judge)
@@ -74,18 +73,10 @@ def _differs(what: str, before: Reward, now: Reward) -> str:
     return ""
 
 
-def _files(name: str, out: Path, config: Config) -> list[Path]:
-    """All that there must be: a missing one is no verdict that stands."""
-    base, _, key = name.partition("@")
-    if base == "rl":
-        return [out / "rollouts" / f"step-{step:05d}.parquet" for step in range(1, config.rl[key].steps + 1)]
-    return [out / "data" / "rollouts.parquet" if base == "sample" else out / "rollouts.parquet"]
-
-
 def _problems(kind: str, own: Any) -> dict[str, Problem]:
     """As the stage read them."""
     side = own.side if kind == "evaluate" else "train"
-    known = read_problems(Path(own.slots()["problems"].path(own.problems)) / f"{side}.parquet")
+    known = read_problems(Path(own.input("problems")) / f"{side}.parquet")
     if kind == "rl":
         known = [longest_inputs(problem, own.reward_tests) for problem in known]
     return {problem.id: problem for problem in known}

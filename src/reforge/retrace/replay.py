@@ -37,7 +37,7 @@ from reforge.records import Group, Prompt, Rollout
 from reforge.rollouts.record import named, read_record, record_of, rollout_digests
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.server import open_sampler
-from reforge.rollouts.store import read_table, to_groups
+from reforge.rollouts.store import read_table, rollouts_file, to_groups
 from reforge.training.grpo import CANARIES
 from reforge.training.handover import folder_of, publish
 from reforge.training.learn import advantages_of, learn
@@ -52,13 +52,13 @@ class _Recorded:
 
     config: Config
     rl: Rl
-    folder: Path
+    out: Path
     seed: int
     model: Path
     learner: Learner
 
     def path(self, step: int) -> Path:
-        return self.folder / f"step-{step:05d}.parquet"
+        return rollouts_file("rl", self.out, step)
 
     def groups(self, step: int) -> list[Group]:
         return to_groups(read_table(self.path(step)).to_pylist())
@@ -144,10 +144,10 @@ def _opened(name: str, first: int, last: int | None, option: str) -> Iterator[tu
         follow()
         yield None, end
         return
-    model = Path(rl.slots()["init"].path(rl.init))
+    model = Path(rl.input("init"))
     learner = open_learner(model, config.learner, seed, reference=rl.loss.kl is not None)
     try:
-        yield _Recorded(config, rl, Path(spec.out) / "rollouts", seed, model, learner), end
+        yield _Recorded(config, rl, Path(spec.out), seed, model, learner), end
     finally:
         dismiss()
 

@@ -17,7 +17,7 @@ from reforge.machine.project import command, project_root
 from reforge.problems.store import fate_of
 from reforge.retrace.chain import explain, maker
 from reforge.rollouts.record import named
-from reforge.rollouts.store import read_rows
+from reforge.rollouts.store import read_rows, rollouts_file
 
 _SHOWN = 8
 
@@ -87,14 +87,13 @@ def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
     if stage not in specs or not (parts := re.fullmatch(r"(.+)/(\d+)(?:\.(\d+))?", rest)):
         return []
     base, (place, index, turn) = stage.partition("@")[0], parts.groups("0")
-    out, first = Path(specs[stage].out), {}
-    path = out / "data" / "rollouts.parquet" if base == "sample" else out / "rollouts.parquet"
+    step, first = "", {}
     if base == "rl":
         step, _, place = place.partition("/")
-        path = out / "rollouts" / f"step-{int(step) if step.isdigit() else 0:05d}.parquet"
     elif base == "evaluate":
         length, _, place = place.partition("/")
         first = {"length": length}
+    path = rollouts_file(base, Path(specs[stage].out), int(step) if step.isdigit() else 0)
     wanted = {"problem_id": place, "index": int(index), "turn": int(turn), **first}
     rows = read_rows([path])
     found = [row for row in rows if wanted.items() <= row.items()]

@@ -105,6 +105,13 @@ def to_groups(rows: Iterable[Mapping[str, Any]]) -> list[Group]:
     ]
 
 
+def rollouts_file(kind: str, out: Path, step: int = 0) -> Path:
+    """Return where a stage of this kind, with the output `out`, leaves its rollouts; of rl those of `step`."""
+    if kind == "rl":
+        return out / "rollouts" / f"step-{step:05d}.parquet"
+    return out / "data" / "rollouts.parquet" if kind == "sample" else out / "rollouts.parquet"
+
+
 def write_rows(
     path: Path, rows: Iterable[dict[str, Any]], seen: Callable[[pa.Table], object] = lambda piece: None
 ) -> None:

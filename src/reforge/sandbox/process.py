@@ -214,7 +214,7 @@ class Child:
         wall = time.monotonic() - self._since
         if wall < stop:
             return stop - wall
-        used, waited = (now - before for now, before in zip(self._used(), self._before, strict=True))
+        used, waited = (after - before for after, before in zip(self._used(), self._before, strict=True))
         if used > stop:
             raise Failed(Status.TIME_LIMIT, f"used more than {self._limits.cpu_seconds} s of CPU time")
         if wall - waited > self._limits.wall_seconds:

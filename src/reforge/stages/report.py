@@ -43,7 +43,7 @@ def build_report(ctx: StageContext) -> Report:
     scores = {model: read_json(outputs / "evaluate" / model / "scores.json", _remedy()) for model in cfg.evaluate}
     gain = _gain(cfg, scores, length)
     shown = gain.model if gain else list(scores)[-1]
-    problems = Path(evaluate.slots()["problems"].path(evaluate.problems))
+    problems = Path(evaluate.input("problems"))
     answered = {problem.id: problem for problem in read_problems(problems / f"{evaluate.side}.parquet")}
     return Report(
         experiment=cfg.experiment,

@@ -29,7 +29,6 @@ def run(ctx: StageContext) -> None:
     template = Template(tokenizer)
     require_room(ctx.input("model"), ctx.name, config.limits(), {"train": template.lengths(asked)})
     sampling = Sampling(config.temperature, 1.0, config.max_tokens)
-    bar = progress.bar(total=len(asked) * config.answers, desc=ctx.name, unit="answer")
     with (
         judge_of(ctx) as judge,
         sampler_of(ctx, ctx.input("model"), tokenizer, config.temperature) as sampler,
@@ -38,13 +37,11 @@ def run(ctx: StageContext) -> None:
         environment = environment_of(config.environment, {"accuracy": 1.0}, config.own, problems, template, judge)
 
         def sample(wave: Sequence[Prompt]) -> Iterator[Rollout]:
-            for rollout in sampler.sample(wave, sampling, str(ctx.seed)):
-                bar.update()
-                yield rollout
+            rollouts = sampler.sample(wave, sampling, str(ctx.seed))
+            yield from progress.bar(rollouts, total=len(wave), desc=ctx.name, unit="answer")
 
         room, turns = room_for_prompts(ctx.input("model"), config.max_tokens), config.environment.turns
         groups = play(environment, sample, list(problems), config.answers, turns, pool, room).groups()
-    bar.close()
     rows = [
         to_row(rollout, reward)
         for group in groups

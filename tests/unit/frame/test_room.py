@@ -10,7 +10,7 @@ import pytest
 
 from reforge.config.section import Limit
 from reforge.errors import UserError
-from reforge.frame.room import require_room
+from reforge.frame.room import require_room, room_for_prompts
 
 PROMPTS = {"train": [10, 40, 30], "heldout": [5, 20, 60]}
 
@@ -40,9 +40,15 @@ def test_the_longest_prompt_that_is_asked_and_the_answer_fill_the_context_to_the
         require_room(model, "rl@short", [limit, more], PROMPTS)
 
 
-def test_without_prompts_or_limits_there_is_room(model: Path) -> None:
-    require_room(model, "rl/short", [Limit("max_tokens", 100)], {"train": []})
-    require_room(model, "sft/cold", [], {})
+def test_without_prompts_an_answer_may_fill_the_context_and_without_limits_nothing_is_asked(model: Path) -> None:
+    assert require_room(model, "rl/short", [Limit("max_tokens", 100)], {"train": []}) is None  # type: ignore[func-returns-value]
+    with pytest.raises(UserError, match="max_tokens is 101 and the longest prompt has 0 tokens"):
+        require_room(model, "rl/short", [Limit("max_tokens", 101)], {"train": []})
+    assert require_room(model, "sft/cold", [], {}) is None  # type: ignore[func-returns-value]
+
+
+def test_the_room_for_prompts_is_what_the_answer_leaves_by_hand(model: Path) -> None:
+    assert room_for_prompts(model, 60) == 40
 
 
 def test_what_may_be_lowered_is_named(model: Path) -> None:

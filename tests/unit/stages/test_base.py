@@ -93,7 +93,11 @@ def test_every_limit_must_fit_with_the_longest_prompt(context, change: str, key:
 
 def test_of_limits_on_other_problems_the_stage_itself_asks(context) -> None:
     """The planted limit is that of `test_every_limit…`, and the prompts that it follows are not those of `texts`."""
-    base.run(context("+curate.others=generated", "rl.long.problems=curate/others", "rl.long.max_tokens=127"))
+    ctx = context("+curate.others=generated", "rl.long.problems=curate/others", "rl.long.max_tokens=127")
+    base.run(ctx)
+    assert (ctx.out / "model" / "model.safetensors").is_file()
+    with pytest.raises(UserError, match=r"rl\.long\.max_tokens is 127"):
+        base.run(context("rl.long.max_tokens=127"))
 
 
 def test_what_began_with_another_model_has_no_say(context) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +14,10 @@ from reforge.config.load import build_config
 from reforge.errors import UserError
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.problems.store import write_problems
-from reforge.records import Problem, Rollout, Status, TestCase, Verdict
+from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.rollouts.sampler import Sampling
 from reforge.stages import sample
+from tests.unit.stages.fakes import Sampler, given
 
 
 class Judge:
@@ -26,23 +25,6 @@ class Judge:
 
     def judge(self, program: str, problem: Problem) -> Verdict:
         return Verdict(Status.WRONG_ANSWER if int(problem.id) % 2 else Status.ACCEPTED)
-
-
-class Sampler:
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-
-    def sample(self, prompts: Any, sampling: Sampling, seed: str) -> Iterator[Rollout]:
-        names = sorted(prompt.problem_id for prompt in prompts)
-        self.asked.append((sorted(set(names)), len(names) // len(set(names)), sampling, seed))
-        for prompt in prompts:
-            text = "```python\npass\n```"
-            yield Rollout(prompt.problem_id, prompt.index, 0, (0,), prompt.token_ids, (5,), (-0.1,), "stop", text)
-
-
-@contextmanager
-def given(what: Any) -> Iterator[Any]:
-    yield what
 
 
 @pytest.fixture

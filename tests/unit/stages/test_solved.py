@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +15,9 @@ from reforge.config.load import build_config
 from reforge.frame.environment import environment_of
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.problems.store import write_problems
-from reforge.records import Problem, Rollout, Status, TestCase, Verdict
+from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.stages import evaluate
+from tests.unit.stages.fakes import Sampler, given
 
 STATUSES = [Status.ACCEPTED, Status.WRONG_ANSWER, Status.ACCEPTED, Status.INFRASTRUCTURE]
 
@@ -26,18 +25,6 @@ STATUSES = [Status.ACCEPTED, Status.WRONG_ANSWER, Status.ACCEPTED, Status.INFRAS
 class Judge:
     def judge(self, program: str, problem: Problem) -> Verdict:
         return Verdict(STATUSES[int(problem.id)])
-
-
-class Sampler:
-    def sample(self, prompts: Any, sampling: Any, seed: str) -> Iterator[Rollout]:
-        for prompt in prompts:
-            text = "```python\npass\n```"
-            yield Rollout(prompt.problem_id, prompt.index, 0, (0,), prompt.token_ids, (5,), (-0.1,), "stop", text)
-
-
-@contextmanager
-def given(what: Any) -> Iterator[Any]:
-    yield what
 
 
 @pytest.mark.parametrize("reward", [{"accuracy": 1.0}, {"accuracy": 0.5, "format": 0.1}])
