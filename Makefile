@@ -25,7 +25,7 @@ test: $(INSTALLED) ## all tests that need no GPU
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED) ## the measurements that there are, and how to run them
-	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "$(VENV)/bin/python -m benchmarks.$$(basename $$file .py)"; done
+	@grep -rl --include=*.py '__name__ == "__main__"' benchmarks | sort | sed 's|/|.|g; s|\.py$$||; s|^|$(VENV)/bin/python -m |'
 
 lint: $(INSTALLED) ## style, types, import contracts
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache

@@ -37,7 +37,7 @@ def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str, 
     """One run a line, so that a diff shows which runs were added. `arguments`: of the command."""
     head = {
         "name": name,
-        "command": " ".join(["python -m", f"benchmarks.{name}", *arguments]),
+        "command": " ".join(["python -m", _module(), *arguments]),
         "commit": commit,
         "hardware": hardware(),
         "claims": list(claims),
@@ -48,6 +48,12 @@ def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str, 
     partial = RESULTS / f"{name}.partial"
     partial.write_text(text)
     partial.replace(RESULTS / f"{name}.json")
+
+
+def _module() -> str:
+    """Return the module that was started with `python -m`."""
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec else Path(sys.argv[0]).name
 
 
 def peer(folder: str, packages: Sequence[str]) -> Path:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeVar
 
-# (prompt length, completion lengths) of rollouts that are packed behind one shared prompt
-Tree = tuple[int, tuple[int, ...]]
 Attempt = TypeVar("Attempt")
 
 

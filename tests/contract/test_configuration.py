@@ -49,7 +49,7 @@ def test_deepcoder_14b_holds_the_published_values(repository: Path) -> None:
     assert sum(rung.steps for rung in config.rl.values()) == 650
     assert [one.model for one in config.evaluate.values()] == ["base/policy", "rl/16k", "rl/32k"]
     for one in config.evaluate.values():
-        assert list(one.lengths.values()) == [16384, 32768, 65536]
+        assert list(one.limits.values()) == [16384, 32768, 65536]
         assert (one.temperature, one.top_p) == (0.6, 0.95)
     assert (config.learner.gradient_clip, config.sampler.tensor_parallel) == (1.0, 2)
     problems = config.curate["problems"]
@@ -66,7 +66,7 @@ def test_livecodebench_evaluates_on_the_window_that_deepcoder_keeps_apart(reposi
     )  # fmt: skip
     assert (window.after, window.before) == (apart.after, apart.before)
     (mine,) = config.evaluate.values()
-    assert (mine.model, mine.lengths) == ("base/policy", trained.evaluate["base"].lengths)
+    assert (mine.model, mine.limits) == ("base/policy", trained.evaluate["base"].limits)
 
 
 def test_params_yaml_is_what_conf_composes_to(repository: Path, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import signal
 import time
 from pathlib import Path
 
-from benchmarks.problems_resumed import command, outcome, prepare, verdicts
+from benchmarks.problems.resumed import command, outcome, prepare, verdicts
 from tests.pipeline.projects import clone, run
 
 
 def test_killed_and_started_again_it_ends_in_the_same_bytes_and_repeats_nothing(tmp_path: Path) -> None:
-    """`benchmarks/problems_resumed.py` kills it 25 times, at random moments."""
+    """`benchmarks/problems/resumed.py` kills it 25 times, at random moments."""
     project = clone(tmp_path / "project")
     prepare(project, 30, 20_000)
     first = command(project, "stage", "curate@problems")

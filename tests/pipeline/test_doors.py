@@ -32,7 +32,7 @@ from mlflow.entities import Run
 
 from flows.leash import leashed
 from reforge.config.load import load_config
-from reforge.rollouts.record import read_record, record_of, rollout_digests, write_record
+from reforge.rollouts.digests import digests_of, read_digests, rollout_digests, write_digests
 from reforge.rollouts.store import to_groups, write_rows
 from reforge.training.learn import advantages_of
 from tests.pipeline.projects import BIN, lock, run, second_clone, server_of
@@ -297,8 +297,8 @@ def reward_changed(path: Path, also: str) -> Iterator[str]:
     path.unlink()
     write_rows(path, rows)
     if also:
-        tensors = read_record(path.with_suffix(".json")).tensors
-        write_record(path.with_suffix(".json"), record_of(2, rollout_digests(pq.read_table(path)), tensors))
+        tensors = read_digests(path.with_suffix(".json")).tensors
+        write_digests(path.with_suffix(".json"), digests_of(2, rollout_digests(pq.read_table(path)), tensors))
     yield f"rollout {row['problem_id']}/{row['index']}"
     for file, content in before.items():
         file.unlink()

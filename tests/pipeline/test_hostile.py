@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks.sandbox_rollouts import NUMBERS, PROGRAMS, counted, driven, right
+from benchmarks.sandbox.rollouts import NUMBERS, PROGRAMS, counted, driven, right
 from reforge.files.tensors import tensor_digests
 from reforge.rollouts.refusal import refusal
 from reforge.rollouts.store import from_row

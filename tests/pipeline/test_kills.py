@@ -1,4 +1,4 @@
-"""The kills of benchmarks/reproducible_kills.py in short: whatever is hit, the same comes out."""
+"""The kills of benchmarks/reproducible/kills.py in short: whatever is hit, the same comes out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks.kills import PARTS, disturbed
-from benchmarks.reproducible_kills import history, tracked
+from benchmarks.reproducible.killing import PARTS, disturbed
+from benchmarks.reproducible.kills import history, tracked
 from reforge.lineage.compare import differences
 
 TURNS = ["everything", "stage", "grader", "conductor", "everything", "stage"]  # the vLLM server is that of all tests

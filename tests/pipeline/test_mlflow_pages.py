@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.browser import browser, find_browser
-from benchmarks.pictures import compare, mlflow_pages, open_runs, parents
+from benchmarks.face.browser import browser, find_browser
+from benchmarks.face.pictures import compare, mlflow_pages, open_runs, parents
 from tests.unit.tracking.test_mirrors import pipeline
 
 

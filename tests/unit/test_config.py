@@ -55,12 +55,10 @@ def test_not_even_a_mapping() -> None:
 
 def test_lengths_that_do_not_fit_the_model(values: dict[str, Any]) -> None:
     for one in values["evaluate"].values():
-        one["lengths"]["longest"] = 100_000
-    assert "evaluate.base.lengths.longest is 100000 but base.policy.architecture.context is 512" in complaint(values)
+        one["limits"]["longest"] = 100_000
+    assert "evaluate.base.limits.longest is 100000 but base.policy.architecture.context is 512" in complaint(values)
     values["base"]["policy"]["path"] = "a checkpoint, which says itself what it holds"
-    assert "evaluate.student.lengths.longest is 100000 but base.student.architecture.context is 512" in complaint(
-        values
-    )
+    assert "evaluate.student.limits.longest is 100000 but base.student.architecture.context is 512" in complaint(values)
 
 
 def test_pass_at_k_needs_k_rollouts(values: dict[str, Any]) -> None:
@@ -82,12 +80,12 @@ def test_a_good_file(values: dict[str, Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["seed", "rl", "rl.any.steps", "rl.*.loss.kl.estimator", "evaluate.x.lengths.any", "base.x"]
+    "key", ["seed", "rl", "rl.any.steps", "rl.*.loss.kl.estimator", "evaluate.x.limits.any", "base.x"]
 )
 def test_known_keys(key: str) -> None:
     assert unknown_key(key) == ""
 
 
-@pytest.mark.parametrize("key", ["sed", "rl.any.step", "seed.x", "evaluate.x.lengths.any.y", "distill.sft", ""])
+@pytest.mark.parametrize("key", ["sed", "rl.any.step", "seed.x", "evaluate.x.limits.any.y", "distill.sft", ""])
 def test_unknown_keys(key: str) -> None:
     assert "unknown key" in unknown_key(key)

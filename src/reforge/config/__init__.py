@@ -73,7 +73,7 @@ class Config(Section):
     def _fits_context(self) -> Config:
         """Whatever is sampled; a model from `path` says itself what it holds."""
         for name, instance in instances(self).items():
-            for limit in instance.limits():
+            for limit in instance.completion_limits():
                 base = base_of(self, name)
                 context = self.base[base].architecture.context
                 if limit.tokens >= context and not self.base[base].path:
@@ -100,7 +100,7 @@ class Config(Section):
             "problems",
             "side",
             "count",
-            "lengths",
+            "limits",
             "confidence",
             "environment",
             "own",
@@ -161,12 +161,12 @@ def compared_limit(config: Config) -> str:
     """Return the name of the completion limit at which models are compared: that of the last evaluated model of RL, if
     it is among those evaluated at, else the longest; empty where no model is evaluated.
     """
-    lengths = next((one.lengths for one in config.evaluate.values()), {})
+    limits = next((one.limits for one in config.evaluate.values()), {})
     trained = _last_rl(config)
     wanted = config.rl[trained].max_tokens if trained else 0
     return next(
-        (name for name, tokens in lengths.items() if tokens == wanted),
-        max(lengths, key=lengths.__getitem__, default=""),
+        (name for name, tokens in limits.items() if tokens == wanted),
+        max(limits, key=limits.__getitem__, default=""),
     )
 
 

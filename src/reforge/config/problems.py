@@ -61,12 +61,12 @@ class Near(Section):
 
 class PassRates(Section):
     """Keep problems that a policy solves in more than `above` and less than `below` of its rollouts. `path`: the
-    rollouts.parquet of `reforge stage evaluate@…`, at the completion limit `length`; `sha256` as for sources.
+    rollouts.parquet of `reforge stage evaluate@…`, at the completion `limit`; `sha256` as for sources.
     """
 
     path: str
     sha256: str = ""
-    length: str
+    limit: str
     above: float = Field(ge=0, lt=1)
     below: float = Field(gt=0, le=1)
 

@@ -66,12 +66,12 @@ class Sample(Acting):
     max_tokens: int = Field(ge=8)
     temperature: float = Field(gt=0)
 
-    def limits(self) -> list[Limit]:
+    def completion_limits(self) -> list[Limit]:
         return [Limit("max_tokens", self.max_tokens)]
 
 
 class Evaluate(Acting):
-    """Score `model` on the first `count` of the held-out `problems`. `lengths` names each completion limit; all are cut
+    """Score `model` on the first `count` of the held-out `problems`. `limits` names each completion limit; all are cut
     from one draw at the longest. `side`: the held-out problems, or those for training, to measure the pass rates that
     curation can filter by.
     """
@@ -80,15 +80,15 @@ class Evaluate(Acting):
     problems: FromProblems
     side: Literal["heldout", "train"]
     count: int = Field(ge=1)
-    lengths: dict[str, int] = Field(min_length=1)
+    limits: dict[str, int] = Field(min_length=1)
     rollouts: int = Field(ge=1)
     ks: list[int]
     temperature: float = Field(gt=0)
     top_p: float = Field(gt=0, le=1)
     confidence: float = Field(gt=0, lt=1)
 
-    def limits(self) -> list[Limit]:
-        return [Limit(f"lengths.{name}", length, self.side, self.count) for name, length in self.lengths.items()]
+    def completion_limits(self) -> list[Limit]:
+        return [Limit(f"limits.{name}", tokens, self.side, self.count) for name, tokens in self.limits.items()]
 
     @model_validator(mode="after")
     def _ks_fit(self) -> Evaluate:

@@ -73,6 +73,6 @@ class Instance(Section):
         """Return what names a file, by key: sections with a `path`, and a `sha256` that `reforge compose` fills."""
         return {}
 
-    def limits(self) -> list[Limit]:
+    def completion_limits(self) -> list[Limit]:
         """Return the limits that it samples completions with."""
         return []

@@ -161,7 +161,7 @@ class Rl(Acting):
     order: Literal["shuffled", "as_curated"]
     checkpoint_every: int = Field(ge=1)
 
-    def limits(self) -> list[Limit]:
+    def completion_limits(self) -> list[Limit]:
         return [Limit("max_tokens", self.max_tokens, prompt=self.max_prompt_tokens)]
 
     @model_validator(mode="after")

@@ -14,31 +14,31 @@ from reforge.evaluation.statistics import mean_interval, pass_at_k
 
 @dataclass(frozen=True)
 class Outcome:
-    """A judged rollout, cut at the limit `length_name`. `correct` is None where the sandbox itself failed: such a
+    """A judged rollout, cut at the limit `limit`. `correct` is None where the sandbox itself failed: such a
     rollout is excluded from every rate of success and counted as infra."""
 
     problem_id: str
     difficulty: int
-    length_name: str
+    limit: str
     correct: bool | None
     truncated: bool
     tokens: int
 
 
 def score_table(
-    model: str, results: Sequence[Outcome], ks: Sequence[int], confidence: float, lengths: Mapping[str, int]
+    model: str, results: Sequence[Outcome], ks: Sequence[int], confidence: float, limits: Mapping[str, int]
 ) -> dict[str, Any]:
-    """`lengths` maps each name to its limit in tokens; every problem has equally many rollouts at every length."""
+    """`limits` maps each name to its limit in tokens; every problem has equally many rollouts at every limit."""
     problems = {outcome.problem_id for outcome in results}
-    counts = Counter((outcome.problem_id, outcome.length_name) for outcome in results)
-    if counts.keys() != {(key, name) for key in problems for name in lengths} or len(set(counts.values())) != 1:
-        raise ValueError(f"{model}: needs equally many rollouts of every problem at each of {', '.join(lengths)}")
-    by_length = {name: [outcome for outcome in results if outcome.length_name == name] for name in lengths}
+    counts = Counter((outcome.problem_id, outcome.limit) for outcome in results)
+    if counts.keys() != {(key, name) for key in problems for name in limits} or len(set(counts.values())) != 1:
+        raise ValueError(f"{model}: needs equally many rollouts of every problem at each of {', '.join(limits)}")
+    by_limit = {name: [outcome for outcome in results if outcome.limit == name] for name in limits}
     return {
         "model": model,
         "rollouts": next(iter(counts.values())),
         "ks": list(ks),
-        "lengths": {name: _score(model, by_length[name], ks, confidence, lengths[name]) for name in lengths},
+        "limits": {name: _score(model, by_limit[name], ks, confidence, limits[name]) for name in limits},
     }
 
 

@@ -46,9 +46,9 @@ def read_table(path: Path, columns: list[str] | None = None, rows: Sequence[tupl
             table = file.read(wanted, use_threads=False)
         table = table.filter(pq.filters_to_expression(rows)) if rows else table
         return table if columns is None else table.select(columns)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, KeyError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
         raise UserError(
-            f"{path} is missing or not a whole Parquet file ({said}). Run the stage that makes it, or fetch it as "
-            f"it was made, with: {command('dvc checkout')}"
+            f"{path} is missing or not a whole Parquet file with the columns that it should have ({said}). Run the "
+            f"stage that makes it, or fetch it as it was made, with: {command('dvc checkout')}"
         ) from error

@@ -15,7 +15,7 @@ from reforge.files.jsonfile import read_json, write_json
 from reforge.lineage import graph, manifest
 from reforge.lineage.declared import slice_of
 from reforge.lineage.graph import StageSpec
-from reforge.lineage.recorded import other_files
+from reforge.lineage.inputs import changed_files
 from reforge.machine.project import command
 from reforge.machine.workspace import runs_stages
 
@@ -104,7 +104,7 @@ def _other_inputs(params: Mapping[str, Any], deps: Mapping[str, str], spec: Stag
     if "seed" in changed:
         changed = ["seed"]
     said = [f"{key} was {before[key]!r} then and is {wanted[key]!r} in {PARAMS}" for key in changed]
-    return (said or other_files(deps, code=False) or [""])[0]
+    return (said or changed_files(deps, code=False) or [""])[0]
 
 
 def _without_places(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """How surely a result comes about again, by what has happened and not by what was promised: R0 to R3 of an output, and
-R4, the same within a tolerance on another number of threads, of an experiment (`benchmarks/road` measures it).
+R4, the same within a tolerance on another number of threads, of an experiment (`benchmarks/road/run` measures it).
 """
 
 from __future__ import annotations

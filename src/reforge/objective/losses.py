@@ -36,7 +36,7 @@ def constant_length(lengths: Sequence[int], constant: int) -> list[float]:
     return [1.0 / (len(lengths) * constant)] * len(lengths)
 
 
-def weights(lengths: Sequence[int], config: Loss) -> list[float]:
+def token_weights(lengths: Sequence[int], config: Loss) -> list[float]:
     if config.mean == "constant":
         return constant_length(lengths, config.constant_length or 1)
     return {"token": token_mean, "sequence": sequence_mean}[config.mean](lengths)
@@ -125,7 +125,7 @@ class Tokens:
     sampler: Tensor
     reference: Tensor | None
     advantages: Tensor
-    weights: Tensor
+    token_weights: Tensor
     rows: Tensor
 
 
@@ -145,7 +145,7 @@ def policy_loss(tokens: Tokens, config: Loss) -> tuple[Tensor, dict[str, Tensor]
         objective_N = objective_N - config.kl.coefficient * (kl_N * ratio_N if config.kl.weighted else kl_N)
     if config.entropy:
         objective_N = objective_N + config.entropy * tokens.entropy
-    loss = -(objective_N * tokens.weights).sum()
+    loss = -(objective_N * tokens.token_weights).sum()
     return loss, {name: values.detach() for name, values in seen.items()}
 
 
@@ -159,6 +159,6 @@ def _clips(ratio_N: Tensor, advantages_N: Tensor, config: Loss) -> dict[str, Ten
     return clips
 
 
-def negative_log_likelihood(logprobs_N: Tensor, weights_N: Tensor) -> Tensor:
+def negative_log_likelihood(logprobs_N: Tensor, token_weights_N: Tensor) -> Tensor:
     """This micro-batch's part of the mean negative log-likelihood."""
-    return -(logprobs_N * weights_N).sum()
+    return -(logprobs_N * token_weights_N).sum()

@@ -1,6 +1,6 @@
 """Token rows → micro-batches without padding, cut by a token budget and dealt evenly to the learner's ranks.
 
-Rows of one prompt that share a micro-batch share the prompt's tokens, too: a group is mostly computed once there.
+Rows of one prompt that share a micro-batch share the prompt's tokens, too: the shared prompt is computed once per micro-batch.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from reforge.records import Tree
+# (prompt length, completion lengths) of rows that are packed behind one shared prompt
+Tree = tuple[int, tuple[int, ...]]
+# of a micro-batch, what the policy is run on: ids_T, positions_T, trees, states_N, targets_N
+Inputs = tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Row:
     """One sequence to train on: a prompt, and the completion's tokens with what is known of each rollout.
 
-    `weight` is the share of each of its tokens in the batch's loss (see the means in losses.py), `logprobs` are the
+    `token_weight` is the share of each of its tokens in the batch's loss (see the means in losses.py), `logprobs` are the
     sampler's.
     """
 
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
-    weight: float = 0.0
+    token_weight: float = 0.0
     advantage: float = 0.0
     logprobs: tuple[float, ...] = ()
 
@@ -44,13 +47,12 @@ class MicroBatch:
     states_N: torch.Tensor
     targets_N: torch.Tensor
     rows_N: torch.Tensor
-    weights_N: torch.Tensor
+    token_weights_N: torch.Tensor
     advantages_N: torch.Tensor
     sampler_logprobs_N: torch.Tensor
 
     @property
-    def inputs(self) -> tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch.Tensor]:
-        """What the policy is run on."""
+    def inputs(self) -> Inputs:
         return self.ids_T, self.positions_T, self.trees, self.states_N, self.targets_N
 
 
@@ -106,7 +108,7 @@ def _deal(trees: Sequence[list[Row]], budget: int, ranks: int) -> list[list[list
             bins[least].append(tree)
             filled[least] += _size(tree)
         if all(size <= budget or len(bin) == 1 for size, bin in zip(filled, bins, strict=True)):
-            stand_in = replace(ordered[-1][-1], weight=0.0)
+            stand_in = replace(ordered[-1][-1], token_weight=0.0)
             return [bin or [[stand_in]] for bin in bins]
         count += ranks
 
@@ -142,7 +144,7 @@ def _pack(trees: Sequence[Sequence[Row]]) -> MicroBatch:
         states_N=torch.cat(states),
         targets_N=torch.tensor([token for row in rows for token in row.token_ids]),
         rows_N=torch.arange(len(rows)).repeat_interleave(counts),
-        weights_N=spread([row.weight for row in rows]),
+        token_weights_N=spread([row.token_weight for row in rows]),
         advantages_N=spread([row.advantage for row in rows]),
         sampler_logprobs_N=torch.tensor([value for row in rows for value in row.logprobs]),
     )

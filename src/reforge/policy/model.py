@@ -14,14 +14,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBa
 
 from reforge.config.policy import Architecture
 from reforge.errors import UserError
+from reforge.policy.batches import Inputs, Tree
 from reforge.policy.head import LogprobHead
 from reforge.policy.packed import PACKED
 from reforge.policy.rewrite import rewrite
 from reforge.policy.ulysses import gather
-from reforge.records import Tree
-
-# ids_T, positions_T, trees, states_N, targets_N of a micro-batch
-Inputs = tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch.Tensor]
 
 
 def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> Any:

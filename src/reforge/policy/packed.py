@@ -17,8 +17,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from reforge.errors import UserError
+from reforge.policy.batches import Tree
 from reforge.policy.ulysses import to_heads, to_tokens
-from reforge.records import Tree
 
 PACKED = "reforge_packed"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup, escape
 
-if TYPE_CHECKING:
-    from reforge.reports.report import RungCurve
+from reforge.reports.records import RungCurve
 
 WIDTH = 360.0
 INK, MUTED, GRID, RAW, ACCENT = "#1f2933", "#616e7c", "#e4e7eb", "#b8cbe0", "#1f5fa8"
@@ -45,23 +44,23 @@ def line_chart(key: str, title: str, curves: Sequence[RungCurve], is_share: bool
     return _svg(206, title, parts)
 
 
-def dot_chart(scores: Mapping[str, Mapping[str, Any]], lengths: Mapping[str, int]) -> Markup:
-    """pass@1 of every model at every length, with its interval."""
+def dot_chart(scores: Mapping[str, Mapping[str, Any]], limits: Mapping[str, int]) -> Markup:
+    """pass@1 of every model at every limit, with its interval."""
     row, left, top = 15.0, 76.0, 34.0
     parts, y = [], top
     x = _Frame(left, 0, WIDTH - 14, 0, x_max=1, y_max=1).x
-    bottom = top + len(scores) * (len(lengths) * row + 10)
+    bottom = top + len(scores) * (len(limits) * row + 10)
     for tick in (0, 0.25, 0.5, 0.75, 1):
         parts += [_line(x(tick), top - 8, x(tick), bottom - 4, GRID)]
         parts += [_text(x(tick), bottom + 10, f"{100 * tick:g}", anchor="middle")]
-    for place, name in enumerate(lengths):
+    for place, name in enumerate(limits):
         at = left + place * 62
-        parts += [_dot(at + 4, 10, _shade(place, len(lengths))), _text(at + 13, 14, name)]
+        parts += [_dot(at + 4, 10, _shade(place, len(limits))), _text(at + 13, 14, name)]
     for model, score in scores.items():
-        middle = y + (len(lengths) - 1) * row / 2
+        middle = y + (len(limits) - 1) * row / 2
         parts.append(_text(left - 12, middle + 4, model, size=12, anchor="end", fill=INK))
-        for place, name in enumerate(lengths):
-            estimate, colour = score["lengths"][name]["pass@1"], _shade(place, len(lengths))
+        for place, name in enumerate(limits):
+            estimate, colour = score["limits"][name]["pass@1"], _shade(place, len(limits))
             parts.append(_line(x(estimate["low"]), y, x(estimate["high"]), y, colour, 2.0))
             parts.append(_dot(x(estimate["value"]), y, colour))
             y += row

@@ -13,7 +13,7 @@ from reforge.files.jsonfile import number
 from reforge.files.parquet import read_table
 from reforge.machine.project import command
 from reforge.records import Problem
-from reforge.reports.report import Example, RungCurve
+from reforge.reports.records import Example, RungCurve
 
 COLUMNS = ["problem_id", "index", "turn", "token_ids", "finish_reason", "text", "status", "reason", "solved"]
 
@@ -46,10 +46,10 @@ def _number(value: Any) -> str:
 
 
 def pick_examples(
-    rollouts: Path, length: str, problems: Mapping[str, Problem], each: int = 2
+    rollouts: Path, limit: str, problems: Mapping[str, Problem], each: int = 2
 ) -> tuple[tuple[str, tuple[Example, ...]], ...]:
     """The hardest solved, the easiest failed and the easiest truncated problems: fixed rules, so nobody picks."""
-    table = read_table(rollouts, COLUMNS, [("length", "==", length)])
+    table = read_table(rollouts, COLUMNS, [("limit", "==", limit)])
     rows = sorted(table.to_pylist(), key=lambda row: (row["problem_id"], row["index"], row["turn"]))
     last = {(row["problem_id"], row["index"]): row for row in rows}  # turn of each attempt
     examples = [_example(row, problems[row["problem_id"]]) for row in last.values()]

@@ -10,7 +10,8 @@ from statistics import fmean
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reforge.reports.report import Report, RungCurve, render_text
+from reforge.reports.records import Report, RungCurve
+from reforge.reports.report import render_text
 from reforge.reports.tables import share
 
 _SOME = 5  # steps whose mean is shown: the first and the last of a rung
@@ -43,9 +44,9 @@ def _head(report: Report) -> ModelCardData:
             dataset_revision=report.problems.digest,
             metric_type="pass@1",
             metric_name=f"pass@1 within {tokens} tokens",
-            metric_value=round(report.scores[report.model]["lengths"][name]["pass@1"]["value"], 4),
+            metric_value=round(report.scores[report.model]["limits"][name]["pass@1"]["value"], 4),
         )
-        for name, tokens in report.lengths.items()
+        for name, tokens in report.limits.items()
     ]
     return ModelCardData(
         model_name=f"{report.experiment}-{report.model}",

@@ -1,92 +1,15 @@
-"""What a report says: plain records filled by the report stage, and the two files made from them."""
+"""A report, as an HTML page and as a table for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from reforge.reports.charts import dot_chart, line_chart
-from reforge.reports.tables import difficulty_rows, interval, percent, points, share
-from reforge.reports.tables import text_tables as text_tables
+from reforge.reports.records import Report, Scores
+from reforge.reports.tables import difficulty_rows, interval, percent, points, share, text_tables
 from reforge.reports.visible import visible
-
-Scores = Mapping[str, Mapping[str, Any]]  # model → its scores.json
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Paired difference of two models on the same held-out problems, at one length."""
-
-    model: str
-    baseline: str
-    length: str
-    problems: int
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class RungCurve:
-    """The metrics.jsonl of one context rung."""
-
-    name: str
-    max_tokens: int
-    steps: tuple[Mapping[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Example:
-    problem_id: str
-    difficulty: int
-    statement: str
-    completion: str
-    tokens: int
-    truncated: bool
-    status: str
-    solved: bool | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """A folder or file with its digest as DVC computes it. `verified`: `reforge verify` has made it again."""
-
-    path: str
-    digest: str
-    verified: bool
-
-
-@dataclass(frozen=True)
-class Chain:
-    """What a model's scores hang on: the stage that made it, from which model, and what evaluation drew from it."""
-
-    model: str
-    made_from: str
-    links: tuple[Link, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    experiment: str
-    seed: int
-    confidence: float
-    lengths: Mapping[str, int]
-    length: str  # where models are compared by difficulty and examples are cut
-    scores: Scores
-    gain: Gain | None
-    curves: tuple[RungCurve, ...]
-    funnel: tuple[tuple[str, str], ...]
-    model: str  # what it is about: whose examples are shown
-    examples: tuple[tuple[str, tuple[Example, ...]], ...]  # heading, its rollouts
-    problems: Link
-    repeated: str  # R4 in a sentence, empty where nobody has measured it
-    lineage: tuple[Chain, ...]
-
 
 CURVES = (
     ("reward/mean", "Mean reward of a step", True),
@@ -108,8 +31,8 @@ def render_html(report: Report) -> str:
         problems=_problem_count(report.scores),
         rollouts=max((int(score["rollouts"]) for score in report.scores.values()), default=0),
         ks=sorted({k for score in report.scores.values() for k in score["ks"]} | {1}),
-        difficulties=difficulty_rows(report.scores, report.length),
-        overview=dot_chart(report.scores, report.lengths),
+        difficulties=difficulty_rows(report.scores, report.limit),
+        overview=dot_chart(report.scores, report.limits),
         charts=[line_chart(key, title, report.curves, is_share) for key, title, is_share in CURVES],
         infra_training=int(sum(step.get("infra", 0) for curve in report.curves for step in curve.steps)),
     )
@@ -117,11 +40,11 @@ def render_html(report: Report) -> str:
 
 def render_text(report: Report) -> str:
     """The main table for a terminal; also valid Markdown."""
-    text = text_tables(report.scores, report.lengths, report.confidence)
+    text = text_tables(report.scores, report.limits, report.confidence)
     if report.gain:
         gain = report.gain
         text += (
-            f"\n{gain.model} minus {gain.baseline} at {gain.length}: {points(gain.value)} points, "
+            f"\n{gain.model} minus {gain.baseline} at {gain.limit}: {points(gain.value)} points, "
             f"{report.confidence:.0%} interval {points(gain.low)} to {points(gain.high)} "
             f"(paired over {gain.problems} problems)\n"
         )
@@ -129,4 +52,4 @@ def render_text(report: Report) -> str:
 
 
 def _problem_count(scores: Scores) -> int:
-    return max((len(length["per_problem"]) for s in scores.values() for length in s["lengths"].values()), default=0)
+    return max((len(row["per_problem"]) for s in scores.values() for row in s["limits"].values()), default=0)

@@ -25,14 +25,14 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}".replace("-", MINUS)
 
 
-def text_tables(scores: Scores, lengths: Mapping[str, int], confidence: float) -> str:
-    """A table per length, one row per model; 80 columns wide and valid Markdown."""
+def text_tables(scores: Scores, limits: Mapping[str, int], confidence: float) -> str:
+    """A table per limit, one row per model; 80 columns wide and valid Markdown."""
     blocks = []
-    for name, max_tokens in lengths.items():
+    for name, max_tokens in limits.items():
         ks = sorted({k for score in scores.values() for k in score["ks"]} - {1})
         head = [f"{name} ({max_tokens} tokens)", "pass@1", f"{confidence:.0%} interval"]
         head += [f"pass@{k}" for k in ks] + ["truncated", "tokens", "infra"]
-        rows = [_text_row(model, score["lengths"][name], ks) for model, score in scores.items()]
+        rows = [_text_row(model, score["limits"][name], ks) for model, score in scores.items()]
         blocks.append(_aligned(head, rows))
     return "\n".join(blocks)
 
@@ -60,9 +60,9 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return line(head) + rule + "".join(line(row) for row in rows)
 
 
-def difficulty_rows(scores: Scores, length: str) -> list[tuple[str, int, list[float | None]]]:
+def difficulty_rows(scores: Scores, limit: str) -> list[tuple[str, int, list[float | None]]]:
     """(difficulty, problems, pass@1 of each model), easiest first; empty where the problems have no levels."""
-    tables = [score["lengths"][length]["by_difficulty"] for score in scores.values()]
+    tables = [score["limits"][limit]["by_difficulty"] for score in scores.values()]
     levels = sorted({level for table in tables for level in table}, key=int)
     if len(levels) < 2:
         return []

@@ -16,12 +16,12 @@ from reforge.frame import runs
 from reforge.frame.environment import environment_of
 from reforge.frame.judge import local_judge
 from reforge.lineage import graph
-from reforge.lineage.recorded import require_inputs
+from reforge.lineage.inputs import require_inputs
 from reforge.machine.project import project_root, quiet
 from reforge.policy.model import load_tokenizer
 from reforge.problems.store import read_problems
 from reforge.records import Problem, Reward, Status, Verdict
-from reforge.rollouts.record import named
+from reforge.rollouts.digests import named
 from reforge.rollouts.refusal import refusal
 from reforge.rollouts.store import from_row, read_rows, rollouts_file
 from reforge.sandbox.judge import in_parallel
@@ -50,7 +50,7 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
             what = f"rollout {named(rollout.problem_id, rollout.index, rollout.turn)}"
             if rollout.problem_id not in problems:
                 return f"{what} is of no problem that {name} had"
-            what = f"{what} at {row['length']}" if row["length"] else what
+            what = f"{what} at {row['limit']}" if row["limit"] else what
             now = environment.grade(rollout)
             return _differs(what, before, replace(now, solved=None) if refusal(rollout) else now)
 

@@ -28,13 +28,13 @@ from reforge.frame import launch, runs
 from reforge.frame.determinism import make_deterministic, seed_of
 from reforge.lineage import graph
 from reforge.lineage.compare import few
-from reforge.lineage.recorded import require_inputs
+from reforge.lineage.inputs import require_inputs
 from reforge.machine import process
 from reforge.machine.project import project_root, quiet
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.ranks import dismiss, everyone, follow
 from reforge.records import Group, Prompt, Rollout
-from reforge.rollouts.record import named, read_record, record_of, rollout_digests
+from reforge.rollouts.digests import digests_of, named, read_digests, rollout_digests
 from reforge.rollouts.sampler import Sampler, Sampling
 from reforge.rollouts.server import open_sampler
 from reforge.rollouts.store import read_table, rollouts_file, to_groups
@@ -154,8 +154,8 @@ def _opened(name: str, first: int, last: int | None, option: str) -> Iterator[tu
 
 def _replayed(rung: _Recorded, step: int) -> list[str]:
     path = rung.path(step)
-    record, table = read_record(path.with_suffix(".json")), read_table(path)
-    changed = record.changed(record_of(step, rollout_digests(table), {}))
+    record, table = read_digests(path.with_suffix(".json")), read_table(path)
+    changed = record.changed(digests_of(step, rollout_digests(table), {}))
     if changed:
         return [f"{path}: {what} is not what was recorded" for what in few(changed)]
     rows = table.to_pylist()
@@ -172,7 +172,7 @@ def _replayed(rung: _Recorded, step: int) -> list[str]:
     rung.learn(step, groups)
     with tempfile.TemporaryDirectory(prefix="reforge-replay-") as name:
         everyone(Learner.save_model, rung.learner, Path(name))
-        now = record_of(step, {}, tensor_digests(Path(name)))
+        now = digests_of(step, {}, tensor_digests(Path(name)))
     tensors = record.other_tensors(now)
     if not tensors:
         return []

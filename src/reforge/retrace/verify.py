@@ -18,7 +18,7 @@ from reforge.errors import UserError
 from reforge.lineage import graph, levels, manifest
 from reforge.lineage.compare import differences
 from reforge.lineage.graph import StageSpec
-from reforge.lineage.recorded import lock_of, other_code, other_inputs
+from reforge.lineage.inputs import changed_code, changed_inputs, lock_of
 from reforge.machine.project import command, project_root
 
 _SHOWN = 5
@@ -54,7 +54,7 @@ def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, al
     again = command(f"dvc repro {spec.name}")
     remedy = f"commit or undo the change, or make it again with the code of now ({again})"
     with chdir(copy):
-        wrong = other_inputs(spec, lock) + [f"{line}: {remedy}" for line in other_code(lock)]
+        wrong = changed_inputs(spec, lock) + [f"{line}: {remedy}" for line in changed_code(lock)]
         if wrong:
             return wrong, False
         done = subprocess.run(spec.cmd, shell=True, env=_environment(copy), capture_output=True, text=True)

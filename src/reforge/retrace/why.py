@@ -11,12 +11,11 @@ from typing import Any
 
 from reforge.errors import UserError
 from reforge.files.jsonfile import flat, read_json
-from reforge.lineage import graph, manifest
+from reforge.lineage import graph, levels, manifest
 from reforge.lineage.graph import StageSpec
 from reforge.machine.project import command, project_root
 from reforge.problems.store import fate_of
-from reforge.retrace.chain import explain, maker
-from reforge.rollouts.record import named
+from reforge.rollouts.digests import named
 from reforge.rollouts.store import read_rows, rollouts_file
 
 _SHOWN = 8
@@ -45,6 +44,37 @@ def why(what: str) -> list[str]:
         "sample@teacher/PROBLEM/0), and no metric or value in metrics/ or in a table (*.json) of an output."
         f"{f' Did you mean {near[0]}?' if near else ''}"
     )
+
+
+def explain(target: str) -> list[str]:
+    """Each stage that the stage `target` hangs on, nearest first: output, digest, MLflow run, how surely it comes about
+    again, and what it read."""
+    specs, upstream = graph.stages(), graph.graph()
+    if not graph.locked(target):
+        first = command(f"dvc repro {target}")
+        raise UserError(f"{target} has not run here, or is not in dvc.lock. Start with: {first}")
+    needed = {target}
+    for name in reversed(upstream):  # downstream first
+        if name in needed:
+            needed |= set(upstream[name])
+    lines = []
+    for name in reversed(upstream):
+        if name in needed:
+            lines += _describe(name, specs[name], [specs[up].out for up in upstream[name]])
+    return lines
+
+
+def maker(what: str, specs: Mapping[str, graph.StageSpec]) -> str:
+    """The stage with this name, or the one whose output holds this file; empty if there is none."""
+    if what in specs:
+        return what
+    path = os.path.normpath(what.removeprefix(f"{project_root()}/"))
+    for name, spec in specs.items():
+        if path in (spec.out, spec.metrics) or path.startswith(f"{spec.out}/"):
+            if Path(spec.out).exists() and not Path(path).exists():
+                raise UserError(f"{path} is not there, and {name} made nothing of that name that is here now.")
+            return name
+    return ""
 
 
 def _of_digest(what: str, specs: Mapping[str, StageSpec]) -> str:
@@ -91,15 +121,15 @@ def _rollout(what: str, specs: Mapping[str, StageSpec]) -> list[str]:
     if base == "rl":
         step, _, place = place.partition("/")
     elif base == "evaluate":
-        length, _, place = place.partition("/")
-        first = {"length": length}
+        limit, _, place = place.partition("/")
+        first = {"limit": limit}
     path = rollouts_file(base, Path(specs[stage].out), int(step) if step.isdigit() else 0)
     wanted = {"problem_id": place, "index": int(index), "turn": int(turn), **first}
     rows = read_rows([path])
     found = [row for row in rows if wanted.items() <= row.items()]
     if not found:
-        cut = f"{first['length']}/" if first else ""
-        some = next(f"{row['length'] and row['length'] + '/'}{row['problem_id']}/{row['index']}" for row in rows)
+        cut = f"{first['limit']}/" if first else ""
+        some = next(f"{row['limit'] and row['limit'] + '/'}{row['problem_id']}/{row['index']}" for row in rows)
         raise UserError(
             f"{path} has no rollout {cut}{named(place, int(index), int(turn))}; it has, for instance, {some}."
         )
@@ -117,3 +147,41 @@ def _described(row: Mapping[str, Any]) -> list[str]:
         f"    verdict {row['status']}{why_so} at isolation {row['isolation'] or 'none'}: reward {row['reward']}, "
         f"advantage {row['advantage']}",
     ]
+
+
+def _changed(paths: list[str], digests: dict[str, str]) -> list[str]:
+    """What lies here now is what is read, so say where it is not what dvc.lock names."""
+    here = graph.digests(path for path in paths if Path(path).exists())
+    other, this = command("dvc checkout"), command("dvc commit")
+    return [
+        f"    CHANGED since dvc.lock: {path} is {digest} now (`{other}` restores the other, `{this}` keeps this)"
+        for path, digest in here.items()
+        if digest != digests[path]
+    ]
+
+
+def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str]:
+    lock = graph.locked(name)
+    digests = {entry["path"]: entry["md5"] for entry in lock.get("outs", [])}
+    if spec.out not in digests:
+        return [f"{name}: has not run, or is not in dvc.lock"]
+    record = manifest.read(name, project_root())
+    # The manifest tells of the last run here. If DVC brought an output from its cache, another run made it.
+    made_here = record.outs.get(spec.out) == digests[spec.out]
+    run = (
+        f"MLflow run {record.mlflow_run_id}"
+        if made_here and record.mlflow_run_id
+        else f"{'made here' if made_here else 'made elsewhere'}: find the MLflow run with tags.`reforge.out` = "
+        f"'{digests[spec.out]}'"
+    )
+    lines = [f"{name}: {spec.out}  md5 {digests[spec.out]}  {run}"]
+    facts = record.facts if made_here else {}
+    lines += _changed([path for path in (spec.out, spec.metrics) if path in digests], digests)
+    lines.append(f"    {levels.level(spec.out, digests[spec.out], facts, project_root())}")
+    for entry in lock.get("deps", []):
+        if any(
+            entry["path"] == out or entry["path"].startswith(f"{out}/") or out.startswith(f"{entry['path']}/")
+            for out in upstream
+        ):
+            lines.append(f"    from {entry['path']}  md5 {entry['md5']}")
+    return lines

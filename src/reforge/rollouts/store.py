@@ -39,16 +39,16 @@ SCHEMA = pa.schema(
         ("reward", pa.float64()),
         ("parts", pa.string()),
         ("advantage", pa.float64()),
-        ("length", pa.string()),
+        ("limit", pa.string()),
     ]
 )
 _PIECE = 64  # rollouts that are turned into a table at a time
 
 
 def to_row(
-    rollout: Rollout, reward: Reward, step: int = 0, advantage: float | None = None, length: str = ""
+    rollout: Rollout, reward: Reward, step: int = 0, advantage: float | None = None, limit: str = ""
 ) -> dict[str, Any]:
-    """`length` names the completion limit that an evaluated rollout was cut at."""
+    """`limit` names the completion limit that an evaluated rollout was cut at."""
     verdict = reward.verdict
     return {
         "step": step,
@@ -70,7 +70,7 @@ def to_row(
         "reward": reward.value,
         "parts": json.dumps(reward.parts, sort_keys=True),
         "advantage": advantage,
-        "length": length,
+        "limit": limit,
     }
 
 

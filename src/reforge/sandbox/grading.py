@@ -15,7 +15,6 @@ from typing import Any
 
 from reforge.records import Problem, Status, TestCase, Verdict
 from reforge.sandbox import lcb
-from reforge.sandbox.answers import value_of
 from reforge.sandbox.asserts import Source, job_of, shown_of, steps_of
 from reforge.sandbox.checkers import name_of, same_output, same_value
 from reforge.sandbox.forkserver import Server
@@ -24,6 +23,7 @@ from reforge.sandbox.process import Child
 from reforge.sandbox.questions import calls_of
 from reforge.sandbox.reasons import fit
 from reforge.sandbox.relay import Exposure, carry
+from reforge.sandbox.replies import value_of
 from reforge.sandbox.running import ask_checker, end_of, loaded, memory_file, program_job, quiet_child, typed
 
 EXPOSED = "exposed: what the tests compare was decided by the program itself (sandbox.exposed: refuse)"

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from reforge.records import Status
-from reforge.sandbox.answers import failure_of, outcome_of, stumbled
 from reforge.sandbox.asserts import entries_of
 from reforge.sandbox.limits import Failed
 from reforge.sandbox.process import FOREIGN, Child
+from reforge.sandbox.replies import failure_of, outcome_of, stumbled
 
 _NESTED = 50  # questions in answer to questions
 _HELPER, _ANSWER, _RESULT, _METHOD, _OWN, _ENTRY = range(6)  # how far what an object says is the answer itself

@@ -10,11 +10,11 @@ from typing import Any
 
 from reforge.records import Status
 from reforge.sandbox import wire
-from reforge.sandbox.answers import failure_of, value_of
 from reforge.sandbox.forkserver import Server
 from reforge.sandbox.limits import Failed, Limits
 from reforge.sandbox.process import Child
 from reforge.sandbox.questions import TESTS_BYTES
+from reforge.sandbox.replies import failure_of, value_of
 
 NewChild = Callable[[dict[str, Any], int], AbstractContextManager[Child]]  # given its job, and bytes it may return
 _CHECKER_BYTES = 1 << 16  # that a checker may return: it says yes or no

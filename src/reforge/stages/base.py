@@ -52,4 +52,4 @@ def _require_room(ctx: StageContext, folder: Path, tokenizer: Tokenizer, train: 
     prompts = {side: template.lengths(problems) for side, problems in sides.items()}
     for name, instance in ctx.later.items():
         if ctx.cfg.base[ctx.key].texts in instance.inputs().values():
-            require_room(folder, name, instance.limits(), prompts)
+            require_room(folder, name, instance.completion_limits(), prompts)

@@ -17,12 +17,13 @@ from reforge.errors import UserError
 from reforge.frame.context import StageContext
 from reforge.frame.judge import curation_judge
 from reforge.machine import progress
-from reforge.problems import filters, rates
+from reforge.problems import filters
 from reforge.problems.adapters import UnusableRow, adapt
 from reforge.problems.balanced import balanced
 from reforge.problems.duplicates import drop_contaminated, drop_duplicates
 from reforge.problems.funnel import Entry, Funnel, Quarantined, count, reasons
 from reforge.problems.generated import generate
+from reforge.problems.pass_rates import graded, pass_rates, unteachable
 from reforge.problems.source import Row, snapshot, write_jsonl
 from reforge.problems.split import Split, in_order, split
 from reforge.problems.store import write_origins, write_problems, write_quarantined
@@ -136,9 +137,9 @@ def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
 
 
 def _teachable(funnel: Funnel, config: PassRates) -> None:
-    measured = rates.pass_rates(config)
-    _filter(funnel, "pass_rates", lambda entry: rates.unteachable(entry.problem, measured, config))
-    funnel.kept = [replace(entry, problem=rates.graded(entry.problem, measured)) for entry in funnel.kept]
+    measured = pass_rates(config)
+    _filter(funnel, "pass_rates", lambda entry: unteachable(entry.problem, measured, config))
+    funnel.kept = [replace(entry, problem=graded(entry.problem, measured)) for entry in funnel.kept]
 
 
 def _write(ctx: StageContext, funnel: Funnel, sides: Split) -> None:

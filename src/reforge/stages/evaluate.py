@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from reforge.environments.template import Template
-from reforge.evaluation.limits import cut
+from reforge.evaluation.cut import cut
 from reforge.evaluation.scores import Outcome, score_table
 from reforge.frame.context import StageContext
 from reforge.frame.environment import environment_of, graders
@@ -30,7 +30,7 @@ def run(ctx: StageContext) -> None:
     problems = {p.id: p for p in read_problems(ctx.input("problems") / f"{config.side}.parquet")[: config.count]}
     tokenizer = load_tokenizer(model)
     template = Template(tokenizer)
-    require_room(model, ctx.name, config.limits(), {config.side: template.lengths(problems.values())})
+    require_room(model, ctx.name, config.completion_limits(), {config.side: template.lengths(problems.values())})
     rows, outcomes = list[dict[str, Any]](), list[Outcome]()
     with (
         judge_of(ctx) as judge,
@@ -39,16 +39,16 @@ def run(ctx: StageContext) -> None:
     ):
         environment = environment_of(config.environment, {"accuracy": 1.0}, config.own, problems, template, judge)
         draws = _Draws(ctx, sampler, template)
-        for name, limit in config.lengths.items():
-            sample = partial(draws.sample, limit)
-            room, turns = room_for_prompts(model, limit), config.environment.turns
+        for name, max_tokens in config.limits.items():
+            sample = partial(draws.sample, max_tokens)
+            room, turns = room_for_prompts(model, max_tokens), config.environment.turns
             played = play(environment, sample, list(problems), config.rollouts, turns, pool, room)
             for group in played.groups():
                 members = list(zip(group.rollouts, group.rewards, strict=True))
-                rows += [to_row(rollout, reward, length=name) for rollout, reward in members]
+                rows += [to_row(rollout, reward, limit=name) for rollout, reward in members]
                 outcomes += _outcomes(members, problems[group.problem_id], name)
-    scores = score_table(ctx.key, outcomes, config.ks, config.confidence, config.lengths)
-    for name, row in scores["lengths"].items():
+    scores = score_table(ctx.key, outcomes, config.ks, config.confidence, config.limits)
+    for name, row in scores["limits"].items():
         ctx.metrics[f"pass@1/{name}"] = row["pass@1"]["value"]
         ctx.metrics[f"truncated/{name}"] = row["truncated"]
     write_rows(ctx.out / "rollouts.parquet", rows)
@@ -63,20 +63,20 @@ class _Draws:
         self._seed = f"{ctx.cfg.seed}/evaluate"  # the same for every model: paired rollouts
         self._first: list[Rollout] = []
 
-    def sample(self, limit: int, wave: Sequence[Prompt]) -> Iterator[Rollout]:
+    def sample(self, max_tokens: int, wave: Sequence[Prompt]) -> Iterator[Rollout]:
         if wave[0].turn:
-            yield from self._draw(wave, limit)
+            yield from self._draw(wave, max_tokens)
             return
-        self._first = self._first or list(self._draw(wave, max(self._config.lengths.values())))
-        yield from (cut(rollout, limit, self._template.decode) for rollout in self._first)
+        self._first = self._first or list(self._draw(wave, max(self._config.limits.values())))
+        yield from (cut(rollout, max_tokens, self._template.decode) for rollout in self._first)
 
-    def _draw(self, wave: Sequence[Prompt], limit: int) -> Iterator[Rollout]:
-        sampling = Sampling(self._config.temperature, self._config.top_p, limit)
+    def _draw(self, wave: Sequence[Prompt], max_tokens: int) -> Iterator[Rollout]:
+        sampling = Sampling(self._config.temperature, self._config.top_p, max_tokens)
         rollouts = self._sampler.sample(wave, sampling, self._seed)
         yield from progress.bar(rollouts, total=len(wave), desc=self._name, unit="rollout")
 
 
-def _outcomes(members: Sequence[tuple[Rollout, Reward]], problem: Problem, length: str) -> list[Outcome]:
+def _outcomes(members: Sequence[tuple[Rollout, Reward]], problem: Problem, limit: str) -> list[Outcome]:
     """Return one for each attempt: it has solved the problem where one of its turns has."""
     last = {rollout.index: rollout for rollout, _ in members}
     solved = solved_by_attempt(
@@ -86,7 +86,7 @@ def _outcomes(members: Sequence[tuple[Rollout, Reward]], problem: Problem, lengt
         Outcome(
             problem_id=problem.id,
             difficulty=problem.difficulty,
-            length_name=length,
+            limit=limit,
             correct=solved[index],
             truncated=rollout.truncated,
             tokens=sum(len(one.token_ids) for one, _ in members if one.index == index),

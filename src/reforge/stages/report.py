@@ -15,7 +15,8 @@ from reforge.machine.project import command
 from reforge.problems.store import read_problems
 from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve
 from reforge.reports.model_card import render_model_card
-from reforge.reports.report import Chain, Gain, Link, Report, Scores, render_html, render_text
+from reforge.reports.records import Chain, Gain, Link, Report, Scores
+from reforge.reports.report import render_html, render_text
 
 
 def _remedy() -> str:
@@ -29,8 +30,8 @@ def run(ctx: StageContext) -> None:
         (ctx.out / name).write_text(render(report), encoding="utf-8")
         ctx.tracker.artifact(ctx.out / name)
     for model, score in report.scores.items():
-        for length in report.lengths:
-            ctx.metrics[f"pass@1/{model}/{length}"] = score["lengths"][length]["pass@1"]["value"]
+        for limit in report.limits:
+            ctx.metrics[f"pass@1/{model}/{limit}"] = score["limits"][limit]["pass@1"]["value"]
     if report.gain:
         ctx.metrics.update({"gain": report.gain.value, "gain/low": report.gain.low, "gain/high": report.gain.high})
 
@@ -39,9 +40,9 @@ def build_report(ctx: StageContext) -> Report:
     cfg, outputs = ctx.cfg, ctx.dep("outputs")
     if not cfg.evaluate:
         raise UserError("No model is evaluated, so there is nothing to report. Add one: +evaluate.NAME=rungs")
-    evaluate, length = next(iter(cfg.evaluate.values())), compared_limit(cfg)
+    evaluate, limit = next(iter(cfg.evaluate.values())), compared_limit(cfg)
     scores = {model: read_json(outputs / "evaluate" / model / "scores.json", _remedy()) for model in cfg.evaluate}
-    gain = _gain(cfg, scores, length)
+    gain = _gain(cfg, scores, limit)
     shown = gain.model if gain else list(scores)[-1]
     problems = Path(evaluate.input("problems"))
     answered = {problem.id: problem for problem in read_problems(problems / f"{evaluate.side}.parquet")}
@@ -49,29 +50,29 @@ def build_report(ctx: StageContext) -> Report:
         experiment=cfg.experiment,
         seed=cfg.seed,
         confidence=evaluate.confidence,
-        lengths=evaluate.lengths,
-        length=length,
+        limits=evaluate.limits,
+        limit=limit,
         scores=scores,
         gain=gain,
         curves=tuple(read_curve(outputs / "rl" / key, key, rung.max_tokens) for key, rung in cfg.rl.items()),
         funnel=tuple(funnel_rows(read_json(problems.parent / "funnel.json", _remedy()))),
         model=shown,
-        examples=pick_examples(outputs / "evaluate" / shown / "rollouts.parquet", length, answered),
+        examples=pick_examples(outputs / "evaluate" / shown / "rollouts.parquet", limit, answered),
         problems=_link(ctx, problems),
         repeated=_verified(ctx, "experiments").get(cfg.experiment, ""),
         lineage=tuple(_chain(ctx, key, one.model) for key, one in cfg.evaluate.items()),
     )
 
 
-def _gain(cfg: Config, scores: Scores, length: str) -> Gain | None:
+def _gain(cfg: Config, scores: Scores, limit: str) -> Gain | None:
     """The last rung against the model that the first rung started from, where both are evaluated."""
     compared = compared_models(cfg)
     if compared is None:
         return None
-    after, before = (problem_means(scores[name]["lengths"][length]["per_problem"]) for name in compared)
+    after, before = (problem_means(scores[name]["limits"][limit]["per_problem"]) for name in compared)
     difference = paired_difference(after, before, cfg.evaluate[compared[0]].confidence)
     pairs = sum(not math.isnan(after[key] - before[key]) for key in after)
-    return Gain(*compared, length, pairs, difference.value, difference.low, difference.high)
+    return Gain(*compared, limit, pairs, difference.value, difference.low, difference.high)
 
 
 def _chain(ctx: StageContext, model: str, source: str) -> Chain:

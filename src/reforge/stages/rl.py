@@ -109,7 +109,7 @@ def _fitting(ctx: StageContext, questions: Mapping[str, tuple[int, ...]]) -> dic
         raise UserError(
             f"No prompt is within {ctx.where}.max_prompt_tokens = {config.max_prompt_tokens}; the least has {shortest}."
         )
-    require_room(ctx.input("init"), ctx.name, config.limits(), {"train": [*map(len, fitting.values())]})
+    require_room(ctx.input("init"), ctx.name, config.completion_limits(), {"train": [*map(len, fitting.values())]})
     ctx.metrics["prompts/too_long"] = float(len(questions) - len(fitting))
     return fitting
 

@@ -27,7 +27,7 @@ def run(ctx: StageContext) -> None:
     problems = {problem.id: problem for problem in asked}
     tokenizer = load_tokenizer(ctx.input("model"))
     template = Template(tokenizer)
-    require_room(ctx.input("model"), ctx.name, config.limits(), {"train": template.lengths(asked)})
+    require_room(ctx.input("model"), ctx.name, config.completion_limits(), {"train": template.lengths(asked)})
     sampling = Sampling(config.temperature, 1.0, config.max_tokens)
     with (
         judge_of(ctx) as judge,

@@ -48,8 +48,8 @@ def _headline(stage: str, run: Any) -> Iterator[tuple[str, float]]:
         if kind == "curate" and name.startswith(FINAL):
             yield f"{key}/{short}", value
         elif kind == "evaluate" and name.startswith(FINAL):
-            measure, _, length = short.partition("/")
-            yield f"{measure}/{key}/{length}", value
+            measure, _, limit = short.partition("/")
+            yield f"{measure}/{key}/{limit}", value
         elif kind == "report" and re.match(r"gain\b", short):
             yield short if "/" in short else f"{short}/value", value
         elif kind in ("sft", "rl") and short in _OF_TRAINING:

@@ -14,15 +14,14 @@ from pathlib import Path
 import torch
 
 from reforge.errors import UserError
-from reforge.policy.batches import Row, build_batch
+from reforge.policy.batches import Inputs, Row, build_batch
 from reforge.policy.learner import Learner
-from reforge.policy.model import Inputs
 from reforge.policy.ranks import everyone
 from reforge.rollouts.protocol import named
 from reforge.rollouts.sampler import Weights
 
 _CANARIES = "canaries.json"
-Scores = tuple[list[list[float]], list[list[float]]]
+Logprobs = tuple[list[list[float]], list[list[float]]]
 
 
 def publish(
@@ -40,7 +39,7 @@ def publish(
     place = folder_of(folder, version)
     shutil.rmtree(place, ignore_errors=True)
     everyone(Learner.save_model, learner, place, worn)
-    logprobs, next_logprobs = everyone(score, learner, canaries, temperature)
+    logprobs, next_logprobs = everyone(_logprobs, learner, canaries, temperature)
     weights = Weights(version, place, [list(ids) for ids in canaries], logprobs, temperature, next_logprobs)
     require_finite(weights)
     kept = {"logprobs": logprobs, "temperature": temperature, "next_logprobs": next_logprobs}
@@ -69,8 +68,8 @@ def folder_of(folder: Path, version: int) -> Path:
     return folder / f"{version:06d}"
 
 
-def score(learner: Learner, sequences: Sequence[Sequence[int]], temperature: float) -> Scores:
-    """Every rank scores all: under ZeRO-3 none may stay away."""
+def _logprobs(learner: Learner, sequences: Sequence[Sequence[int]], temperature: float) -> Logprobs:
+    """Every rank computes all: under ZeRO-3 none may stay away."""
     return sequence_logprobs(learner.logprobs, sequences, temperature)
 
 
@@ -79,14 +78,14 @@ def sequence_logprobs(
     logprobs: Callable[[Inputs, float], tuple[torch.Tensor, torch.Tensor]],
     sequences: Sequence[Sequence[int]],
     temperature: float,
-) -> Scores:
+) -> Logprobs:
     """Return log-probs by the policy that `logprobs` runs: of each token but the first at temperature 1; and of the
     tokens `named` of each sequence, as the one after it, at `temperature`."""
-    scored, following = [], []
+    given, following = [], []
     for ids in sequences:
         (micro,) = build_batch([Row(tuple(ids[:1]), tuple(ids[1:]))], len(ids)).micro_batches
-        scored.append(logprobs(micro.inputs, 1.0)[0].tolist())
+        given.append(logprobs(micro.inputs, 1.0)[0].tolist())
         after = [Row(tuple(ids), (token,)) for token in named(ids)]  # which share their prompt: computed once
         (micro,) = build_batch(after, 4 * (len(ids) + len(after))).micro_batches
         following.append(logprobs(micro.inputs, temperature)[0].tolist())
-    return scored, following
+    return given, following

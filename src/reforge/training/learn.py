@@ -9,7 +9,7 @@ from reforge.config.training import Rl
 from reforge.errors import UserError
 from reforge.machine.project import command
 from reforge.objective.learning_rate import learning_rate
-from reforge.objective.losses import weights
+from reforge.objective.losses import token_weights
 from reforge.policy.batches import Batch, Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
@@ -82,7 +82,7 @@ def batch_of(groups: Sequence[Group], advantages: Advantages, config: Rl, learne
         for rollout, advantage in zip(group.rollouts, values, strict=True)
         if advantage is not None
     ]
-    shares = weights([len(rollout.token_ids) for rollout, _ in counted], config.loss) if counted else []
+    shares = token_weights([len(rollout.token_ids) for rollout, _ in counted], config.loss) if counted else []
     everywhere = config.loss.kl is not None or config.loss.entropy > 0
     rows = [
         Row(rollout.prompt_ids, rollout.token_ids, weight, advantage, rollout.logprobs)

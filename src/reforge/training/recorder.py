@@ -10,7 +10,7 @@ from pathlib import Path
 from reforge.errors import UserError
 from reforge.files.tensors import tensor_digests
 from reforge.records import Group
-from reforge.rollouts.record import Record, read_record, record_of, rollout_digests, write_record
+from reforge.rollouts.digests import StepDigests, digests_of, read_digests, rollout_digests, write_digests
 from reforge.rollouts.store import to_row, write_rows
 from reforge.training.learn import Advantages
 
@@ -43,15 +43,15 @@ class Recorder:
         path = self._folder / f"step-{step:05d}.parquet"
         mark, rollouts = path.with_suffix(".json"), dict[str, list[str]]()
         write_rows(path, _rows(step, groups, advantages), lambda piece: rollouts.update(rollout_digests(piece)))
-        record = record_of(step, rollouts, tensor_digests(weights))
+        record = digests_of(step, rollouts, tensor_digests(weights))
         if mark.is_file():
             try:
-                self._compare(read_record(mark), record)
+                self._compare(read_digests(mark), record)
             except UserError as error:
                 logging.warning("Step %d was computed again and cannot be compared: %s", step, error)
-        write_record(mark, record)
+        write_digests(mark, record)
 
-    def _compare(self, before: Record, now: Record) -> None:
+    def _compare(self, before: StepDigests, now: StepDigests) -> None:
         differing = before.changed(now) + [f"tensor {name}" for name in before.other_tensors(now)]
         if differing:
             logging.warning(

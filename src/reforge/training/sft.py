@@ -32,7 +32,7 @@ def train(
         began = time.perf_counter()
         chosen = [rows[place] for place in rows_of_step(config, len(rows), step, seed)]
         weights = token_mean([len(row.token_ids) for row in chosen])
-        weighted = [replace(row, weight=weight) for row, weight in zip(chosen, weights, strict=True)]
+        weighted = [replace(row, token_weight=weight) for row, weight in zip(chosen, weights, strict=True)]
         batch = build_batch(weighted, learner.config.micro_batch_tokens, learner.replicas)
         rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, config.floor, step, last)
         loss, norm = everyone(imitate, learner, batch, rate)

@@ -38,13 +38,13 @@ class Seen:
     sums: dict[str, float] = field(default_factory=dict)
     maxima: dict[str, float] = field(default_factory=dict)
 
-    def add(self, values: dict[str, torch.Tensor], weights_N: torch.Tensor) -> None:
+    def add(self, values: dict[str, torch.Tensor], token_weights_N: torch.Tensor) -> None:
         for name, values_N in values.items():
-            total = float(values_N.where(weights_N > 0, 0.0).sum())
+            total = float(values_N.where(token_weights_N > 0, 0.0).sum())
             self.sums[name] = self.sums.get(name, 0.0) + total
 
-    def raise_to(self, name: str, values_N: torch.Tensor, weights_N: torch.Tensor) -> None:
-        found = float(values_N.where(weights_N > 0, 0.0).max())
+    def raise_to(self, name: str, values_N: torch.Tensor, token_weights_N: torch.Tensor) -> None:
+        found = float(values_N.where(token_weights_N > 0, 0.0).max())
         self.maxima[name] = max(self.maxima.get(name, 0.0), found) if found == found else math.inf
 
     def over_ranks(self, learner: Learner) -> None:
@@ -126,9 +126,9 @@ def _accumulate(
             "kl/old": tokens.old - logprobs_N.detach(),
             "tokens": torch.ones_like(gap_N),
         }
-        seen.add(values, tokens.weights)
-        seen.raise_to("ratio/max", values["ratio/mean"], tokens.weights)
-        seen.raise_to("gap/max", gap_N.abs(), tokens.weights)
+        seen.add(values, tokens.token_weights)
+        seen.raise_to("ratio/max", values["ratio/mean"], tokens.token_weights)
+        seen.raise_to("gap/max", gap_N.abs(), tokens.token_weights)
         seen.sums["loss"] = seen.sums.get("loss", 0.0) + float(loss.detach())
 
 
@@ -151,7 +151,7 @@ def _tokens(
         sampler=micro.sampler_logprobs_N.to(place),
         reference=reference_N,
         advantages=micro.advantages_N.to(place),
-        weights=micro.weights_N.to(place),
+        token_weights=micro.token_weights_N.to(place),
         rows=micro.rows_N.to(place),
     )
 
@@ -194,7 +194,7 @@ def imitate(learner: Learner, batch: Batch, learning_rate: float) -> tuple[float
     share = learner.share(batch.micro_batches)
     for number, micro in enumerate(share):
         logprobs_N, _ = learner.logprobs(micro.inputs, 1.0)
-        loss = negative_log_likelihood(logprobs_N, micro.weights_N.to(logprobs_N.device))
+        loss = negative_log_likelihood(logprobs_N, micro.token_weights_N.to(logprobs_N.device))
         learner.backward(loss, last=number == len(share) - 1)
         seen.sums["loss"] += float(loss.detach())
     seen.over_ranks(learner)

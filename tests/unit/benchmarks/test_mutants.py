@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.mutants import agreement, mutants_of, plain_run
-from benchmarks.sandbox_endurance import claims_of
+from benchmarks.sandbox.endurance import claims_of
+from benchmarks.sandbox.mutants import agreement, mutants_of, plain_run
 
 
 def test_every_operator_constant_and_returned_value_is_changed_once():

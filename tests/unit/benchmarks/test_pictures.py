@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.pictures import DOCS, older, recorded, save, shown
+from benchmarks.face.pictures import DOCS, older, recorded, save, shown
 
 MADE = shown(DOCS / "report.png")
 
@@ -24,7 +24,9 @@ def test_a_picture_keeps_what_it_shows(tmp_path: Path) -> None:
     assert older({}, {"pass@1/rl-long/long": 0.675})
 
 
-@pytest.mark.xfail(not MADE, strict=True, reason="made before pictures said what they show: benchmarks/pictures.py")
+@pytest.mark.xfail(
+    not MADE, strict=True, reason="made before pictures said what they show: benchmarks/face/pictures.py"
+)
 def test_the_report_s_picture_shows_the_results_as_recorded() -> None:
     results = recorded("tiny", 0)
     assert results["pass@1/rl-long/long"] > 0

@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from benchmarks import record, road, road_claims
+from benchmarks import record
+from benchmarks.road import claims as road_claims
+from benchmarks.road import run as road
 from reforge.config.compose import compose
 
 
@@ -13,7 +15,7 @@ def run(variant, seed, tokens=(1000.0, 3000.0), **solved):
         per_problem = {f"p{i}": [4 * (i < count), 4] for i in range(10)}
         return {"per_problem": per_problem, "pass@1": {"value": count / 10}}
 
-    scores = {name.replace("_", "-"): {"lengths": {"long": at(n), "longest": at(n + 1)}} for name, n in solved.items()}
+    scores = {name.replace("_", "-"): {"limits": {"long": at(n), "longest": at(n + 1)}} for name, n in solved.items()}
     rungs = {"short": {"steps": 10, "tokens": tokens[0]}, "long": {"steps": 15, "tokens": tokens[1]}}
     weights = {"base/policy/model": "b"} | {name: f"{seed}/{n}" for name, n in solved.items()}
     return {"variant": variant, "seed": seed, "commit": "c" * 40, "rungs": rungs, "scores": scores, "weights": weights}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import benchmarks.road
+import benchmarks.road.run
 
 ROOT = Path(__file__).parents[3]
 GRAPH = """\
@@ -50,13 +50,13 @@ with (Path(__file__).resolve().parents[1] / "ran.txt").open("a") as ran:
 header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
 (out / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + sys.argv[1][:1].encode())
 (out / "metrics.jsonl").write_text('{"tokens/sampled": 30.0}\\n{"tokens/sampled": 40.0}\\n')
-(out / "scores.json").write_text(json.dumps({"model": out.name, "lengths": {}}))
+(out / "scores.json").write_text(json.dumps({"model": out.name, "limits": {}}))
 """
 
 
 @pytest.fixture
 def road(tmp_path, monkeypatch):
-    """benchmarks/road.py at work in a repository of its own."""
+    """benchmarks/road/run.py at work in a repository of its own."""
     root = tmp_path / "repository"
     shutil.copytree(ROOT / "conf", root / "conf")
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
@@ -67,8 +67,8 @@ def road(tmp_path, monkeypatch):
     git = ["git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@t"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
         subprocess.run([*git, *command], check=True)
-    monkeypatch.setattr(benchmarks.road, "ROOT", root)
-    return benchmarks.road
+    monkeypatch.setattr(benchmarks.road.run, "ROOT", root)
+    return benchmarks.road.run
 
 
 def ran(road):
@@ -82,7 +82,7 @@ def ran(road):
 def test_a_variant_repeats_only_what_it_changes(road):
     both = road.run_road("rungs", 1, [])
     assert both["rungs"] == {"short": {"steps": 2, "tokens": 70.0}, "long": {"steps": 2, "tokens": 70.0}}
-    assert both["scores"]["rl-long"] == {"model": "rl-long", "lengths": {}}
+    assert both["scores"]["rl-long"] == {"model": "rl-long", "limits": {}}
     assert both["weights"]["rl/short"] == both["weights"]["rl/long"] != both["weights"]["sft/cold"]
     assert {"sft/cold", "rl/short", "rl/long", "evaluate/rl-long"} <= ran(road)
     alone = road.run_road("rung1", 1, road.overrides("rung1", 1, [both]))

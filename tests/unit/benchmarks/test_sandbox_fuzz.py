@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.hostile import PLANNED, hostile
-from benchmarks.sandbox_fuzz import PLANTED, Campaign
+from benchmarks.sandbox.fuzz import PLANTED, Campaign
+from benchmarks.sandbox.hostile import PLANNED, hostile
 
 
 def test_nothing_hostile_leaves_the_judge() -> None:

@@ -1,6 +1,6 @@
 """The count of verdicts that differ, by hand."""
 
-from benchmarks.sandbox_stability import claims_of
+from benchmarks.sandbox.stability import claims_of
 
 
 def test_flips_are_counted_inside_and_outside_of_the_edge() -> None:

@@ -41,9 +41,9 @@ def test_an_override_is_of_one_entry_or_with_a_star_of_all() -> None:
     usual = compose([])
     one = compose(["rl.short.steps=3"])
     assert (one["rl"]["short"]["steps"], one["rl"]["long"]) == (3, usual["rl"]["long"])
-    every = compose(["rl.*.loss.clip_low=0.1", "evaluate.*.lengths.longest=100"])
+    every = compose(["rl.*.loss.clip_low=0.1", "evaluate.*.limits.longest=100"])
     assert [entry["loss"]["clip_low"] for entry in every["rl"].values()] == [0.1, 0.1]
-    assert [entry["lengths"]["longest"] for entry in every["evaluate"].values()] == [100] * 5
+    assert [entry["limits"]["longest"] for entry in every["evaluate"].values()] == [100] * 5
     assert {**every, "rl": usual["rl"], "evaluate": usual["evaluate"]} == usual
 
 
@@ -192,7 +192,7 @@ def test_stages_that_wait_for_each_other_are_named(overrides: list[str], circle:
     ("field", "value", "shown"),
     [
         ("problems", "curate/more", "'curate/more'"), ("side", "train", "'train'"), ("count", "7", "7"),
-        ("lengths.short", "16", "{'short': 16, 'long': 64, 'longest': 128}"), ("confidence", "0.9", "0.9"),
+        ("limits.short", "16", "{'short': 16, 'long': 64, 'longest': 128}"), ("confidence", "0.9", "0.9"),
     ],
 )  # fmt: skip
 def test_evaluations_that_one_report_could_not_compare_are_refused(field: str, value: str, shown: str) -> None:
@@ -221,9 +221,9 @@ def test_a_misspelt_entry_is_no_new_stage() -> None:
 
 
 def test_a_table_of_free_names_is_given_whole_and_a_section_by_its_keys() -> None:
-    values = compose(["rl.short.reward={format: 1.0}", "evaluate.*.lengths={only: 48}", "rl.short.guards={gap: 3.0}"])
+    values = compose(["rl.short.reward={format: 1.0}", "evaluate.*.limits={only: 48}", "rl.short.guards={gap: 3.0}"])
     assert values["rl"]["short"]["reward"] == {"format": 1.0}
-    assert values["evaluate"]["sft"]["lengths"] == {"only": 48}
+    assert values["evaluate"]["sft"]["limits"] == {"only": 48}
     assert (values["rl"]["short"]["guards"]["gap"], values["rl"]["short"]["guards"]["ratio"]) == (3.0, 100.0)
 
 
@@ -252,7 +252,7 @@ def test_every_limit_must_leave_room_in_the_model_that_is_sampled() -> None:
     said = complaint("sample.teacher.max_tokens=512")
     assert "sample.teacher.max_tokens is 512 but base.policy.architecture.context is 512: no prompt would fit" in said
     said = complaint("base.student.architecture.context=128")
-    assert "evaluate.student.lengths.longest is 128 but base.student.architecture.context is 128" in said
+    assert "evaluate.student.limits.longest is 128 but base.student.architecture.context is 128" in said
     config("sample.teacher.max_tokens=512", "base.policy.path=mine")
 
 

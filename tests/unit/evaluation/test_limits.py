@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from reforge.evaluation.limits import cut
+from reforge.evaluation.cut import cut
 from reforge.records import Rollout
 
 ROLLOUT = Rollout("p", 0, 1, (2, 2, 3, 3), (9,), (1, 2, 3, 4), (-0.1, -0.2, -0.3, -0.4), "stop", "1 2 3 4")

@@ -26,7 +26,7 @@ def test_the_table_by_hand():
     long = outcomes("32k", ("a", 1, "CCWW"), ("b", 1, "CCCC"), ("c", 2, "CWWI"))
     table = score_table("sft", short + long, [1, 2], 0.95, LENGTHS)
     assert (table["model"], table["rollouts"], table["ks"]) == ("sft", 4, [1, 2])
-    at_16k, at_32k = table["lengths"]["16k"], table["lengths"]["32k"]
+    at_16k, at_32k = table["limits"]["16k"], table["limits"]["32k"]
     assert at_16k["pass@1"]["value"] == pytest.approx((0.5 + 1 + 0) / 3)
     assert at_16k["pass@2"]["value"] == pytest.approx((5 / 6 + 1 + 0) / 3)
     assert (at_16k["max_tokens"], at_16k["truncated"], at_16k["infra"]) == (48, pytest.approx(1 / 3), 0)
@@ -41,7 +41,7 @@ def test_the_table_by_hand():
 
 def test_an_infrastructure_failure_is_not_a_wrong_answer():
     failing = outcomes("16k", ("a", 1, "CI"), ("b", 1, "II"))
-    score = score_table("sft", failing, [1, 2], 0.95, {"16k": 48})["lengths"]["16k"]
+    score = score_table("sft", failing, [1, 2], 0.95, {"16k": 48})["limits"]["16k"]
     assert (score["pass@1"]["value"], score["infra"]) == (1.0, 3)
     assert score["pass@2"] == {"value": None, "low": None, "high": None}
     assert score["per_problem"] == {"a": [1, 1], "b": [0, 0]}
@@ -81,6 +81,6 @@ def test_neither_the_order_of_rollouts_nor_a_repeated_problem_changes_the_rate(r
     table = score_table("m", results, [1, 2], 0.95, {"16k": 48})
     assert json.dumps(score_table("m", shuffled, [1, 2], 0.95, {"16k": 48})) == json.dumps(table)
     twice = results + [replace(o, problem_id=o.problem_id + "'") for o in results]
-    score, doubled = table["lengths"]["16k"], score_table("m", twice, [1, 2], 0.95, {"16k": 48})["lengths"]["16k"]
+    score, doubled = table["limits"]["16k"], score_table("m", twice, [1, 2], 0.95, {"16k": 48})["limits"]["16k"]
     assert doubled["pass@1"]["value"] == pytest.approx(score["pass@1"]["value"])
     assert doubled["truncated"] == pytest.approx(score["truncated"])

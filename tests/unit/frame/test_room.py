@@ -26,8 +26,8 @@ def model(tmp_path: Path) -> Path:
     ("limit", "more"),
     [
         (Limit("max_tokens", 60), Limit("max_tokens", 61)),  # 40 of train
-        (Limit("lengths.a", 40, "heldout"), Limit("lengths.a", 41, "heldout")),  # 60
-        (Limit("lengths.a", 80, "heldout", first=2), Limit("lengths.a", 81, "heldout", first=2)),  # 20
+        (Limit("limits.a", 40, "heldout"), Limit("limits.a", 41, "heldout")),  # 60
+        (Limit("limits.a", 80, "heldout", first=2), Limit("limits.a", 81, "heldout", first=2)),  # 20
         (Limit("max_tokens", 65, prompt=35), Limit("max_tokens", 66, prompt=35)),  # 40 is left out, so 35 at most
         (Limit("max_tokens", 60, prompt=50), Limit("max_tokens", 61, prompt=50)),  # 40, less than 50
     ],
@@ -53,9 +53,9 @@ def test_the_room_for_prompts_is_what_the_answer_leaves_by_hand(model: Path) -> 
 
 def test_what_may_be_lowered_is_named(model: Path) -> None:
     with pytest.raises(UserError) as caught:
-        require_room(model, "evaluate@sft", [Limit("lengths.long", 41, "heldout")], PROMPTS)
+        require_room(model, "evaluate@sft", [Limit("limits.long", 41, "heldout")], PROMPTS)
     assert str(caught.value) == (
-        "evaluate.sft.lengths.long is 41 and the longest prompt has 60 tokens: together more than 100, which is "
+        "evaluate.sft.limits.long is 41 and the longest prompt has 60 tokens: together more than 100, which is "
         f"max_position_embeddings in {model}/config.json. Lower that limit, or curate.*.statement_characters, or raise "
         "the model's if it was trained for more."
     )

@@ -18,7 +18,7 @@ def two(tmp_path):
         (root / "model").mkdir()
         lines = [{"step": step, "loss": 1.0 / step, "reward": 0.5} for step in (1, 2, 3)]
         (root / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        (root / "scores.json").write_text(json.dumps({"lengths": {"32k": {"pass@1": 0.5}}}))
+        (root / "scores.json").write_text(json.dumps({"limits": {"32k": {"pass@1": 0.5}}}))
         (root / "note.txt").write_text("one\ntwo\nthree\n")
         save_file({"embed": torch.zeros(3), "head": torch.ones(2)}, root / "model" / "model.safetensors")
         for step in (1, 2):
@@ -50,8 +50,8 @@ def save_other_head(root):
      "metrics.jsonl: step 2: loss was 0.5 and is 0.25"),
     (lambda root: write(root / "metrics.jsonl", "".join((root / "metrics.jsonl").read_text().splitlines(True)[:2])),
      "metrics.jsonl: has fewer lines, from line 3 on"),
-    (lambda root: write(root / "scores.json", json.dumps({"lengths": {"32k": {"pass@1": 0.75}}})),
-     "scores.json: lengths.32k.pass@1 was 0.5 and is 0.75"),
+    (lambda root: write(root / "scores.json", json.dumps({"limits": {"32k": {"pass@1": 0.75}}})),
+     "scores.json: limits.32k.pass@1 was 0.5 and is 0.75"),
     (lambda root: write(root / "scores.json", "{"), "scores.json: byte 1 (line 1) (JSONDecodeError: "),
     (lambda root: write(root / "note.txt", "one\ntwO\nthree\n"), "note.txt: byte 6 (line 2)"),
     (lambda root: (root / "note.txt").unlink(), "note.txt: is missing"),

@@ -11,7 +11,7 @@ import pytest
 
 from reforge.errors import UserError
 from reforge.lineage import graph
-from reforge.retrace.chain import explain, maker
+from reforge.retrace.why import explain, maker
 
 pytestmark = pytest.mark.usefixtures("project")
 

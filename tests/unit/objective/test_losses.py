@@ -23,7 +23,7 @@ from reforge.objective.losses import (
     sequence_mean,
     sequence_ratio,
     token_mean,
-    weights,
+    token_weights,
 )
 from tests.unit.training.policies import LOSS
 
@@ -41,7 +41,7 @@ def tokens(new: Any, old: Any, advantages: Any, shares: Any, rows: Any = None, *
         sampler=more.get("sampler", old),
         reference=more.get("reference"),
         advantages=advantages,
-        weights=shares,
+        token_weights=shares,
         rows=torch.zeros(len(new), dtype=torch.long) if rows is None else torch.tensor(rows),
     )
 
@@ -57,8 +57,8 @@ def test_the_three_means_by_hand() -> None:
     assert token_mean([1, 3]) == [0.25, 0.25]
     assert sequence_mean([1, 3]) == [0.5, pytest.approx(1 / 6)]
     assert constant_length([1, 3], 10) == [0.05, 0.05]
-    assert weights([1, 3], loss(mean="constant", constant_length=10)) == [0.05, 0.05]
-    assert weights([1, 3], loss(mean="sequence")) == sequence_mean([1, 3])
+    assert token_weights([1, 3], loss(mean="constant", constant_length=10)) == [0.05, 0.05]
+    assert token_weights([1, 3], loss(mean="sequence")) == sequence_mean([1, 3])
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20))

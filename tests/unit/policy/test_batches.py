@@ -18,7 +18,7 @@ def test_rows_and_targets_by_hand() -> None:
     assert micro.states_N.tolist() == [1, 2, 3, 5]
     assert micro.rows_N.tolist() == [0, 0, 0, 1]
     assert micro.advantages_N.tolist() == [0.5, 0.5, 0.5, -1.0]
-    assert torch.allclose(micro.weights_N, torch.tensor([0.2, 0.2, 0.2, 0.1]))
+    assert torch.allclose(micro.token_weights_N, torch.tensor([0.2, 0.2, 0.2, 0.1]))
     assert torch.allclose(micro.sampler_logprobs_N, torch.tensor([-0.1, -0.2, -0.3, -0.4]))
 
 
@@ -58,11 +58,11 @@ def test_every_row_once_within_the_budget_and_as_many_for_each_rank(
     batch = build_batch(rows, budget, ranks)
     assert batch.tokens == sum(tokens for _, tokens in lengths)
     assert len(batch.micro_batches) % ranks == 0
-    seen, pieces = [], sum(len(micro.trees) for micro in batch.micro_batches if micro.weights_N.sum() > 0)
+    seen, pieces = [], sum(len(micro.trees) for micro in batch.micro_batches if micro.token_weights_N.sum() > 0)
     for micro in batch.micro_batches:
         assert sum(prompt + sum(completions) for prompt, completions in micro.trees) == len(micro.ids_T)
         assert len(micro.ids_T) <= budget or len(micro.rows_N.unique()) == 1
-        if micro.weights_N.sum() > 0:
+        if micro.token_weights_N.sum() > 0:
             seen += micro.targets_N.tolist()
         else:  # a stand-in, so that each rank has something to do
             assert pieces < len(batch.micro_batches)

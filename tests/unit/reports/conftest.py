@@ -68,7 +68,7 @@ def _evaluation(folder: Path, model: str, problems: list[Problem]) -> None:
                         "solved": None if broken else correct,
                         "turn": 0,
                         "reason": "returned 12, not the expected value <b>" if status == "WA" else "",
-                        "length": name,
+                        "limit": name,
                     }
                 )
     folder.mkdir(parents=True)
@@ -98,7 +98,7 @@ def _rung(folder: Path, name: str, start: float, mean: float, limit: int) -> Non
 def finished(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A context of the report stage over such files."""
     lengths = ", ".join(f"{name}: {limit}" for name, limit in LENGTHS.items())
-    limits = ["rl.short.max_tokens=48", "rl.long.max_tokens=96", f"evaluate.*.lengths={{{lengths}}}"]
+    limits = ["rl.short.max_tokens=48", "rl.long.max_tokens=96", f"evaluate.*.limits={{{lengths}}}"]
     cfg = build_config(compose(["experiment=tiny", *limits]), "test")
     monkeypatch.chdir(tmp_path)
     outputs, problems = Path("outputs"), _problems(160)

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from reforge.reports.charts import _smooth, _ticks, dot_chart, line_chart
-from reforge.reports.report import RungCurve
+from reforge.reports.records import RungCurve
 
 
 def curve(name, values, limit=48):

@@ -10,7 +10,7 @@ def test_a_hub_reads_the_scores_and_a_reader_the_levels(finished):
     """Read back by the hub's own library; rl-long is what the report is about."""
     report.run(finished)
     card = ModelCard((finished.out / "model-card.md").read_text(encoding="utf-8"))
-    scores = json.loads((finished.dep("outputs") / "evaluate/rl-long/scores.json").read_text())["lengths"]
+    scores = json.loads((finished.dep("outputs") / "evaluate/rl-long/scores.json").read_text())["limits"]
     assert [result.metric_value for result in card.data.eval_results] == [
         round(scores[length]["pass@1"]["value"], 4) for length in ("short", "long", "longest")
     ]

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.browser import browser, find_browser
+from benchmarks.face.browser import browser, find_browser
 from reforge.stages import report
 from reforge.tracking.timeline import Span
 from reforge.tracking.timeline_page import render_timeline

@@ -33,7 +33,7 @@ def render(ctx):
 def test_report_holds_the_scores_it_was_given(finished):
     page = Page(render(finished))
     scores = json.loads((finished.dep("outputs") / "evaluate/rl-long/scores.json").read_text())
-    estimate = scores["lengths"]["long"]["pass@1"]
+    estimate = scores["limits"]["long"]["pass@1"]
     assert f"{100 * estimate['value']:.1f}" in page.text
     assert f"{100 * estimate['low']:.1f} – {100 * estimate['high']:.1f}" in page.text
     assert all(
@@ -132,7 +132,7 @@ def test_no_gain_is_claimed_where_the_start_of_rl_was_not_evaluated(finished):
 def test_models_scored_on_different_problems_are_not_compared(finished):
     path = finished.dep("outputs") / "evaluate/sft/scores.json"
     scores = json.loads(path.read_text())
-    del scores["lengths"]["long"]["per_problem"]["gen-000"]
+    del scores["limits"]["long"]["per_problem"]["gen-000"]
     path.write_text(json.dumps(scores))
     with pytest.raises(UserError, match="different problems"):
         report.run(finished)

@@ -10,8 +10,8 @@ import torch
 from reforge.errors import UserError
 from reforge.lineage import graph
 from reforge.lineage.levels import note, verified
-from reforge.retrace.chain import explain
 from reforge.retrace.verify import verify
+from reforge.retrace.why import explain
 
 SETTLED = '    (ctx.out / "seed").write_text(str(ctx.seed))\n'
 

@@ -70,14 +70,12 @@ def test_a_number_leads_to_the_stage_that_found_it(finished: Path) -> None:
 
 def test_a_number_of_a_table_leads_to_the_stage_that_made_the_table(finished: Path) -> None:
     """Those that the report shows and no headline holds: pass@k, ends of intervals, rates by difficulty, counts."""
-    table = {
-        "lengths": {"long": {"pass@4": {"value": 0.4123, "low": None}, "per_problem": {"p": [1, 4]}, "of": "text"}}
-    }
+    table = {"limits": {"long": {"pass@4": {"value": 0.4123, "low": None}, "per_problem": {"p": [1, 4]}, "of": "text"}}}
     Path("outputs/sft/cold/scores.json").write_text(json.dumps({**table, "counts": {"train": 12345}}))
     for asked, found in (
-        ("41.2", "lengths.long.pass@4.value = 0.4123"),
-        ("41.2 %", "lengths.long.pass@4.value = 0.4123"),
-        ("lengths.long.pass@4.value", "lengths.long.pass@4.value = 0.4123"),
+        ("41.2", "limits.long.pass@4.value = 0.4123"),
+        ("41.2 %", "limits.long.pass@4.value = 0.4123"),
+        ("limits.long.pass@4.value", "limits.long.pass@4.value = 0.4123"),
         ("12,345", "counts.train = 12345"),
     ):
         lines = why(asked)

@@ -31,7 +31,7 @@ PROBLEMS = [
 
 FITTING = [
     "experiment=smoke", "rl.*.max_tokens=32", "rl.*.max_prompt_tokens=64", "sample.teacher.max_tokens=32",
-    "evaluate.*.lengths={short: 16, long: 32, longest: 64}", "evaluate.*.count=20",
+    "evaluate.*.limits={short: 16, long: 32, longest: 64}", "evaluate.*.count=20",
 ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_without_a_chat_template_base_refuses_it_in_the_user_s_own_folder(ctx: S
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ("evaluate.*.lengths.longest=126", r"evaluate\.sft\.lengths\.longest is 126"),
+        ("evaluate.*.limits.longest=126", r"evaluate\.sft\.limits\.longest is 126"),
         ("rl.long.max_tokens=127", r"rl\.long\.max_tokens is 127"),
         ("sample.teacher.max_tokens=128", r"sample\.teacher\.max_tokens is 128"),
     ],
@@ -104,8 +104,8 @@ def test_what_began_with_another_model_has_no_say(context) -> None:
     other = ["base.policy.path=somewhere"]
     scored = ["+evaluate.student=smoke", "evaluate.student.model=sft/student"]
     base.run(context("rl.long.max_tokens=127", *other, key="student"))
-    with pytest.raises(UserError, match=r"evaluate\.student\.lengths\.longest is 126"):
-        base.run(context(*scored, "evaluate.*.lengths.longest=126", *other, key="student"))
+    with pytest.raises(UserError, match=r"evaluate\.student\.limits\.longest is 126"):
+        base.run(context(*scored, "evaluate.*.limits.longest=126", *other, key="student"))
 
 
 def test_a_model_made_here_is_asked_the_same(context) -> None:
@@ -116,5 +116,5 @@ def test_a_model_made_here_is_asked_the_same(context) -> None:
     tight = ["base.policy.architecture.context=64", "rl.*.max_tokens=8", "rl.*.max_prompt_tokens=8"]
     tight += ["sample.teacher.max_tokens=8"]
     base.run(context(*small))
-    with pytest.raises(UserError, match=r"evaluate\.sft\.lengths\.longest is 60"):
-        base.run(context(*small, *tight, "evaluate.*.lengths.longest=60"))
+    with pytest.raises(UserError, match=r"evaluate\.sft\.limits\.longest is 60"):
+        base.run(context(*small, *tight, "evaluate.*.limits.longest=60"))

@@ -312,12 +312,12 @@ def test_what_a_policy_always_or_never_solves_is_left_out_and_the_rest_ordered_b
     path = written(tmp_path / "rows.jsonl", [own(number) for number in range(8)])
     solved = {f"own/{number}": [1.0] * number + [0.0] * (7 - number) for number in range(8)}
     rates = [
-        {"problem_id": id, "index": index, "length": "long", "solved": reward == 1.0}
+        {"problem_id": id, "index": index, "limit": "long", "solved": reward == 1.0}
         for id, rewards in solved.items()
         for index, reward in enumerate(rewards)
     ]
     pq.write_table(pa.Table.from_pylist(rates), tmp_path / "rates.parquet")
-    pass_rates = f"{{path: {tmp_path / 'rates.parquet'}, length: long, above: 0.0, below: 1.0}}"
+    pass_rates = f"{{path: {tmp_path / 'rates.parquet'}, limit: long, above: 0.0, below: 1.0}}"
     chosen = ["~curate.problems.sources.mbpp", f"+curate.problems.sources.mine={{adapter: reforge, path: {path}}}"]
     chosen.append(f"curate.problems.pass_rates={pass_rates}")
     sizes = ["curate.problems.near=null", "curate.problems.heldout=1", "curate.problems.order=easiest_first"]

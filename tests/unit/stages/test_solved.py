@@ -50,7 +50,7 @@ def test_pass_at_1_is_the_same_under_any_reward(
         cfg=config, key="sft", name="evaluate@sft", out=tmp_path, metrics={}, input=lambda slot: tmp_path / slot
     )
     evaluate.run(ctx)
-    table = json.loads((tmp_path / "scores.json").read_text())["lengths"]["short"]
+    table = json.loads((tmp_path / "scores.json").read_text())["limits"]["short"]
     assert table["pass@1"]["value"] == pytest.approx(2 / 3)
     assert table["infra"] == 2
     rows = pq.read_table(tmp_path / "rollouts.parquet").to_pylist()

@@ -7,7 +7,7 @@ import torch
 
 from reforge.config.policy import Architecture, LearnerConfig
 from reforge.config.training import Guards, Loss
-from reforge.objective.losses import weights
+from reforge.objective.losses import token_weights
 from reforge.policy.batches import Row
 from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
@@ -59,7 +59,7 @@ def rows(seed: int, loss: Loss | None = None) -> list[Row]:
     made = [
         Row(some(2 + number % 3), some(length), share, advantage, tuple([-5.0] * length))
         for number, (length, share, advantage) in enumerate(
-            zip(lengths, weights(lengths, loss), advantages, strict=True)
+            zip(lengths, token_weights(lengths, loss), advantages, strict=True)
         )
     ]
     return [row for row in made if row.advantage or loss.kl or loss.entropy]

@@ -38,7 +38,7 @@ def test_trap_17_groups_that_teach_nothing_need_no_pass_and_stay_in_the_normalis
     assert batch is not None
     assert batch.tokens == 6
     (micro,) = batch.micro_batches
-    assert micro.weights_N.tolist() == pytest.approx([1 / 16] * 6)
+    assert micro.token_weights_N.tolist() == pytest.approx([1 / 16] * 6)
 
 
 @pytest.mark.parametrize(("mean", "constant"), [("token", None), ("sequence", None), ("constant", 4096)])
@@ -50,14 +50,14 @@ def test_trap_03_a_longer_rung_does_not_move_the_scale(learner: Learner, config:
         longer = config.model_copy(update={"loss": loss, "max_tokens": length})
         batch = batch_of([LEARNS], [[0.7, -0.7]], longer, learner)
         assert batch is not None
-        found.append(batch.micro_batches[0].weights_N.tolist())
+        found.append(batch.micro_batches[0].token_weights_N.tolist())
     assert found[0] == found[1]
 
 
 def test_trap_02_rollouts_without_advantage_leave_the_normaliser(learner: Learner, config: Rl) -> None:
     batch = batch_of([LEARNS, TEACHES_NOTHING], [[0.7, -0.7], [0.0, None]], config, learner)
     assert batch is not None
-    assert batch.micro_batches[0].weights_N.tolist() == pytest.approx([1 / 11] * 6)
+    assert batch.micro_batches[0].token_weights_N.tolist() == pytest.approx([1 / 11] * 6)
 
 
 def test_where_entropy_or_kl_act_all_counted_rollouts_are_trained_on(learner: Learner, config: Rl) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from reforge.rollouts.record import read_record
+from reforge.rollouts.digests import read_digests
 from reforge.training.recorder import Recorder
 from tests.unit.training.test_credit import group
 
@@ -29,7 +29,7 @@ def test_a_step_is_on_the_disk_with_its_digests(tmp_path: Path, weights: Path) -
     recorder.settle()
     rows = pq.read_table(tmp_path / "r" / "step-00007.parquet").to_pylist()
     assert [row["advantage"] for row in rows] == [1.0, -1.0, 0.5, None]
-    record = read_record(tmp_path / "r" / "step-00007.json")
+    record = read_digests(tmp_path / "r" / "step-00007.json")
     assert (record.step, len(record.rollouts), list(record.tensors)) == (7, 4, ["head", "tail"])
     assert told == []
 

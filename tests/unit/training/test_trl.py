@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.trl_peer import new_trainer
+from benchmarks.learner.trl_peer import new_trainer
 from reforge.config.training import Kl
-from reforge.objective.losses import KL, Tokens, policy_loss, weights
+from reforge.objective.losses import KL, Tokens, policy_loss, token_weights
 from reforge.policy.batches import Row, build_batch
 from reforge.policy.model import TokenLogprobs, load_model
 from tests.unit.training.policies import VOCABULARY, new_policy, objective
@@ -106,7 +106,7 @@ def ours(
     config = objective(temperature=TEMPERATURE, **settings).loss
     old, reference, sampler = (near_policy(folder, *how) for how in ((0.3, 1), (0.2, 2), (0.3, 3)))
     chosen = [number for number, keep in enumerate(kept) if keep]
-    shares = weights([LENGTHS[number] for number in chosen], config)
+    shares = token_weights([LENGTHS[number] for number in chosen], config)
     rows = [
         Row(
             row.prompt_ids,
@@ -130,7 +130,7 @@ def ours(
 
         tokens = Tokens(
             logprobs, entropy, pick(old), pick(sampler), pick(reference),
-            micro.advantages_N, micro.weights_N, micro.rows_N,
+            micro.advantages_N, micro.token_weights_N, micro.rows_N,
         )  # fmt: skip
         loss, _ = policy_loss(tokens, config)
         loss.backward()  # type: ignore[no-untyped-call]

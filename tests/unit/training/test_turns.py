@@ -18,8 +18,8 @@ from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.model import TokenLogprobs, load_model
 from reforge.records import Prompt, Reward, Rollout, Status, Verdict
+from reforge.rollouts.digests import read_digests
 from reforge.rollouts.play import Past, play
-from reforge.rollouts.record import read_record
 from reforge.rollouts.sampler import Weights
 from reforge.rollouts.store import read_table, to_groups
 from reforge.tracking.timeline import Timeline
@@ -114,7 +114,7 @@ def test_each_turn_is_a_sample_with_its_own_context_and_return(discount: float, 
         ]
     # of p one attempt of two has solved it in its last turn, of q both have, one of them before the machine failed
     assert (found["infra"], found["reward/solved_some"], found["reward/solved_all"]) == (1.0, 0.5, 0.5)
-    record = read_record(tmp_path / "rollouts" / "step-00001.json")
+    record = read_digests(tmp_path / "rollouts" / "step-00001.json")
     assert list(record.rollouts)[:4] == ["p/0", "p/0.1", "p/1", "p/1.1"]
 
 

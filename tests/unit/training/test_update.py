@@ -149,7 +149,10 @@ def test_trap_12_nothing_drifts_at_learning_rate_zero(folder: Path) -> None:
 def bad_batch(kind: str) -> tuple[list[Row], Objective]:
     given_ = rows(0)
     if kind == "loss":
-        return [given_[0], Row(*((5,), (6, 7)), weight=math.nan, advantage=1.0, logprobs=(-1.0, -1.0))], objective()
+        return [
+            given_[0],
+            Row(*((5,), (6, 7)), token_weight=math.nan, advantage=1.0, logprobs=(-1.0, -1.0)),
+        ], objective()
     if kind == "advantage":
         return [Row((5,), (6,), 1.0, math.inf, (-1.0,))], objective()
     return [Row((5,), (6,), 1.0, -1.0, (-100.0,))], objective(

@@ -1,0 +1,257 @@
+"""How fast is a learner step beside TRL's GRPOTrainer: same model, same completions, same machine, taking turns? And
+what does it save to leave out the groups that teach nothing?   python -m benchmarks.learner.speed
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.learner.trl_peer import new_trainer
+from benchmarks.policies import new_tokenizer
+from benchmarks.record import Claim, claim, head, show, write
+from reforge.config import Config
+from reforge.config.compose import compose
+from reforge.config.load import build_config
+from reforge.objective.losses import token_mean
+from reforge.policy.batches import Row, build_batch
+from reforge.policy.learner import Learner, open_learner
+from reforge.policy.model import new_model, save_model
+from reforge.training.update import Objective, update
+
+ROUNDS, STEPS = 7, 2
+ROLLOUTS, PROMPT, GROUP = 64, 32, 8
+EQUAL, LONGEST = 128, 640
+MICRO_BATCHES = (8, 16, 32, 64)  # TRL is given the one that is fastest for it
+VOCABULARY = 1024
+
+
+@dataclass(frozen=True)
+class Work:
+    """Rollouts to train on; an advantage for each."""
+
+    prompts: list[list[int]]
+    completions: list[list[int]]
+    advantages: list[float]
+
+
+def work(lengths: Sequence[int], seed: int = 0) -> Work:
+    chance = random.Random(seed)
+
+    def ids(count: int) -> list[int]:
+        return [chance.randrange(4, VOCABULARY // 2) for _ in range(count)]
+
+    prompts = [ids(PROMPT) for _ in range(0, len(lengths), GROUP)]
+    advantages = [chance.gauss(0, 1) for _ in lengths]
+    return Work(
+        [prompts[number // GROUP] for number in range(len(lengths))],
+        [ids(length) for length in lengths],
+        advantages,
+    )
+
+
+def long_tailed() -> list[int]:
+    """Log-normal; the longest is ten times the median."""
+    chance = random.Random(0)
+    lengths = [min(LONGEST, max(8, int(chance.lognormvariate(4.16, 0.8)))) for _ in range(ROLLOUTS)]
+    return [*lengths[:-1], LONGEST]
+
+
+# --- ours ---------------------------------------------------------------------------------------------------------
+
+
+def our_seconds(learner: Learner, objective: Objective, given: Work, steps: int = STEPS) -> float:
+    """The median of a few steps, packing included."""
+    seconds = []
+    for _ in range(steps):
+        began = time.perf_counter()
+        shares = token_mean([len(ids) for ids in given.completions])
+        rows = [
+            Row(tuple(prompt), tuple(ids), share, advantage, (-7.0,) * len(ids))
+            for prompt, ids, share, advantage in zip(
+                given.prompts, given.completions, shares, given.advantages, strict=True
+            )
+            if advantage
+        ]
+        if rows:
+            _, bad = update(learner, [build_batch(rows, learner.config.micro_batch_tokens)], objective)
+            assert not bad, bad
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+# --- TRL's --------------------------------------------------------------------------------------------------------
+
+
+class Theirs:
+    """A GRPOTrainer that is handed its completions in place of generating them; all else is its own training loop."""
+
+    def __init__(self, folder: Path, given: Work, micro_batch: int) -> None:
+        from transformers import TrainerCallback
+
+        self.trainer = new_trainer(
+            folder,
+            per_device_train_batch_size=micro_batch,
+            gradient_accumulation_steps=ROLLOUTS // micro_batch,
+            num_generations=GROUP,
+            max_completion_length=max(map(len, given.completions)),
+            epsilon_high=0.28,
+            learning_rate=1e-6,
+            max_steps=STEPS + 1,
+            logging_strategy="no",
+            save_strategy="no",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        )
+        batch = _padded(given)
+        self.trainer._generate_and_score_completions = lambda _: dict(batch)
+        self.seconds: list[float] = []
+        clock = self.seconds
+
+        class Clock(TrainerCallback):
+            began = 0.0
+
+            def on_step_begin(self, *_: Any, **__: Any) -> None:
+                self.began = time.perf_counter()
+
+            def on_step_end(self, *_: Any, **__: Any) -> None:
+                clock.append(time.perf_counter() - self.began)
+
+        self.trainer.add_callback(Clock())
+
+    def median(self) -> float:
+        self.seconds.clear()
+        self.trainer.train()
+        return statistics.median(self.seconds[1:])
+
+
+def _padded(given: Work) -> dict[str, Any]:
+    longest = max(map(len, given.completions))
+    ids, mask = (torch.zeros((len(given.completions), longest), dtype=torch.long) for _ in range(2))
+    for number, row in enumerate(given.completions):
+        ids[number, : len(row)] = torch.tensor(row)
+        mask[number, : len(row)] = 1
+    prompts = torch.tensor(given.prompts)
+    return {
+        "prompt_ids": prompts,
+        "prompt_mask": torch.ones_like(prompts),
+        "completion_ids": ids,
+        "completion_mask": mask,
+        "advantages": torch.tensor(given.advantages),
+        "num_items_in_batch": mask.sum(),
+    }
+
+
+# --- the comparison -----------------------------------------------------------------------------------------------
+
+
+SHAPES = {"long-tailed": (long_tailed(), 2.0), "equal": ([EQUAL] * ROLLOUTS, 1.2)}
+
+
+def alone() -> ProcessPoolExecutor:
+    """A process for one side, so that neither finds the other's memory, fresh or worn."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+@cache
+def settings() -> Config:
+    threads = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    overrides = [f"learner.threads={threads}", "base.policy.architecture.context=1024", "rl.*.guards.gap=1e9"]
+    return build_config(compose(["experiment=tiny", *overrides]), "b")
+
+
+@cache
+def new_policy() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="reforge-speed-"))
+    tokenizer = new_tokenizer(VOCABULARY)
+    save_model(new_model(settings().base["policy"].architecture, tokenizer, 0), tokenizer, folder)
+    return folder
+
+
+@cache
+def ours() -> tuple[Learner, Objective]:
+    config, rl = settings(), settings().rl["short"]
+    objective = Objective(rl.loss, 1.0, 1e-6, config.learner.gradient_clip, rl.guards)
+    return open_learner(new_policy(), config.learner, 0), objective
+
+
+@cache
+def theirs(name: str, micro_batch: int) -> Theirs:
+    return Theirs(new_policy(), work(SHAPES[name][0]), micro_batch)
+
+
+def our_round(name: str) -> float:
+    return our_seconds(*ours(), work(SHAPES[name][0]))
+
+
+def their_round(name: str, micro_batch: int) -> float:
+    return theirs(name, micro_batch).median()
+
+
+def beside(name: str) -> tuple[Claim, dict[str, Any]]:
+    lengths, goal = SHAPES[name]
+    tried = {}
+    for size in MICRO_BATCHES:
+        with alone() as process:
+            tried[size] = min(process.submit(their_round, name, size).result() for _ in range(2))
+    best = min(tried, key=tried.__getitem__)
+    seconds: dict[str, list[float]] = {"TRL": [], "ours": []}
+    with alone() as trl, alone() as own:
+        for _ in range(ROUNDS + 1):
+            seconds["TRL"].append(trl.submit(their_round, name, best).result())
+            seconds["ours"].append(own.submit(our_round, name).result())
+    medians = {side: statistics.median(values[1:]) for side, values in seconds.items()}  # the first warms up
+    ratio = medians["TRL"] / medians["ours"]
+    text = f"learner step, {name} lengths: TRL ({medians['TRL']:.2f} s) to ours ({medians['ours']:.2f} s)"
+    shape = {"lengths": name, "median": statistics.median(lengths), "longest": max(lengths)}
+    return claim(text, ratio, "times", f"≥ {goal}", ratio >= goal), {
+        **shape, **seconds, "TRL's micro-batch": best, "tried": tried,
+    }  # fmt: skip
+
+
+def main() -> None:
+    commit = head()
+    pairs = [beside(name) for name in SHAPES]
+    curve = skipped(*ours())
+    claims = [claim for claim, _ in pairs] + [
+        claim(f"step time at a solve rate of {rate:g}, to that with nothing left out", share, "times")
+        for rate, share in curve.items()
+    ]
+    show(claims)
+    write("learner_speed", claims, [*(run for _, run in pairs), {"step time by solve rate": curve}], commit)
+
+
+def skipped(learner: Learner, objective: Objective) -> dict[float, float]:
+    """Rewards are 1 at that rate; groups of 8 with equal rewards need no pass."""
+    given = work(long_tailed())
+    found = {}
+    for rate in (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0):
+        shares = []
+        for seed in range(ROUNDS):
+            chance = random.Random(f"{seed}/{rate}")
+            rewards = [float(chance.random() < rate) for _ in given.advantages]
+            groups = [rewards[first : first + GROUP] for first in range(0, ROLLOUTS, GROUP)]
+            advantages = [value - statistics.fmean(group) for group in groups for value in group]
+            whole = our_seconds(learner, objective, given, 1)
+            shares.append(
+                our_seconds(learner, objective, Work(given.prompts, given.completions, advantages), 1) / whole
+            )
+        found[rate] = round(statistics.fmean(shares), 3)
+    return found
+
+
+if __name__ == "__main__":
+    main()

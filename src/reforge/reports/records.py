@@ -1,0 +1,80 @@
+"""What a report says, as plain records that the report stage fills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Scores = Mapping[str, Mapping[str, Any]]  # model → its scores.json
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Paired difference of two models on the same held-out problems, at one limit."""
+
+    model: str
+    baseline: str
+    limit: str
+    problems: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RungCurve:
+    """The metrics.jsonl of one context rung."""
+
+    name: str
+    max_tokens: int
+    steps: tuple[Mapping[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    problem_id: str
+    difficulty: int
+    statement: str
+    completion: str
+    tokens: int
+    truncated: bool
+    status: str
+    solved: bool | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A folder or file with its digest as DVC computes it. `verified`: `reforge verify` has made it again."""
+
+    path: str
+    digest: str
+    verified: bool
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a model's scores hang on: the stage that made it, from which model, and what evaluation drew from it."""
+
+    model: str
+    made_from: str
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    experiment: str
+    seed: int
+    confidence: float
+    limits: Mapping[str, int]
+    limit: str  # where models are compared by difficulty and examples are cut
+    scores: Scores
+    gain: Gain | None
+    curves: tuple[RungCurve, ...]
+    funnel: tuple[tuple[str, str], ...]
+    model: str  # what it is about: whose examples are shown
+    examples: tuple[tuple[str, tuple[Example, ...]], ...]  # heading, its rollouts
+    problems: Link
+    repeated: str  # R4 in a sentence, empty where nobody has measured it
+    lineage: tuple[Chain, ...]
