@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 
 def sweep(result: Mapping[str, Any]) -> str:
-    """Of `pipelining`: what one-off pipelining gains over the ratio of sampling to training time, as SVG."""
+    """Return a plot of the result `pipelining` as SVG: what one-off pipelining gains over the ratio of sampling to
+    training time."""
     swept = [run for run in result["runs"] if re.fullmatch(r"ratio [\d.]+", run["case"])]
     pairs = [(run["runs"]["0"], run["runs"]["1"]) for run in swept]
     ratios = [_median(zero, "sampling") / _median(zero, "training") for zero, _ in pairs]

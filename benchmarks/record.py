@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: benchmarks/results/NAME.json."""
+"""Write what a benchmark found to benchmarks/results/NAME.json."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def mean_ratio(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 
 def write(name: str, claims: Sequence[Claim], runs: Sequence[Any], commit: str, *arguments: str) -> None:
-    """One run a line, so that a diff shows which runs were added. `arguments`: of the command."""
+    """Write one run a line, so that a diff shows which runs were added. `arguments`: those of the command."""
     head = {
         "name": name,
         "command": " ".join(["python -m", _module(), *arguments]),
@@ -57,7 +57,8 @@ def _module() -> str:
 
 
 def peer(folder: str, packages: Sequence[str]) -> Path:
-    """Where these packages, and none that they ask for, are installed from PyPI: apart from our own environment."""
+    """Return the folder in which these packages, and none that they ask for, are installed from PyPI, apart from our
+    own environment."""
     target = ROOT / ".scratch" / folder
     if not target.is_dir():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
@@ -72,7 +73,7 @@ def show(claims: Sequence[Claim]) -> None:
 
 
 def head(repository: Path = ROOT) -> str:
-    """The commit that is checked out there."""
+    """Return the commit that is checked out in `repository`."""
     command = ["git", "rev-parse", "HEAD"]
     return subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
 

@@ -14,7 +14,7 @@ from benchmarks.plots import sweep
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 ALL = ROOT / "docs" / "results.md"
-PLOTS = {"pipelining": (ROOT / "docs" / "pipelining.svg", sweep)}  # result → where, how
+PLOTS = {"pipelining": (ROOT / "docs" / "pipelining.svg", sweep)}  # result → the file of its plot, and what draws it
 HEADLINES = (
     "road", "learner_exact", "learner_speed", "learner_memory", "pipelining", "pipelining_trl", "problems_duplicates",
     "reproducible_tiny", "sandbox_fuzz", "sandbox_speed",

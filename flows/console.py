@@ -1,4 +1,4 @@
-"""What a running stage says, to two readers: whole lines to the Prefect log, progress bars to the terminal.
+"""Relay what a running stage prints to two readers: whole lines to the Prefect log, progress bars to the terminal.
 
 A progress bar rewrites its line with carriage returns. A terminal shows that as it is; a file or a CI log gets the
 bar's state every PLAIN_SECONDS as a line; the Prefect log gets its last state only.
@@ -15,7 +15,7 @@ from typing import IO
 
 from reforge.machine.progress import PLAIN_SECONDS, TERMINAL
 
-# DVC's housekeeping, of no interest to somebody who did not ask for DVC. The Prefect log has it all.
+# DVC's housekeeping messages, of no interest to somebody who did not ask for DVC. The Prefect log has them all.
 _HOUSEKEEPING = re.compile(
     r"""^( Running\ stage\ ' | >\ | Generating\ lock\ file | Updating\ lock\ file | To\ track\ the\ changes
          | \s*git\ add | To\ enable\ auto\ staging | \s*dvc\ config\ core | Use\ `dvc\ push`
@@ -26,13 +26,13 @@ _HOUSEKEEPING = re.compile(
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, if there is one."""
+    """Print a line for the person at the terminal, if there is one."""
     if TERMINAL in os.environ:
         print(text, flush=True)
 
 
 def relay(stream: IO[bytes], log: Callable[[str], None]) -> list[str]:
-    """Pass `stream` on as it comes; returns its whole lines."""
+    """Pass `stream` on as it comes, and return its whole lines."""
     lines: list[str] = []
     mode, buffer, shown = os.environ.get(TERMINAL), b"", 0.0
     while chunk := os.read(stream.fileno(), 65536):
@@ -59,7 +59,8 @@ def relay(stream: IO[bytes], log: Callable[[str], None]) -> list[str]:
 
 
 def last_paragraph(lines: list[str]) -> str:
-    """What a failed command said of it: Reforge's own paragraph, or the line of a traceback that names the error."""
+    """Return why a command failed, by its output: Reforge's own paragraph, or else the last line, which in a traceback
+    names the error."""
     said = [line for line in lines if not _HOUSEKEEPING.match(line)]
     own = [line for line in said if line.startswith("reforge: ")]
     return (own or said or [""])[-1].removeprefix("reforge: ")

@@ -1,4 +1,4 @@
-"""What must happen when a flow run ends badly, wherever the hook runs: after a crash that is the worker's process."""
+"""The hook that Prefect calls when a flow run ends badly; after a crash it calls it in the worker's process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def close_tracking(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 def _root() -> Path:
-    """The run's folder, or, in a worker that was started elsewhere, the one that this file is in."""
+    """Return the root of the project that the run is in, or, in a worker that was started elsewhere, of the one that
+    this file is in."""
     try:
         return project_root()
     except UserError:

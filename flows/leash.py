@@ -1,4 +1,4 @@
-"""Runs a command on a leash: whatever ends its starter, even `kill -9`, ends the command and all its descendants.
+"""Run a command on a leash: whatever ends its starter, even `kill -9`, ends the command and all its descendants.
 
 `python flows/leash.py STARTER_PID COMMAND...` adopts every orphan below it, so a server that a stage started dies too.
 """
@@ -32,7 +32,7 @@ def leashed(command: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
 
 
 def end(processes: list[psutil.Process], grace: float = GRACE_SECONDS) -> None:
-    """SIGTERM to all, SIGKILL to those that are still there after `grace` seconds."""
+    """Send SIGTERM to all, and SIGKILL to those that are still there after `grace` seconds."""
     for sign, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 2.0)):
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -48,7 +48,7 @@ def main(starter: int, command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the starter, which then sends SIGTERM
     signal.signal(signal.SIGTERM, _raise)
     libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    if os.getppid() != starter:  # it died before the line above
+    if os.getppid() != starter:  # the starter died before the line above
         return 1
     me = psutil.Process()
     try:
@@ -62,7 +62,7 @@ def main(starter: int, command: list[str]) -> int:
 
 
 def _wait(pid: int) -> int:
-    """The command's exit code; orphans that were adopted meanwhile are reaped too."""
+    """Return the command's exit code; orphans that were adopted meanwhile are reaped too."""
     while True:
         ended, status = os.wait()
         if ended == pid:

@@ -36,7 +36,7 @@ from reforge.machine.workspace import described, occupied
 
 PORT = "PREFECT_SERVER_API_PORT"
 START_SECONDS = 600.0
-MARK = "REFORGE_LOCAL"  # in the environment of every process of a local run: the folder that it works in
+MARK = "REFORGE_LOCAL"  # set in the environment of every process of a local run, to the run's Prefect folder
 
 
 def main(arguments: list[str]) -> int:
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         root = project_root()
         os.chdir(root)
         with only_one(root / ".runs"):
-            # What would stop it is told before the wait
+            # Report what would stop the run before the wait for Prefect
             compose([f"experiment={wanted['experiment']}", *wanted["overrides"]])
             if wanted["targets"] and Path("params.yaml").is_file():
                 named(graph(), wanted["targets"])
@@ -79,7 +79,7 @@ def run(root: Path, wanted: dict[str, Any]) -> int:
     with ExitStack() as stack:
         home = root / ".runs" / "prefect"
         environment = settings(home, free_port())
-        os.environ.update(environment)  # before the first import of prefect
+        os.environ.update(environment)  # this must precede the first import of prefect
         log = stack.enter_context((home / "server.log").open("ab"))
         server = stack.enter_context(running([*PREFECT, "server", "start"], stdout=log, stderr=log))
         wait_until_healthy(environment["PREFECT_API_URL"], server, home / "server.log")
@@ -88,7 +88,7 @@ def run(root: Path, wanted: dict[str, Any]) -> int:
         call([*PREFECT, "--no-prompt", "deploy", "--name", "cpu"], log)
         worker = stack.enter_context(running([sys.executable, "-c", WORKER], stderr=log))
         flow_run = asyncio.run(run_deployment(wanted, worker))
-    if flow_run.state.is_crashed():  # the worker, who would have run the hooks, may be gone before it does
+    if flow_run.state.is_crashed():  # the worker, which should have run the hooks, may have gone before
         close_tracking(None, flow_run, flow_run.state)
     return show(root, flow_run.state, time.monotonic() - started, wanted["targets"])
 
@@ -100,7 +100,7 @@ NEXT = {
     "reforge --help": "the rest",
 }
 PREFECT = [sys.executable, "-m", "prefect"]
-# `prefect worker start --pool cpu` without its own words, which would stand among those of the stages.
+# `prefect worker start --pool cpu` without its own messages, which would appear among those of the stages.
 WORKER = """
 import asyncio
 from prefect.workers.process import ProcessWorker
@@ -126,7 +126,8 @@ def settings(home: Path, port: int) -> dict[str, str]:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """One local run per folder; what a killed one has left running is ended first."""
+    """Hold the lock that allows one local run per folder, and first end what a killed run has left running. Raises
+    UserError where the lock is taken."""
     folder.mkdir(exist_ok=True)
     with (folder / "local.lock").open("a+") as lock:
         try:
@@ -150,7 +151,7 @@ def left_over(mark: str) -> list[psutil.Process]:
             if process.pid != os.getpid() and process.environ().get(MARK) == mark:
                 found.append(process)
         except psutil.Error:
-            continue  # gone, or somebody else's
+            continue  # the process is gone, or somebody else's
     return found
 
 
@@ -186,7 +187,8 @@ def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> 
 
 
 async def prepare() -> None:
-    """The pool and the limit, and an end for runs that a kill has left open: they would hold the deployment's slot."""
+    """Create the work pool and the concurrency limit, and end the runs that a kill has left open, as they would hold
+    the deployment's slot."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -245,7 +247,7 @@ def show(root: Path, state: Any, seconds: float, targets: Sequence[str] = ()) ->
 
 
 def report_is_current() -> bool:
-    """Whether DVC would run neither the report nor anything that it hangs on."""
+    """Return whether DVC would run neither the report nor anything that it depends on."""
     words = ["dvc", "status", "--quiet", "--with-deps", "report"]
     return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 

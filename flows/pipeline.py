@@ -1,5 +1,5 @@
-"""The conductor: reads DVC's graph and runs each stage of it as a Prefect task. When, where and how often to retry is
-decided here; what a stage is and whether it is stale is DVC's."""
+"""The conductor, which reads DVC's graph and runs each stage of it as a Prefect task. It decides when, where and how
+often to retry; DVC decides what a stage is and whether it is stale."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _run(targets: list[str], force: bool) -> list[Outcome]:
 
 
 def needed(edges: dict[str, list[str]], asked: set[str]) -> dict[str, list[str]]:
-    """The part of the graph that leads to the stages `asked` for, upstream first like `edges`."""
+    """Return the part of the graph that leads to the stages `asked` for, upstream first like `edges`."""
     wanted = set(asked)
     for name in reversed(edges):
         if name in wanted:
@@ -134,5 +134,5 @@ def run_stage(name: str, force: bool, limit: str, values: str) -> Outcome:
 
 
 def has_gpu() -> bool:
-    """Stages take the GPU of a machine that has one, so only there the limit `gpu` counts."""
+    """Return whether this machine has a GPU. Stages take it where there is one: only there the limit `gpu` counts."""
     return Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()

@@ -26,7 +26,8 @@ _guard = threading.Lock()
 
 @dataclass(frozen=True)
 class Outcome:
-    """`ran`; `cached`: DVC restored the outputs of an earlier equal run; `unchanged`: they were already there."""
+    """How a stage was brought up to date. `ran`: DVC ran it; `cached`: DVC restored the outputs of an earlier equal
+    run; `unchanged`: they were already there."""
 
     stage: str
     status: Literal["ran", "cached", "unchanged"]
@@ -34,13 +35,14 @@ class Outcome:
 
 
 def reproduce(name: str, log: Callable[[str], None], force: bool = False) -> Outcome:
-    """Raises InfrastructureError where trying again may help, UserError where it does not."""
+    """Have DVC bring the stage `name` up to date. Raises InfrastructureError where trying again may help, UserError
+    where it does not."""
     started = time.monotonic()
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
     for _ in range(LOCK_ATTEMPTS):
         code, lines = _run(command, log)
         if code and any("Unable to read RWLock-file" in line for line in lines):
-            mend_rwlock(Path())  # unless a stage beside this one has just done so
+            mend_rwlock(Path())  # a stage beside this one may have just done so
             continue
         if code == 0 or not any("Unable to acquire lock" in line for line in lines):
             break
@@ -51,7 +53,8 @@ def reproduce(name: str, log: Callable[[str], None], force: bool = False) -> Out
 
 
 def named(edges: dict[str, list[str]], targets: list[str]) -> set[str]:
-    """The stages that `targets` name; `rl` means every `rl@…`, no targets mean all."""
+    """Return the stages that `targets` name: `rl` means every `rl@…`, no targets mean all. Raises UserError for an
+    unknown one."""
     meant = {target: {name for name in edges if target in (name, name.partition("@")[0])} for target in targets}
     if lost := [target for target, names in meant.items() if not names]:
         raise UserError(f"There is no stage {', '.join(lost)}; dvc.yaml has {', '.join(edges)}.")
@@ -59,8 +62,9 @@ def named(edges: dict[str, list[str]], targets: list[str]) -> set[str]:
 
 
 def mend_rwlock(root: Path) -> None:
-    """DVC writes the list of who reads and writes what in place: killed meanwhile it leaves a broken file, and refuses
-    it from then on. To call where DVC has said so or none runs, as one that runs may be writing it."""
+    """Delete DVC's list of who reads and writes what (`rwlock`) if it is broken: DVC writes it in place, so a kill
+    meanwhile leaves a broken file, which DVC refuses from then on. Call this only where DVC has reported the file or no
+    DVC runs, as one that runs may be writing it."""
     path = root / ".dvc" / "tmp" / "rwlock"
     try:
         json.loads(path.read_text())
@@ -71,20 +75,21 @@ def mend_rwlock(root: Path) -> None:
 
 
 def forget_progress(name: str) -> None:
-    """`dvc repro --force` alone would resume from what an interrupted run has left."""
+    """Remove the scratch folders of the stage `name`: `dvc repro --force` alone would resume from what an interrupted
+    run has left."""
     for scratch in Path(".scratch").glob(f"{name}-*"):
         shutil.rmtree(scratch)
 
 
 def end_all() -> None:
-    """Ends the stages that run now, with all their processes."""
+    """End the stages that are running, with all their processes."""
     with _guard:
         for process in _running:
             process.terminate()
 
 
 def _run(command: list[str], log: Callable[[str], None]) -> tuple[int, list[str]]:
-    # `dvc` and `reforge` of this environment, also where nobody has activated it
+    # Find `dvc` and `reforge` of this environment, also where nobody has activated it
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
     with leashed(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
@@ -107,7 +112,8 @@ def _status(lines: list[str]) -> Literal["ran", "cached", "unchanged"]:
 
 
 def _failure(name: str, code: int, lines: list[str]) -> Exception:
-    """A stage that was killed from outside, or that says so itself, failed for no reason of its own."""
+    """Return the error to raise for a failed stage: InfrastructureError where it was killed from outside or reports one
+    itself by its exit code, as it then failed for no reason of its own; else UserError."""
     exited = re.search(r"failed to run: .*, exited with (-?\d+)", "\n".join(lines))
     stage_code = int(exited.group(1)) if exited else code
     message = f"Stage {name} failed: {last_paragraph(lines) or f'exit code {stage_code}, nothing said'}"

@@ -20,12 +20,12 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 
 def find_browser() -> str:
-    """The program's path; empty where there is none."""
+    """Return the browser's path; empty where there is none."""
     return next(filter(None, map(shutil.which, _NAMES)), "")
 
 
 class Page:
-    """One tab. Sizes are in CSS pixels."""
+    """A tab of a browser. Sizes are in CSS pixels."""
 
     def __init__(self, socket: Any) -> None:
         self._socket, self._number = socket, 0
@@ -37,7 +37,7 @@ class Page:
         self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def wait_for(self, expression: str, seconds: float = 120.0) -> Any:
-        """The value of the expression as soon as it is true. Raises TimeoutError with the page's text."""
+        """Return the value of the expression as soon as it is true. Raises TimeoutError with the page's text."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             value = self.evaluate(expression)
@@ -71,7 +71,7 @@ class Page:
 
 @contextmanager
 def browser() -> Iterator[Page]:
-    """A tab of a browser of its own, which has no profile and ends with the block."""
+    """Yield a tab of a browser of its own, which begins with an empty profile and ends with the block."""
     program = find_browser()
     if not program:
         raise FileNotFoundError(f"no browser: none of {', '.join(_NAMES)} is installed (apt install chromium)")

@@ -65,7 +65,7 @@ def shown(path: Path) -> dict[str, Any]:
 
 
 def recorded(experiment: str, seed: int) -> dict[str, float]:
-    """Return the same scores by the newest run of the road that changes no other values than these."""
+    """Return the same scores from the newest run of the road that changes no values but these two."""
     runs = json.loads((RESULTS / "road.json").read_text())["runs"]
     alike = [run for run in runs if run["overrides"] == [f"experiment={experiment}", f"seed={seed}"]]
     return {
@@ -82,7 +82,7 @@ def older(picture: Mapping[str, Any], results: Mapping[str, float]) -> list[str]
 
 
 def parents(database: Path) -> list[dict[str, str]]:
-    """The newest two finished pipelines of the first experiment that has any, as MLflow knows them."""
+    """Return the newest two finished pipelines of the first experiment that has any, as MLflow knows them."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{database.resolve()}")
@@ -98,7 +98,7 @@ def parents(database: Path) -> list[dict[str, str]]:
 
 @contextmanager
 def mlflow_pages(project: Path) -> Iterator[str]:
-    """`reforge ui` of a project; the address that it names."""
+    """Run `reforge ui` of a project, and yield the address that it names."""
     port = free_port()
     command = [sys.executable, "-m", "reforge.cli.main", "ui", "--port", str(port)]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -124,7 +124,7 @@ def _wait(url: str, process: subprocess.Popen[str]) -> None:
 
 
 def open_runs(page: Page, url: str, runs: Sequence[Mapping[str, str]]) -> None:
-    """The address as a user opens it, without the assistant's panel."""
+    """Open the address as a user does, without the assistant's panel."""
     page.open(f"{url.partition('#')[0]}health", 1400, 1100)
     for key, value in (("autoOpenedOnFirstLoad", "true"), ("panelOpen", "false")):
         page.evaluate(f"localStorage['mlflow.assistant.{key}_v1'] = '{value}'")

@@ -20,7 +20,7 @@ from tests.unit.training.test_ranks import TWO, distance, run, start
 
 
 def beside_trl(folder: Path) -> tuple[list[Claim], dict[str, Any]]:
-    """The largest relative distance of any parameter's gradient, for each variant."""
+    """Measure the largest relative distance of the loss and of any parameter's gradient, for each variant."""
     trainer = trl.trl_trainer(folder / "model")
     found = {}
     for name, (mine, other) in trl.VARIANTS.items():
@@ -34,7 +34,7 @@ def beside_trl(folder: Path) -> tuple[list[Claim], dict[str, Any]]:
 
 
 def over_ranks(folder: Path) -> tuple[list[Claim], dict[str, Any]]:
-    """Relative distance of the whole gradient from that of one rank, ZeRO 0, large micro-batches."""
+    """Measure the relative distance of the whole gradient from that of one rank, ZeRO 0, large micro-batches."""
     loss = {"entropy": 0.01}
     alone = folder / "alone.safetensors"
     run(folder, 1, steps=[1, 1], learner={"micro_batch_tokens": 1000}, gradients=str(alone), loss=loss)
@@ -52,7 +52,7 @@ def over_ranks(folder: Path) -> tuple[list[Claim], dict[str, Any]]:
 
 
 def resumed(folder: Path) -> tuple[list[Claim], dict[str, Any]]:
-    """Two ranks, ZeRO-3: four steps, or two, a checkpoint, and two more with two ranks and with one."""
+    """Train on two ranks with ZeRO-3: four steps; or two, a checkpoint, and two more with two ranks and with one."""
     learner, states = {"zero_stage": 3, "micro_batch_tokens": 64}, str(folder / "states")
     run(folder, 2, steps=[1, 4], learner=learner, out=str(folder / "whole"))
     run(folder, 2, steps=[1, 2], learner=learner, states=states, save=True)

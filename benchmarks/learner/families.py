@@ -38,7 +38,7 @@ def config_of(model: str) -> Config:
 
 
 def batch_of(rollouts: list[Rollout]) -> Any:
-    """Odd rollouts were right, even ones wrong."""
+    """Return a batch of rollouts, of which the odd ones count as right and the even ones as wrong."""
     shares = token_mean([len(rollout.token_ids) for rollout in rollouts])
     return build_batch(
         [
@@ -50,7 +50,8 @@ def batch_of(rollouts: list[Rollout]) -> Any:
 
 
 def train(config: Config, folder: Path) -> dict[str, Any]:
-    """A few steps with the real server: what the gap was on the rollouts of each, and after each new set of weights."""
+    """Train a few steps with the real server, and return what the gap was on the rollouts of each, and after each new
+    set of weights."""
     tokenizer = train_tokenizer(TEXTS, 300)
     save_model(new_model(config.base["policy"].architecture, tokenizer, seed=0), tokenizer, folder / "first")
     learner = open_learner(folder / "first", config.learner, 0)

@@ -22,7 +22,7 @@ LENGTHS = (2_048, 8_192, 32_768)
 
 
 def measure(what: str, folder: Path, response: int) -> dict[str, float]:
-    """In a process of its own: MiB beyond what is there before the pass."""
+    """Measure a pass in a process of its own, and return the MiB beyond what is there before it."""
     command = [sys.executable, "-m", "benchmarks.learner.memory", what, str(folder), str(response)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -31,7 +31,7 @@ def measure(what: str, folder: Path, response: int) -> dict[str, float]:
 
 
 def _resident(key: str) -> float:
-    """VmRSS now, or VmHWM: the most since `_forget`. In MiB."""
+    """Return VmRSS now, or VmHWM, the most since `_forget`, in MiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) / 1024
@@ -82,7 +82,7 @@ def ours(folder: Path, response: int) -> dict[str, float]:
         row = Row(tuple(prompt), tuple(completion[:tokens]), 1 / tokens, 1.0, (-10.0,) * tokens)
         return build_batch([row], PROMPT + tokens)
 
-    _accumulate(learner, batch(8), None, objective, Seen())  # the libraries' own buffers
+    _accumulate(learner, batch(8), None, objective, Seen())  # so that the libraries' own buffers are there
     learner.discard()
     return _peak(lambda: _accumulate(learner, batch(response), None, objective, Seen()))
 

@@ -40,7 +40,7 @@ VOCABULARY = 1024
 
 @dataclass(frozen=True)
 class Work:
-    """Rollouts to train on; an advantage for each."""
+    """The rollouts to train on, with an advantage for each."""
 
     prompts: list[list[int]]
     completions: list[list[int]]
@@ -63,7 +63,7 @@ def work(lengths: Sequence[int], seed: int = 0) -> Work:
 
 
 def long_tailed() -> list[int]:
-    """Log-normal; the longest is ten times the median."""
+    """Return log-normal lengths, the longest of which is ten times the median."""
     chance = random.Random(0)
     lengths = [min(LONGEST, max(8, int(chance.lognormvariate(4.16, 0.8)))) for _ in range(ROLLOUTS)]
     return [*lengths[:-1], LONGEST]
@@ -73,7 +73,7 @@ def long_tailed() -> list[int]:
 
 
 def our_seconds(learner: Learner, objective: Objective, given: Work, steps: int = STEPS) -> float:
-    """The median of a few steps, packing included."""
+    """Return the median seconds of a few steps, packing included."""
     seconds = []
     for _ in range(steps):
         began = time.perf_counter()
@@ -161,7 +161,7 @@ SHAPES = {"long-tailed": (long_tailed(), 2.0), "equal": ([EQUAL] * ROLLOUTS, 1.2
 
 
 def alone() -> ProcessPoolExecutor:
-    """A process for one side, so that neither finds the other's memory, fresh or worn."""
+    """Return a process for one side, so that neither finds the other's memory, fresh or worn."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
@@ -235,7 +235,8 @@ def main() -> None:
 
 
 def skipped(learner: Learner, objective: Objective) -> dict[float, float]:
-    """Rewards are 1 at that rate; groups of 8 with equal rewards need no pass."""
+    """Return, by solve rate, a step's time to that with nothing left out. Rewards are 1 at that rate; groups of 8 with
+    equal rewards need no pass."""
     given = work(long_tailed())
     found = {}
     for rate in (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0):

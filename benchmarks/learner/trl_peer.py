@@ -13,8 +13,8 @@ from reforge.policy.model import load_model, load_tokenizer
 def new_trainer(
     folder: Path, reward: Callable[..., list[float]] | None = None, prompt: str = "x", **settings: Any
 ) -> Any:
-    """Of the model in `folder`; `settings` are GRPOConfig's. Without a `reward` all are 0: who calls gives it
-    completions and advantages in place of sampling them."""
+    """Return a trainer of the model in `folder`; `settings` are GRPOConfig's. Without a `reward` all rewards are 0: the
+    caller gives it completions and advantages in place of sampling them."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 

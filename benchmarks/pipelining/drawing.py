@@ -18,7 +18,7 @@ from reforge.training.watched import Watched
 
 @dataclass(frozen=True)
 class Fixed:
-    """One turn: `prompts` by problem, and what `score` says of a completion."""
+    """An environment of one turn, with fixed `prompts` by problem, where `score` grades a completion."""
 
     prompts: Mapping[str, tuple[int, ...]]
     score: Callable[[Rollout], Reward]

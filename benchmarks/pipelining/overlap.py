@@ -39,10 +39,10 @@ from reforge.training.recorder import Recorder
 from reforge.training.schedule import step_seconds
 from reforge.training.update import Objective, update
 
-ROUNDS, STEPS, WARM = 3, 7, 2  # of each run; the first steps fill the pipeline
-CORRECTIONS = 2  # of the time that training takes
+ROUNDS, STEPS, WARM = 3, 7, 2  # rounds, steps of each run, and how many of its first steps fill the pipeline
+CORRECTIONS = 2  # how often the time that training takes is corrected
 BATCH, GROUP, TOKENS = 12, 8, 96
-RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)  # sampling to training
+RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)  # ratios of sampling time to training time
 SAMPLER_CORE, LEARNER_CORE = {0}, {1}
 PROBLEM = Problem("p", "statement", "print(input())", (TestCase("stdin", "1\n", "1\n"),))
 
@@ -63,7 +63,7 @@ class Bench:
     runs: int = 0
 
     def run(self, staleness: int, recorder: type[Recorder] = Recorder) -> dict[str, float]:
-        """Medians over the steps after the pipeline has filled."""
+        """Run the loop, and return medians over the steps after the pipeline has filled."""
         self.runs += 1
         where = self.folder / f"run-{self.runs}"
         timeline = Timeline(where / "timeline.json", time.perf_counter)
@@ -99,7 +99,7 @@ class Bench:
         return {"step": step, "pause": statistics.median(pauses[WARM:]), **parts(timeline)}
 
     def score(self, rollout: Rollout) -> Reward:
-        """A program of its own is run for each; half of a group is right, so the group teaches."""
+        """Run a program of its own for each rollout. Half of a group that teaches is right, and all of any other."""
         teaches = int(rollout.problem_id[1:]) % BATCH < self.teaching * BATCH
         right = rollout.index % 2 or not teaches
         program = f"print({'input()' if right else 0})  # {self.runs} {rollout.seed}"
@@ -116,7 +116,8 @@ class Bench:
 
 
 def parts(timeline: Timeline) -> dict[str, float]:
-    """Seconds of a step: medians of what each part did, and of the time from the last rollout to the last verdict."""
+    """Return the seconds of a step: medians of what each part did, and of the time from the last rollout to the last
+    verdict."""
     found: dict[str, dict[int, float]] = {}
     for span in timeline.spans:
         of = found.setdefault(f"{span.lane.partition(' ')[0]}/{span.name}", {})
@@ -141,7 +142,7 @@ def parts(timeline: Timeline) -> dict[str, float]:
 
 @contextmanager
 def bench(split: bool) -> Iterator[Bench]:
-    """On one core for sampler and sandbox and one for the learner, or on both for everything."""
+    """Yield a bench on one core for sampler and sandbox and one for the learner, or on both for everything."""
     both = os.sched_getaffinity(0)
     threads = 1 if split else len(both)
     torch.set_num_threads(threads)
@@ -197,7 +198,7 @@ def median(runs: list[dict[str, float]], key: str) -> float:
 
 
 def theory(runs: list[dict[str, float]], staleness: int) -> float:
-    """From what each part took in the synchronous runs."""
+    """Return the seconds that a step takes in theory, from what each part took in the synchronous runs."""
     sampling, grading = median(runs, "sampling"), median(runs, "grading")
     return step_seconds(sampling, grading, median(runs, "training") + median(runs, "sync"), staleness)
 

@@ -42,7 +42,7 @@ from reforge.training.recorder import Recorder
 ROUNDS, STEPS, WARM = 3, 4, 2
 BATCH, GROUP = 16, 8
 PROMPT = "12 3 45 6 78 9 10 11 12 13"
-SHAPES = {"long-tailed": (320, 1.6), "equal": (64, -50.0)}  # limit, and what is added to the end token's logit
+SHAPES = {"long-tailed": (320, 1.6), "equal": (64, -50.0)}  # token limit, and what is added to the end token's logit
 MICRO_BATCHES = (16, 64, 128)
 GOAL = 3.0
 
@@ -75,7 +75,7 @@ def judge() -> Judge:
 
 
 def program(index: int, name: str) -> str:
-    """Half of a group is right."""
+    """Return a rollout's program; half of a group is right."""
     return f"print({'input()' if index % 2 else 0})  # {name}"
 
 
@@ -83,7 +83,7 @@ def program(index: int, name: str) -> str:
 
 
 def our_steps(shape: str) -> tuple[list[float], list[int]]:
-    """Seconds of each step after the first, and the lengths of all rollouts."""
+    """Return the seconds of each step after the first two (WARM), and the lengths of all rollouts."""
     both, cfg, folder = os.sched_getaffinity(0), config(), policy(shape)
     torch.set_num_threads(1)
     os.sched_setaffinity(0, SAMPLER_CORE)
@@ -128,7 +128,7 @@ def our_steps(shape: str) -> tuple[list[float], list[int]]:
 
 
 VLLM = {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.1}
-OF_VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}  # as ours
+OF_VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}  # as our servers have it
 
 
 def their_steps(shape: str, micro_batch: int, vllm: bool = False) -> tuple[list[float], list[int]]:
@@ -177,7 +177,7 @@ def their_steps(shape: str, micro_batch: int, vllm: bool = False) -> tuple[list[
 
 
 def why_no_vllm(shape: str, micro_batch: int) -> str:
-    """Why TRL's own use of vLLM is not compared with; "" where it runs."""
+    """Return why there is no comparison with TRL's own use of vLLM; "" where it runs."""
     try:
         alone(their_steps, shape, micro_batch, True)
     except Exception as error:

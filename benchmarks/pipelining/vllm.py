@@ -1,4 +1,5 @@
-"""What each of vLLM's settings on a CPU does to a wave of rollouts of `tiny`: servers with and without it take turns.
+"""What does each of vLLM's settings on a CPU do to a wave of rollouts of `tiny`? Servers with it and without take
+turns.
 
 python -m benchmarks.pipelining.vllm
 """
@@ -28,7 +29,7 @@ from reforge.rollouts.server import open_sampler
 ROUNDS = 5
 PROMPTS, GROUP, TOKENS = 32, 8, 96
 AS_SET: tuple[list[str], dict[str, str]] = ([], {})
-SETTINGS = {  # what is changed in conf, and in the environment
+SETTINGS = {  # what each setting changes in conf, and in the environment
     "threads: 2": (["sampler.threads=2"], {}),
     "bound to one core (VLLM_CPU_OMP_THREADS_BIND=0)": ([], {"VLLM_CPU_OMP_THREADS_BIND": "0"}),
     "dtype: bfloat16": (["sampler.dtype=bfloat16"], {}),
@@ -42,7 +43,8 @@ SETTINGS = {  # what is changed in conf, and in the environment
 
 @contextmanager
 def server(folder: Path, tokenizer: Any, setting: tuple[list[str], dict[str, str]]) -> Iterator[tuple[Sampler, float]]:
-    """And the seconds it took to come up. Its first wave, which is slower, is over."""
+    """Yield a sampler with a server of its own, and the seconds that it took to come up. Its first wave, which is
+    slower, is over."""
     changes, environment = setting
     config = build_config(compose(["experiment=tiny", "sampler.startup_seconds=400", *changes]), "benchmark")
     began = time.perf_counter()

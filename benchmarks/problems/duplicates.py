@@ -29,7 +29,8 @@ COPIES = 0.05
 
 
 def synthetic(count: int) -> list[Entry]:
-    """Problems of 40 words and 8 tests; one in twenty has the words of an earlier one, one in twenty its tests."""
+    """Return problems of 40 words and 8 tests; one in twenty has the words of an earlier one, one in twenty its
+    tests."""
     draw = random.Random(0)
     vocabulary = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdgklmnprst"]
     problems: list[Problem] = []
@@ -51,7 +52,7 @@ def ours(entries: list[Entry]) -> int:
 
 
 def plain_loop(entries: list[Entry]) -> int:
-    """As datasketch's documentation shows it, with as many permutations and the same two views."""
+    """Count duplicates as datasketch's documentation shows it, with as many permutations and the same two views."""
     sys.path.append(str(peer("datasketch", ["datasketch==2.0.0"])))
     from datasketch import MinHash, MinHashLSH
 
@@ -73,7 +74,7 @@ def plain_loop(entries: list[Entry]) -> int:
 
 
 def measured(way: Callable[[list[Entry]], int], count: int) -> dict[str, Any]:
-    """In a process of its own, whose memory is its own."""
+    """Measure in a process of its own, whose memory is its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return {"way": way.__name__, "problems": count, **pool.apply(_measure, (way, count))}
 

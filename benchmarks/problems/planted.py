@@ -29,7 +29,7 @@ from reforge.tracking.tracker import Tracker
 HUMANEVAL = SHARED / "data" / "humaneval" / "HumanEval.jsonl.gz"
 # MBPP holds these twice, in the same words or as the same function: they are found, too, and no loss.
 REPEATED = {43: 16, 347: 76, 388: 199, 602: 217, 704: 248, 716: 17}
-LEAST_TESTS = 3  # different ones: five of MBPP's problems have the same assertion twice, and fewer
+LEAST_TESTS = 3  # different tests: five of MBPP's problems have the same assertion twice, and fewer different ones
 SYNONYMS = {
     "write a python function to": "i need python code that will", "write a function to": "please implement code to",
     "find": "determine", "check whether": "tell if", "check if": "tell whether", "given": "supplied", "list": "array",
@@ -44,7 +44,7 @@ def exact(row: Row, draw: random.Random) -> Row:
 
 
 def renamed(row: Row, draw: random.Random) -> Row:
-    """Another name for the function and all that it calls its own."""
+    """Give a different name to the function and to all that it calls its own."""
     tree = ast.parse(row["code"])
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -93,7 +93,8 @@ def broken(row: Row, draw: random.Random) -> Any:
 
 
 def contaminated(draw: random.Random) -> list[Row]:
-    """HumanEval's problems in MBPP's form: its words, or its tests under another name in other words."""
+    """Return HumanEval's problems in MBPP's form: with its words, or with its tests under a different name and in
+    different words."""
     rows = []
     for line in gzip.decompress(HUMANEVAL.read_bytes()).decode().splitlines():
         task = json.loads(line)
@@ -140,7 +141,7 @@ def rows_and_kinds() -> list[tuple[Any, str]]:
 
 
 def curated(rows: list[Any], folder: Path) -> dict[int, str]:
-    """Of each line that the real stage leaves out, why."""
+    """Run the real stage, and return for each line that it leaves out why."""
     source = folder / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     chosen = [

@@ -1,4 +1,5 @@
-"""Curation killed at random moments and started again: the same bytes, and no finished verification twice.
+"""Does curation that is killed at random moments and started again give the same bytes, and no finished verification
+twice?
 
 python -m benchmarks.problems.resumed
 """
@@ -29,7 +30,8 @@ print(int(input()) + {add})
 
 
 def rows(count: int, rounds: int) -> list[dict[str, Any]]:
-    """Each with three programs of some CPU time; one in ten has a wrong one, one in twenty the words of another."""
+    """Return rows with three programs of some CPU time each; one in ten has a wrong one, one in twenty the words of a
+    different one."""
     draw, found = random.Random(0), []
     for number in range(count):
         program = SPIN.format(rounds=rounds + number, add=number)
@@ -49,7 +51,7 @@ def rows(count: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def prepare(project: Path, count: int, rounds: int) -> None:
-    """A project that is to curate such rows."""
+    """Give a project such rows to curate."""
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(count, rounds)))
     (project / "conf" / "curate" / "mine.yaml").write_text(
         "defaults: [_published]\nsources: {mine: {adapter: reforge, path: rows.jsonl}}\nnear: null\n"
@@ -77,14 +79,14 @@ def curated(project: Path, kills: int, draw: random.Random, longest: float) -> l
 
 
 def outcome(project: Path) -> dict[str, bytes]:
-    """Every file that the stage made, headline numbers included."""
+    """Return every file that the stage made, headline numbers included."""
     made = [path for path in (project / "outputs" / "curate" / "problems").rglob("*") if path.is_file()]
     headline = project / "metrics" / "curate" / "problems.json"
     return {str(path.relative_to(project)): path.read_bytes() for path in [*made, headline]}
 
 
 def verdicts(project: Path) -> list[str]:
-    """The keys of all verifications that were finished, in their order."""
+    """Return the keys of all verifications that were finished, in their order."""
     path, found = project / ".runs" / "verdicts.jsonl", []
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
@@ -95,7 +97,7 @@ def verdicts(project: Path) -> list[str]:
 
 
 def command(project: Path, *words: str) -> subprocess.Popen[bytes]:
-    """`reforge` with these words on the project's own code, in a process group of its own."""
+    """Start `reforge` with these words on the project's own code, in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"}
     log = (project / "log").open("ab")
     return subprocess.Popen(

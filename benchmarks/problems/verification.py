@@ -30,7 +30,7 @@ COUNT, TURNS = 60, 1_500_000  # programs with 5 tests each, and how long each te
 
 
 def own_seconds(problems: list[Problem]) -> float:
-    """CPU time of the programs alone: in this interpreter, without a start, a sandbox or a comparison."""
+    """Return the CPU time of the programs alone: in this interpreter, without a start, a sandbox or a comparison."""
     stdin, start = sys.stdin, time.process_time()
     try:
         for problem in problems:

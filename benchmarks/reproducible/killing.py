@@ -1,4 +1,5 @@
-"""`kill -9` of the processes of a run, of all or of one part, at given moments; and the run again until it succeeds."""
+"""Kill the processes of a run (`kill -9`), all or those of one part, at given moments, and start the run again until it
+succeeds."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ def disturbed(
 
 
 def hit(project: Path, stage: str, turns: list[str], server: Server | None) -> str:
-    """Kill the next part whose turn it is and that is there; the name of it, empty if the stage has just ended."""
+    """Kill the next part whose turn it is and that is there, and return its name; empty if the stage has just ended, or
+    if no part is there."""
     for place in range(len(turns) - 1, -1, -1):
         if running_stage(project) != stage:
             return ""
@@ -91,7 +93,8 @@ def hit(project: Path, stage: str, turns: list[str], server: Server | None) -> s
 
 
 def kill(project: Path, wanted: Callable[[psutil.Process], bool]) -> bool:
-    """`kill -9` of those of the run's processes; whether there were any. A process that ends meanwhile is none."""
+    """Kill those of the run's processes that are `wanted`, and return whether there were any. A process that has ended
+    before it could be looked at is none."""
     found = []
     for process in processes(project):
         with suppress(psutil.Error):
@@ -104,7 +107,7 @@ def kill(project: Path, wanted: Callable[[psutil.Process], bool]) -> bool:
 
 
 def processes(project: Path) -> set[psutil.Process]:
-    """The marked ones and all below them: what the sandbox starts has an empty environment."""
+    """Return the marked processes and all below them: what the sandbox starts has an empty environment."""
     found = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -114,7 +117,8 @@ def processes(project: Path) -> set[psutil.Process]:
 
 
 def running_stage(project: Path) -> str:
-    """Its name; empty between two of them. Where Prefect runs several side by side, one of them."""
+    """Return the name of the stage that runs; empty between two of them. Where Prefect runs several side by side, one
+    of them."""
     for process in sorted(processes(project), key=lambda process: process.pid):
         with suppress(psutil.Error):
             *_, word, name = ["", "", *process.cmdline()]
@@ -139,7 +143,7 @@ def environment(project: Path) -> dict[str, str]:
 
 
 class Server:
-    """MLflow's, which a kill may hit."""
+    """The MLflow server, which a kill may hit."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._port = folder, free_port()

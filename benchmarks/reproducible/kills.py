@@ -74,12 +74,12 @@ def prepare(project: Path) -> Path:
 
 
 def turns_of(draw: random.Random) -> list[str]:
-    """The parts in turn, each turn in another order; taken from the end."""
+    """Return the parts in turn, each turn in a different order; they are taken from the end."""
     return [part for _ in range(40) for part in draw.sample(list(PARTS), len(PARTS))]
 
 
 def moments(seconds: dict[str, float], draw: random.Random) -> list[tuple[str, float]]:
-    """One for each stage, somewhere in what it takes undisturbed."""
+    """Return one moment for each stage, somewhere in what it takes undisturbed."""
     return [(stage, draw.uniform(0.0, taken)) for stage, taken in seconds.items()]
 
 
@@ -91,7 +91,8 @@ def road(
     turns: list[str],
     seen: dict[str, float],
 ) -> list[dict[str, Any]]:
-    """All of it through `door`, disturbed at these moments. Returns the kills; `seen` gets how long each stage ran."""
+    """Run the whole road through `door`, disturbed at these moments. Returns the kills; `seen` gets how long each stage
+    ran."""
     tracking = f"tracking.mlflow_uri={server.uri}"
     call(project, "reforge", "compose", *COMPOSED, tracking)
     command = [sys.executable, *DOORS[door], *([tracking] if door == "prefect" else [])]
@@ -103,7 +104,7 @@ def road(
 
 
 def compare(calm: Path, project: Path) -> list[str]:
-    """What of the outputs, or of the metrics that MLflow has of them, is another."""
+    """Return which outputs differ, or which stages' metrics in MLflow."""
     ours, theirs = outs(project), outs(calm)
     found = [f"{path}" for path in theirs if ours.get(path) != theirs[path]]
     mine, other = tracked(project), tracked(calm)
@@ -114,7 +115,8 @@ def compare(calm: Path, project: Path) -> list[str]:
 
 
 def left_open(project: Path) -> int:
-    """MLflow runs of stages that a kill hit before they were known to the stage that went on."""
+    """Return how many MLflow runs are still open: those of stages that a kill hit before they were known to the stage
+    that went on."""
     client = _client(project)
     return len(client.search_runs([_experiment(client)], "attributes.status = 'RUNNING'"))
 
@@ -125,7 +127,7 @@ def outs(project: Path) -> dict[str, str]:
 
 
 def tracked(project: Path) -> dict[str, Any]:
-    """Of each stage the last run that finished."""
+    """Return for each stage the last run that finished."""
     client = _client(project)
     found = client.search_runs(
         [_experiment(client)],

@@ -1,11 +1,11 @@
-"""What it costs to be retraceable: recording every step, `determinism: strict`, and a large model's rollouts.
+"""What does it cost to be retraceable: recording every step, `determinism: strict`, and a large model's rollouts?
 
     python -m benchmarks.reproducible.price
 
-The real loop as in benchmarks/pipelining/overlap.py, one batch ahead and with a checkpoint each step, so that it waits for all
-that is recorded; strict and fast taking turns. Then 1,024 rollouts of 16,384 tokens, as a step of a 7B model leaves
-them, are recorded beside a thread that multiplies matrices, as training would; and weights of 2 GiB are digested, from
-which follows how long those of such a model take.
+The real loop runs as in benchmarks/pipelining/overlap.py, one batch ahead and with a checkpoint each step, so that it
+waits for all that is recorded; strict and fast take turns. Then 1,024 rollouts of 16,384 tokens, as a step of a 7B
+model leaves them, are recorded beside a thread that multiplies matrices, as training would; and weights of 2 GiB are
+digested, from which follows how long those of such a model take.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from reforge.records import Group, Reward, Rollout, Status, Verdict
 from reforge.training.recorder import Recorder
 
 ROUNDS, ROLLOUTS, GROUP, TOKENS = 5, 1024, 8, 16384
-STEP_SECONDS = 600.0  # of a 7B model at 16K: DeepCoder-14B's took about 1,000 s at 32K
+STEP_SECONDS = 600.0  # a step of a 7B model at 16K: DeepCoder-14B's took about 1,000 s at 32K
 MEMORY_MIB = 512.0
-WEIGHTS_GIB, SEVEN_B_GIB = 2, 14.2  # here, and of 7.6 billion parameters in bfloat16
+WEIGHTS_GIB, SEVEN_B_GIB = 2, 14.2  # weights that are digested here, and 7.6 billion parameters in bfloat16
 
 
 class Timed(Recorder):
-    """Counts for how long the loop waits for it; it submits at once otherwise."""
+    """A recorder that counts for how long the loop waits for it; otherwise it submits at once."""
 
     waited: ClassVar[float] = 0.0
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def taking_turns(part: Bench) -> dict[str, list[float]]:
-    """Seconds of a step under each profile, and those of it in which the loop waited for the recorder."""
+    """Return the seconds of a step under each profile, and those of it in which the loop waited for the recorder."""
     found: dict[str, list[float]] = {"strict": [], "fast": [], "waited": []}
     for _ in range(ROUNDS):
         for name in ("strict", "fast"):
@@ -69,7 +69,8 @@ def taking_turns(part: Bench) -> dict[str, list[float]]:
 
 
 def record_large() -> dict[str, float]:
-    """`idle_rate`, `busy_rate`: products a second of the other thread, before and meanwhile."""
+    """Record the large rollouts, and return what that takes. `idle_rate`, `busy_rate`: products a second of the other
+    thread, before and meanwhile."""
     groups = list(large_groups())
     advantages = [[0.5] * GROUP for _ in groups]
     process = psutil.Process()
@@ -118,7 +119,7 @@ def large_groups() -> Iterator[Group]:
 
 
 def products(enough: Callable[[float], bool]) -> float:
-    """Matrix products a second of one thread of torch, until so many seconds are enough."""
+    """Return the matrix products a second of one thread of torch, which works until so many seconds are `enough`."""
     torch.set_num_threads(1)
     matrix, count, began = torch.rand(512, 512), 0, time.perf_counter()
     while not enough(time.perf_counter() - began):

@@ -1,4 +1,4 @@
-"""A finished `tiny`: is every step trained from its record again, bit by bit, and does every verdict stand?
+"""Is every step of a finished `tiny` trained from its record again, bit by bit, and does every verdict stand?
 
 make demo && python -m benchmarks.reproducible.tiny
 """
@@ -32,7 +32,8 @@ def main() -> None:
 
 
 def replay(stage: str, option: str = "") -> dict[str, Any]:
-    """`of`: the steps or verdicts that are as recorded; `differing`: what is not, in words, where it ended."""
+    """Replay a stage, and return how it compares. `of`: how many steps or verdicts are as recorded; `differing`: what
+    is not, as text, where it ended."""
     command = [str(Path(sys.executable).with_name("reforge")), "replay", stage, *option.split()]
     told = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     lines = told.stdout.splitlines()

@@ -12,7 +12,7 @@ from reforge.evaluation.statistics import Estimate, mean_interval, paired_differ
 
 EXPERIMENT, SEEDS = "tiny", (0, 1, 2)
 GOAL, CONFIDENCE = 15.0, 0.95
-# points that the same seeds may differ by on another number of threads (R4), stated before any such run
+# points that the same seeds may differ by on a different number of threads (R4), stated before any such run
 TOLERANCE = 5.0
 UNTRAINED = "base/"
 _FARTHEST = f"farthest end of the {CONFIDENCE:.0%} interval over problems"
@@ -39,7 +39,7 @@ class Variant:
 
     @property
     def final(self) -> str:
-        """Its last model by reinforcement learning."""
+        """Return the variant's last model by reinforcement learning."""
         return [model for model in self.evaluated if model.startswith("rl-")][-1]
 
 
@@ -102,8 +102,8 @@ def _shown(variant: Variant, runs: Mapping[int, Run], by_key: Mapping[tuple[str,
 def _against(
     variant: str, other: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]
 ) -> list[dict[str, Any]]:
-    """The same seeds, problems and updates. Problems say how sure the scores are; seeds also what chance does to a
-    training."""
+    """Compare with `other` on the same seeds, problems and updates. The interval over problems says how sure the scores
+    are; that over seeds also what chance does to a training."""
     pairs = {seed: (run, by_key[other, seed]) for seed, run in runs.items() if (other, seed) in by_key}
     if not pairs:
         return []
@@ -142,21 +142,21 @@ def _repeats(what: str, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str,
 
 
 def _pairs(by_key: Mapping[tuple[str, int], Run]) -> list[tuple[Run, Run]]:
-    """Of R4: each seed on two threads and on one; none where one is missing."""
+    """Return the runs that R4 compares: each seed on two threads and on one; none where one is missing."""
     pairs = [(by_key.get(("threads", seed)), by_key.get(("rungs", seed))) for seed in SEEDS]
     found = [(two, one) for two, one in pairs if two and one]
     return found if len(found) == len(SEEDS) else []
 
 
 def _apart(pairs: Sequence[tuple[Run, Run]]) -> float:
-    """Points, by the farthest end of the interval."""
+    """Return how many points the runs are apart, by the farthest end of the interval."""
     two, one = zip(*pairs, strict=True)
     apart = paired_difference(_means(two), _means(one), CONFIDENCE)
     return 100 * max(abs(apart.low), abs(apart.high))
 
 
 def _same(pairs: Sequence[tuple[Run, Run]]) -> float:
-    """The share of trained models that have the same weights in both."""
+    """Return the share of trained models that have the same weights in both."""
     same = [
         digest == one["weights"].get(model)
         for two, one in pairs
@@ -167,12 +167,13 @@ def _same(pairs: Sequence[tuple[Run, Run]]) -> float:
 
 
 def _gain(runs: Sequence[Run]) -> Estimate:
-    """Last model minus sft at rung 2."""
+    """Return the gain of the last model over sft at rung 2."""
     return paired_difference(_means(runs), _means(runs, "sft"), CONFIDENCE)
 
 
 def _means(runs: Sequence[Run], model: str = "") -> dict[str, float]:
-    """Of the last model, or `model`, at rung 2. Problems of different seeds are different problems."""
+    """Return each problem's mean for the last model, or `model`, at rung 2. Problems of different seeds are different
+    problems."""
     means: dict[str, float] = {}
     for run in runs:
         per_problem = run["scores"][model or VARIANTS[run["variant"]].final]["limits"][RUNG2]["per_problem"]
@@ -201,7 +202,7 @@ def renamed(run: Any) -> Any:
 
 
 def repeated(runs: Sequence[Run]) -> str | None:
-    """R4 in a sentence for the report; None where seeds are missing or the tolerance was not kept."""
+    """Return R4 in a sentence for the report; None where seeds are missing or the tolerance was not kept."""
     pairs = _pairs(latest(runs))
     if not pairs or (far := _apart(pairs)) > TOLERANCE:
         return None

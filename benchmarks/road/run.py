@@ -1,12 +1,12 @@
 """Does reinforcement learning pay? The whole road for several seeds, three ways to spend the same tokens otherwise,
 whether sampling ahead of the learner costs anything, and whether another number of threads leads elsewhere.
 
-    python -m benchmarks.road.run                          every seed and variant that benchmarks/results/road.json lacks
-    python -m benchmarks.road.run --seed 1 --variant rung2 this one, again if need be
+    python -m benchmarks.road.run                           every seed and variant that road.json lacks
+    python -m benchmarks.road.run --seed 1 --variant rung2  this one, again if need be
 
 Each run is a clone of HEAD under .scratch/road/ with this repository's DVC cache, so a stage that another run has
-finished is fetched and not repeated; an interrupted run goes on where it stopped. Runs are appended to the results as
-they are; the claims are computed from the last run of each seed and variant.
+finished is fetched and not repeated; an interrupted run goes on where it stopped. Runs are appended to the results
+(benchmarks/results/road.json) as they are; the claims are computed from the last run of each seed and variant.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def main() -> None:
 
 
 def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
-    """What the variant changes. One rung alone gets the steps that use up what both rungs of the same seed sampled,
-    at the tokens per step which that rung had there."""
+    """Return what the variant changes. One rung alone gets the steps that use up what both rungs of the same seed
+    sampled, at the tokens per step which that rung had there."""
     if variant == "rungs":
         return []
     if variant == "no_filter":
@@ -104,7 +104,7 @@ def collect(clone: Path, variant: str) -> dict[str, Any]:
 
 
 def slim(scores: dict[str, Any]) -> dict[str, Any]:
-    """Single problems at the limit that is compared only."""
+    """Drop the scores of single problems, except at the limit that is compared."""
     for limit, row in scores["limits"].items():
         if limit != RUNG2:
             row.pop("per_problem", None)
@@ -121,8 +121,9 @@ def read_runs() -> list[Run]:
 
 
 def _call(clone: Path, *command: str) -> None:
-    """With the code of the clone and the tools of this environment. Threads that wait sleep: two processes with two of
-    them each on two cores are three times slower where they spin instead (GNU OpenMP's default)."""
+    """Run a command with the code of the clone and the tools of this environment. Threads that wait sleep: two
+    processes with two of them each on two cores are three times slower where they spin instead (GNU OpenMP's
+    default)."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
     environment = {**os.environ, **waiting, "PATH": path, "PYTHONPATH": str(clone / "src")}

@@ -19,7 +19,7 @@ from benchmarks.record import ROOT, Claim, claim, head, mean_ratio, show, write
 ROUNDS = 25
 GOAL = 0.95
 KINDS = ("stdin", "stdin, writes a file", "call", "assert, compared outside", "assert, other code", "numpy")
-# Only what both trees have in common.
+# This program uses only what both trees have in common.
 MEASURE = """
 import sys, time
 from reforge.sandbox.judge import Isolation, Judge, Limits
@@ -85,7 +85,7 @@ def programs_a_second(tree: Path, kind: str, turn: int) -> float:
 
 
 def checked_out(commit: str) -> Path:
-    """The sources of that commit, below .scratch/."""
+    """Return the sources of that commit, checked out below .scratch/."""
     folder = ROOT / ".scratch" / "before" / commit
     folder.mkdir(parents=True, exist_ok=True)
     archive = subprocess.run(["git", "archive", commit, "src"], cwd=ROOT, check=True, capture_output=True).stdout

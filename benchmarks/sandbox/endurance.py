@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def claims_of(noted: list[dict[str, int]], left: int) -> list[Claim]:
-    """From the second tenth on: by then every pool has filled."""
+    """Return claims about the time from the second tenth on: by then every pool has filled."""
     before, after = noted[1], noted[-1]
     claims = []
     for what in ("processes", "descriptors", "mounts", "files"):
@@ -56,7 +56,7 @@ def claims_of(noted: list[dict[str, int]], left: int) -> list[Claim]:
 
 
 def state(judge: Judge) -> dict[str, int]:
-    """Of this process, the servers and all below them."""
+    """Return what this process, the servers and all below them hold."""
     me = psutil.Process()
     processes = [me, *me.children(recursive=True)]
     inside = [os.path.join("/proc", str(process.pid), "root", "scratch") for process in processes]

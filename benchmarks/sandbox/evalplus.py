@@ -1,4 +1,5 @@
-"""EvalPlus, from PyPI, as a peer and as the reader of its own data. Installed into .scratch/evalplus the first time."""
+"""EvalPlus, from PyPI, as a peer and as the reader of its own data. It is installed into .scratch/evalplus the first
+time."""
 
 from __future__ import annotations
 
@@ -51,12 +52,12 @@ if __name__ == "__main__":
 
 
 def installed() -> Path:
-    """A folder with EvalPlus in it."""
+    """Return a folder with EvalPlus in it."""
     return peer("evalplus", [f"evalplus=={VERSION}", *NEEDS])
 
 
 def checks_a_second(check: str, workers: int) -> float:
-    """In an interpreter of their own, with as many processes."""
+    """Return the checks a second of an interpreter of their own, with as many processes as `workers`."""
     folder = installed()
     script = folder / f"{check}.py"
     script.write_text(CHECKS[check] + MAIN)

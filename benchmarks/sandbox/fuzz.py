@@ -51,7 +51,7 @@ class Campaign:
         self.failed = 0
 
     def run(self, inputs: range) -> None:
-        """Nothing that happens to one input ends this."""
+        """Judge the inputs. Nothing that happens to one of them ends this."""
         over = threading.Event()
         beating = threading.Thread(target=self._listen, args=(over,))
         beating.start()
@@ -109,7 +109,8 @@ class Campaign:
             self.unwritable.append("other reasons came back from Parquet")
 
     def _listen(self, over: threading.Event) -> None:
-        """How long no other thread got the interpreter. It includes how long this one waited for a processor."""
+        """Note the longest time that this thread did not get the interpreter. It includes how long it waited for a
+        processor."""
         last = time.monotonic()
         while not over.wait(0.005):
             now = time.monotonic()
@@ -142,7 +143,7 @@ def _quadratic(reason: str) -> str:
     return re.sub(r"/[^\s'\"]*/reforge-\w+", "…", reason)[:300]
 
 
-# Faults as there were, each by itself: what is put in whose place.
+# Faults that there were, each by itself: the patch that brings it back.
 PLANTED: dict[str, Callable[[], Any]] = {
     "overflow": lambda: mock.patch.object(wire, "build", _lets_through),
     "recursion": lambda: mock.patch.object(wire, "parse", json.loads),

@@ -47,7 +47,7 @@ def _tree(rng: random.Random, depth: int = 4) -> Any:
 
 
 def _message(rng: random.Random) -> bytes:
-    """A line as the judge expects it, or nearly."""
+    """Return a line as the judge expects it, or nearly."""
     roll = rng.random()
     if roll < 0.05:
         return rng.randbytes(rng.choice((1, 10, 300))) + rng.choice((b"", b"\n"))
@@ -143,7 +143,7 @@ def _text(rng: random.Random) -> str:
 
 
 def _inside(program: str, rng: random.Random) -> str:
-    """The same, done when it is called and not when it is loaded."""
+    """Return a program that does the same when it is called and not when it is loaded."""
     return "class Node:\n    def __init__(s, *a): pass\ndef f(x):\n" + "".join(
         f"    {line}\n" for line in program.split("\n")
     )
@@ -179,7 +179,7 @@ PLANNED = _planned()
 
 
 def hostile(seed: int, index: int) -> tuple[str, Problem]:
-    """A program, or an answer, and the problem that it is judged by."""
+    """Return a program, or an answer, and the problem that it is judged by."""
     if index < len(PLANNED):
         return PLANNED[index]
     rng = random.Random(f"{seed}-{index}")

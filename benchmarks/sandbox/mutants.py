@@ -24,7 +24,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 
 def mutants_of(program: str) -> list[str]:
-    """Every program that differs in one operator, constant or returned value."""
+    """Return every program that differs in one operator, constant or returned value."""
     places = [number for number, node in enumerate(ast.walk(ast.parse(program))) if mutated(node) is not None]
     changed = []
     for place in places:
@@ -73,7 +73,8 @@ finally:
 
 
 def plain_run(program: str, entry: str, inputs: Sequence[str], seconds: int) -> list[str | None]:
-    """What a program returns for each input in an interpreter of its own, without any sandbox; None: nothing plain."""
+    """Return what a program returns for each input in an interpreter of its own, without any sandbox; None: nothing
+    plain."""
     job = json.dumps({"program": program, "entry": entry, "inputs": list(inputs), "seconds": seconds})
     command = [sys.executable, "-c", PLAIN, str(ROOT / "src")]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
@@ -85,8 +86,9 @@ def plain_run(program: str, entry: str, inputs: Sequence[str], seconds: int) -> 
 
 
 def agreement(answers: Sequence[str | None], expected: Sequence[str]) -> str:
-    """same: equal in type and value everywhere. other: not even close somewhere. close: in between, where a checker
-    may decide either way (rounding, a list for a tuple, an int for a float)."""
+    """Return how far two lists of answers agree. same: equal in type and value everywhere. other: not even close
+    somewhere. close: in between, where a checker may decide either way (rounding, a list for a tuple, an int for a
+    float)."""
     levels = [nearness(*pair) for pair in zip(answers, expected, strict=True)]
     return ("same", "close", "other")[max(levels)]
 

@@ -71,8 +71,9 @@ def mbpp() -> Iterator[Problem]:
 
 
 def plus(name: str, left_out: list[str]) -> Iterator[Problem]:
-    """EvalPlus' inputs, read by EvalPlus' own code where they stand for more than JSON. What is expected is what the
-    reference returns in a plain interpreter; of three tasks, as EvalPlus has it, only whether that is None.
+    """Yield EvalPlus' problems, with the inputs read by EvalPlus' own code where they stand for more than JSON. What is
+    expected is what the reference returns in a plain interpreter; of three tasks, as EvalPlus has it, only whether that
+    is None.
     """
     sys.path.append(str(evalplus.installed()))
     from evalplus.data.mbpp import mbpp_deserialize_inputs

@@ -36,7 +36,7 @@ PROGRAMS = {
     "filled scratch": "try:\n    for n in range(64):\n        with open(str(n), 'wb') as f: f.write(bytes(1 << 20))\n"
     "except OSError: pass\ndef solve(x):\n    return None",
 }
-NUMBERS = ["-inf", "inf", "nan", "0.5"]  # no log-probabilities
+NUMBERS = ["-inf", "inf", "nan", "0.5"]  # numbers that are no log-probabilities
 KINDS = len(PROGRAMS) + len(NUMBERS)
 DRIVER = """\
 import json, sys
@@ -63,7 +63,7 @@ run_stage(sys.argv[1])
 
 
 def driven(stage: str) -> list[str]:
-    """The command that runs a stage whose sampler is hostile."""
+    """Return the command that runs a stage whose sampler is hostile."""
     return [sys.executable, "-c", DRIVER, stage, json.dumps([list(PROGRAMS.values()), NUMBERS])]
 
 
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def whole(turn: int) -> dict[str, Any]:
-    """Run all stages in a clone of its own; what came of their rollouts, and digests of all weights."""
+    """Run all stages in a clone of its own, and return what came of their rollouts, and digests of all weights."""
     with tempfile.TemporaryDirectory(prefix="reforge-") as folder:
         project = Path(folder, "project")
         subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
@@ -90,7 +90,7 @@ def whole(turn: int) -> dict[str, Any]:
 
         run("reforge", "compose", "experiment=smoke")
         stages = run(sys.executable, "-c", "from reforge.lineage import graph; print(*graph.stages())").split()
-        for stage in stages:  # each after those that it hangs on
+        for stage in stages:  # each after those that it depends on
             run(*driven(stage))
             print(turn, stage, flush=True)
         outputs = project / "outputs"
@@ -104,7 +104,8 @@ def whole(turn: int) -> dict[str, Any]:
 
 
 def counted(folder: Path) -> Counter[str]:
-    """How many rollouts of each kind have which status; of those with numbers that cannot be, how many were refused."""
+    """Return how many rollouts of each kind have which status; of those with impossible numbers, how many were
+    refused."""
     found = Counter[str]()
     for file in sorted(it for it in folder.rglob("*.parquet") if "rollouts" in (it.stem, it.parent.name)):
         for row in pq.read_table(file).to_pylist():
@@ -135,7 +136,7 @@ def claims_of(runs: list[dict[str, Any]]) -> list[Claim]:
 
 
 def right(kind: str, status: str) -> bool:
-    """Whether this is a status that rollouts of the kind earn."""
+    """Return whether this is a status that rollouts of the kind earn."""
     if kind in NUMBERS:
         return status == "refused"
     if kind in PROGRAMS:

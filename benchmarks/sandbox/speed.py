@@ -33,7 +33,7 @@ JUDGE_NUMPY, FRESH_NUMPY = "judge, numpy", "fresh interpreter, numpy"
 
 
 def throughput() -> tuple[list[Claim], dict[str, Any]]:
-    """Programs a second of two workers each, in rounds in which the ways take turns."""
+    """Measure the programs a second of two workers each, in rounds in which the ways take turns."""
     count, few = 1200, 60
     with (
         Judge(LIMITS, WORKERS, minimum=Isolation.FULL) as plain,
@@ -84,7 +84,8 @@ def fresh(flags: list[str], program: str, count: int) -> float:
 
 
 def cost() -> tuple[list[Claim], dict[str, Any]]:
-    """CPU time of one program, all told by the kernel for its process, and of a fork that ends at once."""
+    """Measure the CPU time of one program, all that the kernel counts for its process, and that of a fork that ends at
+    once."""
     with Judge(LIMITS, 1, minimum=Isolation.FULL) as judge:
         used = [judge.judge(f"{TRIVIAL}# {turn}", SUM).cpu_seconds for turn in range(500)]
     warm, fork = statistics.median(used), bare_fork()
@@ -93,7 +94,7 @@ def cost() -> tuple[list[Claim], dict[str, Any]]:
 
 
 def bare_fork() -> float:
-    """CPU seconds of a fork that ends at once, from an interpreter that has loaded what a fork-server has."""
+    """Return the CPU seconds of a fork that ends at once, of an interpreter with all that a fork-server has loaded."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import gc, importlib, os, statistics\nfrom reforge.sandbox.inside import server\n"
@@ -106,7 +107,7 @@ def bare_fork() -> float:
 
 
 def endless() -> tuple[list[Claim], dict[str, Any]]:
-    """Seconds that 1,000 programs take longer because one of them never ends: the median of three pairs."""
+    """Measure the seconds that 1,000 programs take longer because one of them never ends: the median of three pairs."""
     programs = 1000
 
     def seconds(first: str, turn: str) -> float:
@@ -124,9 +125,10 @@ def endless() -> tuple[list[Claim], dict[str, Any]]:
 
 
 def load() -> tuple[list[Claim], dict[str, Any]]:
-    """300 programs, 60 of them near the limit, alone and with four times as many graders as cores, each twice."""
+    """Compare the verdicts on 300 programs, 60 of them near the limit, with one grader and with four times as many as
+    cores, each twice."""
     limits = Limits(cpu_seconds=0.3, wall_seconds=30.0, memory_mb=512, output_kb=64)
-    near = [0.5, 0.6, 0.7, 0.8, 1.2, 1.3, 1.4, 1.5]  # of the limit
+    near = [0.5, 0.6, 0.7, 0.8, 1.2, 1.3, 1.4, 1.5]  # shares of the limit
     programs = [f"{TRIVIAL}# {number}" for number in range(240)]
     programs += [
         f"import time\nwhile time.process_time() < {near[number % 8] * limits.cpu_seconds}: pass\n{TRIVIAL}# {number}"

@@ -20,7 +20,7 @@ from reforge.sandbox.judge import Judge, Limits
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=60.0, memory_mb=256, output_kb=64)
 ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))
 PROGRAMS, ROUNDS, GRADERS = 60, 5, 8
-EDGE = (0.98, 1.05)  # of the limit: in between, the CPU time decides, and it differs from run to run
+EDGE = (0.98, 1.05)  # shares of the limit: in between, the CPU time decides, and it differs from run to run
 
 
 def program(share: float, number: int, limit: float) -> str:

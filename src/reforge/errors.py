@@ -1,4 +1,5 @@
-"""The two kinds of failure that are not bugs (`exit_code` is what the command line leaves with), and those got over."""
+"""The two kinds of failure that are not bugs (`exit_code` is what the command line exits with), and a log of failures
+that were recovered from."""
 
 import errno
 import logging
@@ -26,8 +27,8 @@ _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQU
 
 
 def disk_failure(error: OSError) -> InfrastructureError:
-    """Return what to say of a disk that is full or may not be written. Raises `error` itself where it is none of
-    that."""
+    """Return the error to report for a disk that is full or may not be written. Raises `error` itself where it is
+    neither."""
     if error.errno not in _OF_THE_DISK:
         raise error
     place = f"{error.filename}: " if error.filename else ""
@@ -48,7 +49,7 @@ _KINDS = {
 
 
 def in_words(wrong: Mapping[str, Any]) -> str:
-    """Return what pydantic found wrong with a value, for somebody who has never heard of pydantic."""
+    """Return as text what pydantic found wrong with a value, for somebody who has never heard of pydantic."""
     kind, told = str(wrong["type"]), dict(wrong.get("ctx") or {})
     if kind == "missing":
         return "is missing"
@@ -74,8 +75,8 @@ def in_words(wrong: Mapping[str, Any]) -> str:
 
 
 class Events:
-    """Failures of a part that were got over: each is logged, counted, and told to `tell`, such as a timeline. Any
-    thread may note one."""
+    """A log of the failures of a part that were recovered from: each is logged, counted and passed to `tell`, such as a
+    timeline. Any thread may note one."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

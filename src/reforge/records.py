@@ -1,4 +1,5 @@
-"""The nouns of the method, in the order the data meets them. Frozen; no field ever changes its meaning.
+"""The nouns of the method, in the order in which the data meets them. All are frozen, and no field ever changes its
+meaning.
 
 Arrays elsewhere carry their axes as a suffix: G = rollouts of a group, T = tokens, N = trained tokens of a batch.
 """
@@ -32,7 +33,8 @@ class TestCase:
 
 @dataclass(frozen=True)
 class Checker:
-    """When what a program printed (or, for answer tests, the answer itself) is right (`reforge.sandbox.checkers`).
+    """The rule by which what a program printed (or, for answer tests, the answer itself) is right
+    (`reforge.sandbox.checkers`).
 
     `rule`: tokens, lines, yesno, lcb; or program, and then `source` defines ``check(input, expected, output) -> bool``.
     `tolerance`: absolute or relative, for expected reals, where the rule has one.
@@ -73,7 +75,7 @@ class Problem:
 
     @property
     def goal(self) -> Literal["tests", "answer"]:
-        """Say what solves the problem: a program that passes its tests, or the right final answer."""
+        """Return what solves the problem: a program that passes its tests, or the right final answer."""
         return "answer" if self.tests and self.tests[0].kind == "answer" else "tests"
 
 
@@ -88,9 +90,8 @@ class Prompt:
 
 
 class Status(StrEnum):
-    """What the sandbox says. INFRA (the machine failed) and BROKEN (the tests did, for every program) are no wrong
-    answers: such rollouts are masked from the loss and counted.
-    """
+    """The outcome of judging a program. INFRA (the machine failed) and BROKEN (the tests failed, for every program) are
+    not wrong answers: such rollouts are masked from the loss and counted."""
 
     ACCEPTED = "AC"
     WRONG_ANSWER = "WA"
@@ -105,24 +106,25 @@ class Status(StrEnum):
 
     @property
     def conclusive(self) -> bool:
-        """Whether it says something about the program. Where not, there is no reward to give, not even 0."""
+        """Return whether the status says something about the program. If not, there is no reward, not even 0."""
         return self not in (Status.INFRASTRUCTURE, Status.BROKEN_TEST)
 
     @property
     def solved(self) -> bool | None:
-        """Whether the program passed every test; None where nobody knows."""
+        """Return whether the program passed every test; None where that is unknown."""
         return self is Status.ACCEPTED if self.conclusive else None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`test_index` is the first test not passed, −1 where all passed or none was reached.
+    """What the sandbox found out about a program. `test_index` is the first test not passed, −1 where all passed or
+    none was reached.
 
     `wall_seconds` and `memory_kb` are those of its largest process: each stdin test has one of its own, all call or
-    assert tests share one. `cpu_seconds` is that of the test that took most, of assert tests of all. `isolation`,
-    `interpreter` and `checker` say how it was judged. `exposed`: what the tests compared was decided by the
-    program itself (sandbox/relay.py). `key` is a digest of program, tests, limits and judge: equal keys, equal
-    question.
+    assert tests share one. `cpu_seconds` is that of the test that took most; for assert tests, that of all together.
+    `isolation`, `interpreter` and `checker` say how it was judged. `exposed`: what the tests compared was decided by
+    the program itself (sandbox/relay.py). `key` is a digest of program, tests, limits and judge: equal keys mean an
+    equal question.
     """
 
     status: Status
@@ -171,10 +173,9 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Reward:
-    """`value` is what training raises, `solved` is what is counted: whatever `value` is made of, pass@k stays what it
-    is. Both are None where nothing can be said, as after an infrastructure failure: unscored is not zero. `parts`: what
-    `value` is the weighted sum of. `verdict`: None where no program or answer was judged.
-    """
+    """What a rollout earned. `value` is what training maximises, `solved` is what is counted: whatever `value` is made
+    of, pass@k stays what it is. Both are None where nothing can be said, as after an infrastructure failure: unscored
+    is not zero. `parts`: what `value` is the weighted sum of. `verdict`: None where no program or answer was judged."""
 
     value: float | None
     solved: bool | None
@@ -192,9 +193,8 @@ class Group:
 
 
 def solved_by_attempt(turns: Iterable[tuple[Attempt, bool | None]]) -> dict[Attempt, bool | None]:
-    """Return for each attempt whether one of its turns solved the problem; None where nobody knows and none has.
-    `turns`: the attempt that each belongs to, and whether it solved the problem.
-    """
+    """Return for each attempt whether one of its turns solved the problem; None where none did and it is unknown of
+    one. `turns`: for each turn the attempt that it belongs to, and whether it solved the problem."""
     found: dict[Attempt, bool | None] = {}
     for attempt, solved in turns:
         before = found.get(attempt, False)

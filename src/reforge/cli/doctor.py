@@ -1,4 +1,4 @@
-"""What this machine has of what Reforge needs."""
+"""Check what this machine has of what Reforge needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MEMORY_GIB, DISK_GIB, CORES = 8, 10, 2
 
 
 def examine() -> tuple[list[str], list[str]]:
-    """Lines to print, and what is missing. A taken port is worth a line, but any other will do."""
+    """Return the lines to print, and what is missing. A taken port is shown but is not missing, as any other port will
+    do."""
     root, problems = project_root(), []
     cores = len(os.sched_getaffinity(0))
     memory = psutil.virtual_memory()

@@ -1,4 +1,4 @@
-"""`reforge judge FILE` and `reforge judge serve`. Heavy imports wait."""
+"""The commands `reforge judge FILE` and `reforge judge serve`. Heavy imports are made inside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reforge.machine.project import project_root
 
 
 class _JudgeCommands(typer.core.TyperGroup):
-    """`reforge judge FILE` judges; only the other commands have names."""
+    """A command group in which `reforge judge FILE` judges; only the other commands have names."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         return super().resolve_command(ctx, args if args[0] in self.commands else ["program", *args])
@@ -59,7 +59,8 @@ def judge_program(
 
 
 def _source_of(program: Path) -> str:
-    """As Python reads it: UTF-8, or what its first lines declare."""
+    """Return the source as Python reads it: in UTF-8, or in the encoding that its first lines declare. Raises UserError
+    where it is no such text."""
     try:
         with tokenize.open(program) as file:
             return file.read()

@@ -1,4 +1,4 @@
-"""The command line: `reforge --help`. Heavy imports wait."""
+"""The command line, as `reforge --help` shows it. Heavy imports are made inside the commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},  # of all commands below, too
+    context_settings={"help_option_names": ["-h", "--help"]},  # these hold for all commands below, too
 )
 
 
@@ -78,8 +78,9 @@ def stage(
 
 
 def _fixed_hashes() -> None:
-    """The order of a set of strings follows a seed that is drawn before the first line of Python runs."""
-    seed = os.environ.get("REFORGE_HASH_SEED", "0")  # `verify` takes another
+    """Start this process again with a fixed seed for string hashes, unless it has it: the order of a set of strings
+    follows a seed that is drawn before the first line of Python runs."""
+    seed = os.environ.get("REFORGE_HASH_SEED", "0")  # `verify` sets a different one
     if os.environ.get("PYTHONHASHSEED") != seed:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": seed})
 
@@ -178,7 +179,7 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say wha
 
 
 def _tell(outcomes: Iterable[tuple[str, list[str]]]) -> None:
-    """Each as it comes. Exit code 1 in the end, where anything is wrong."""
+    """Print each outcome as it comes. Exit with code 1 in the end if anything differs."""
     any_wrong = False
     for what, wrong in outcomes:
         print(f"{what}: {'as recorded' if not wrong else 'differs'}", flush=True)

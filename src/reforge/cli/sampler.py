@@ -1,4 +1,4 @@
-"""`reforge sampler serve`. Heavy imports wait."""
+"""The command `reforge sampler serve`. Heavy imports are made inside it."""
 
 from __future__ import annotations
 

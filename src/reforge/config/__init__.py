@@ -1,5 +1,5 @@
-"""The whole configuration: what all stages share, and a table of stages for each kind. Every check of a value lives
-here."""
+"""The whole configuration: what all stages share, and a table of stages for each kind. Every check of a value is made
+in this package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reforge.config.sandbox import Sandbox
 from reforge.config.section import NONE, Instance, Product, Section
 from reforge.config.training import Rl, Sft
 
-Determinism = Literal["fast", "strict"]  # reforge.frame.determinism
+Determinism = Literal["fast", "strict"]  # what they do: reforge.frame.determinism
 
 
 class Tracking(Section):
@@ -26,7 +26,8 @@ class Tracking(Section):
 
 
 class Config(Section):
-    """A table for each kind of stage, in the order of their making, after what all stages share."""
+    """The configuration: after what all stages share, a table for each kind of stage, in the order in which they are
+    made."""
 
     experiment: str
     seed: int = Field(ge=0)
@@ -71,7 +72,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_context(self) -> Config:
-        """Whatever is sampled; a model from `path` says itself what it holds."""
+        """Check that each completion limit leaves room for a prompt in the model's context. A model from `path` is left
+        out: its own files say what it holds."""
         for name, instance in instances(self).items():
             for limit in instance.completion_limits():
                 base = base_of(self, name)
@@ -94,7 +96,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _evaluations_compare(self) -> Config:
-        """One report shows them side by side."""
+        """Check that all evaluations ask alike, because one report shows them side by side."""
         first, *others = self.evaluate or [""]
         alike = (
             "problems",
@@ -127,17 +129,17 @@ KINDS: dict[str, type[Instance]] = {
 
 
 def instances(config: Config) -> dict[str, Instance]:
-    """Return all stages of the tables by name, as `rl/short`."""
+    """Return all stages of the tables by name, such as `rl/short`."""
     return {f"{kind}/{key}": one for kind in KINDS for key, one in getattr(config, kind).items()}
 
 
 def dotted(name: str) -> str:
-    """Return how overrides call the stage `rl/short` or `rl@short`: `rl.short`."""
+    """Return the name that overrides have for the stage `rl/short` or `rl@short`: `rl.short`."""
     return name.replace("/", ".").replace("@", ".")
 
 
 def base_of(config: Config, name: str) -> str:
-    """Return the key in `base` of what the model of the stage `name`, as `rl/short`, began with."""
+    """Return the key in `base` of the model that the model of the stage `name`, such as `rl/short`, began with."""
     kind, _, key = name.partition("/")
     while kind != "base":
         instance = getattr(config, kind)[key]
@@ -147,7 +149,7 @@ def base_of(config: Config, name: str) -> str:
 
 
 def begun_with(config: Config, name: str) -> dict[str, Instance]:
-    """Return the stages whose model began with the one that the stage `name`, as `base@policy`, makes."""
+    """Return the stages whose model began with the one that the stage `name`, such as `base@policy`, makes."""
     kind, _, key = name.partition("@")
     found = instances(config) if kind == "base" else {}
     return {
@@ -180,7 +182,7 @@ def compared_models(config: Config) -> tuple[str, str] | None:
     last = start = f"rl/{key}"
     while start.startswith("rl/"):
         start = config.rl[start.removeprefix("rl/")].init
-    evaluated = {one.model: name for name, one in reversed(config.evaluate.items())}  # the first of a model's
+    evaluated = {one.model: name for name, one in reversed(config.evaluate.items())}  # the first of several
     return (evaluated[last], evaluated[start]) if start in evaluated else None
 
 

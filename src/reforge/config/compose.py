@@ -32,8 +32,8 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class _Composed:
-    """The unresolved values; and the files that they come from, later ones over earlier ones: (path, where its keys
-    belong, the parts of which it has no say)."""
+    """A composed configuration: its unresolved values, and the files that they come from, of which later ones override
+    earlier ones. Each file is (path, the key that its keys belong below, the keys that are not taken from it)."""
 
     values: Any
     files: list[tuple[str, str, list[str]]]
@@ -70,7 +70,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
 
 
 def _missing(values: Any, key: str = "") -> Iterator[str]:
-    """Return the keys that have no value yet."""
+    """Yield the keys that have no value yet."""
     for name, value in values.items() if isinstance(values, dict) else ():
         inner = f"{key}.{name}" if key else name
         if value == "???":
@@ -97,7 +97,7 @@ def origins(overrides: list[str]) -> dict[str, str]:
 
 
 def _lines(node: Any, key: str) -> Iterator[tuple[str, int]]:
-    """Return each value's key and line in a parsed YAML file whose keys come below `key`."""
+    """Yield each value's key and line in a parsed YAML file whose keys come below `key`."""
     for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
         inner = f"{key}.{name.value}" if key else str(name.value)
         yield inner, name.start_mark.line + 1
@@ -109,8 +109,12 @@ def experiments() -> list[str]:
 
 
 def _hydra(parsed: Mapping[str, Override], conf: Path) -> _Composed:
-    """A file that the command line chooses for a section or an entry of a table, other than the experiment does, gives
-    all its values: those of the experiment were meant for its own. But an entry's place in the graph stays."""
+    """Compose `conf` with the parsed overrides. Raises UserError where they do not compose.
+
+    Where the command line chooses a different file for a section or an entry of a table than the experiment does, that
+    file gives all its values: those of the experiment were meant for its own file. But an entry's place in the graph
+    stays.
+    """
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
@@ -135,7 +139,7 @@ def _compose(parsed: Mapping[str, Override], conf: Path, loader: Any) -> _Compos
     before = hydra_compose("config", list(sections))
     files = _chosen_files(sections, tables, before, conf)
     texts = [*sections, *(text for text in files.values() if "@" in text)]
-    values = before if texts == list(sections) else hydra_compose("config", texts)  # which takes a quarter of a second
+    values = before if texts == list(sections) else hydra_compose("config", texts)  # this takes a quarter of a second
     entries = _entries(loader, texts)
     OmegaConf.set_struct(values, False)
     experiment = [text for text, override in sections.items() if override.key_or_group == "experiment"]
@@ -157,8 +161,7 @@ def _compose(parsed: Mapping[str, Override], conf: Path, loader: Any) -> _Compos
 
 def _take_file(key: str, text: str, own: list[str], before: Any, values: Any) -> list[str]:
     """Put in `values`, at `key`, what the file that the override `text` chooses says without any experiment. The slots
-    stay as they were `before`. Return the keys of which an experiment has no say now.
-    """
+    stay as they were `before`. Return the keys that no longer come from an experiment."""
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
@@ -232,7 +235,7 @@ def _change(text: str, override: Override, key: str, values: Any) -> None:
     if override.is_delete():
         del place[last]
     else:
-        is_section = bool(unknown_key(f"{key}.no such key"))  # and not a table of free names, which is given whole
+        is_section = bool(unknown_key(f"{key}.no such key"))  # a table of free names is none: it is given whole
         OmegaConf.update(values, key, override.value(), merge=is_section)
 
 
@@ -245,7 +248,7 @@ def _entries(loader: Any, overrides: list[str]) -> list[Any]:
 
 
 def _broken(conf: Path) -> str:
-    """The first file there that does not read, and why."""
+    """Return the first file below `conf` that cannot be read as YAML, and why; empty if there is none."""
     for path in sorted(conf.rglob("*.yaml")):
         try:
             yaml.safe_load(path.read_text())
@@ -260,4 +263,4 @@ def _of_experiment(entry: Any) -> bool:
 
 def _one_line(error: Exception) -> str:
     said = re.sub(r"\s+", " ", str(error)).strip()
-    return said.partition(" full_key: ")[0]  # OmegaConf's own view of it
+    return said.partition(" full_key: ")[0]  # the rest is OmegaConf's own view of the key

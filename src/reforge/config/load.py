@@ -41,7 +41,8 @@ def build_config(values: Any, where: str) -> Config:
 
 
 def with_origins(text: str, origins: Mapping[str, str]) -> str:
-    """`text`, and of each value whose key it names where that was set, such as conf/experiment/smoke.yaml:9."""
+    """Return `text` followed by where the values of the keys that it names (six at most) were set, such as
+    conf/experiment/smoke.yaml:9."""
     named = [key for key in origins if _names(text, key)][:6]
     if not named or "was set by" in text:
         return text
@@ -49,7 +50,7 @@ def with_origins(text: str, origins: Mapping[str, str]) -> str:
 
 
 def _names(text: str, key: str) -> bool:
-    """Whether the text names the key: whole, or, after its section and a colon, by its last part."""
+    """Return whether the text names the key: whole, or, after its section and a colon, by its last part."""
     section, _, last = key.rpartition(".")
     begin, end = r"(?<![\w./-])", r"(?![\w/-]|\.[\w*])"
     whole = re.search(f"{begin}{re.escape(key)}{end}", text)
@@ -58,7 +59,7 @@ def _names(text: str, key: str) -> bool:
 
 
 def unknown_key(dotted: str) -> str:
-    """Empty if `dotted` names a key of Config; else what is wrong with it and the nearest key that there is."""
+    """Return what is wrong with `dotted`, and the nearest key that there is; empty if it names a key of Config."""
     section: Any = Config
     parts = dotted.split(".")
     for depth, part in enumerate(parts):
@@ -73,7 +74,8 @@ def unknown_key(dotted: str) -> str:
 
 
 def _nearest(parents: list[str], siblings: list[str], dotted: str) -> str:
-    """A close sibling; else a key of the same name in another section; else all that there is."""
+    """Return, as the end of a message, a sibling with a similar name; else the keys of the same name in different
+    sections; else all siblings."""
     wrong = dotted.split(".")[len(parents)]
     close = [".".join([*parents, key]) for key in difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.7)]
     elsewhere = [key for key in _all_keys(Config) if key.rsplit(".", 1)[-1] == wrong]
@@ -95,7 +97,7 @@ def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _present(annotation: Any) -> Any:
-    """What a key holds where it is not null."""
+    """Return the type of what a key holds where it is not null."""
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
     return kinds[0] if isinstance(annotation, UnionType) else annotation
 

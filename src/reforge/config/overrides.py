@@ -1,4 +1,4 @@
-"""An override of the command line, read by Hydra's grammar and refused in words where it cannot be meant."""
+"""Parse an override of the command line by Hydra's grammar, and refuse with an explanation one that cannot be meant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def parse(override: str, conf: Path) -> Override:
-    """Raises UserError, which names the nearest key or the existing choices; Hydra's own message would name neither."""
+    """Return the parsed override. Raises UserError, which names the nearest key or the existing choices; Hydra's own
+    message would name neither."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -45,17 +46,18 @@ def parse(override: str, conf: Path) -> Override:
 
 
 def in_table(key: str) -> bool:
-    """Whether the key is that of a table of stages, or of something in one."""
+    """Return whether the key is that of a table of stages, or of something in one."""
     return key.partition(".")[0] in KINDS
 
 
 def chooses_file(override: Override) -> bool:
-    """Whether it names a file of conf/ for an entry of a table, as `curate.problems=mbpp` does."""
+    """Return whether the override names a file of conf/ for an entry of a table, as `curate.problems=mbpp` does."""
     return override.key_or_group.count(".") == 1 and isinstance(override.value(), str) and not override.is_delete()
 
 
 def options_of(group: Path) -> list[str]:
-    """Return the files of a folder of conf/ that can be chosen: without those that others begin with."""
+    """Return the names of the files of a folder of conf/ that can be chosen. Those that begin with _ cannot: others
+    build on them."""
     return sorted(file.stem for file in group.glob("[!_]*.yaml"))
 
 
@@ -83,7 +85,8 @@ def _refused(parsed: Override, conf: Path) -> str:
 
 
 def _without_entry(parsed: Override) -> str:
-    """Return the key, of all entries, that an override means which names a value of an entry but no entry."""
+    """Return the key that was probably meant, such as `rl.*.steps`, where an override names a value of a table's
+    entries but no entry (`rl.steps`); else empty."""
     kind, _, name = parsed.key_or_group.partition(".")
     if kind not in KINDS or "." in name or parsed.is_delete() or isinstance(parsed.value(), dict):
         return ""
@@ -93,7 +96,7 @@ def _without_entry(parsed: Override) -> str:
 
 
 def _unreadable(key: str, equal: str, value: str) -> str:
-    """The parser's words are those of its grammar."""
+    """Return why an override cannot be read. The parser's own message speaks of its grammar."""
     if not equal and not key.startswith("~"):
         return "there is no = in it"
     if not re.fullmatch(r"[~+]{0,2}[A-Za-z_][\w.@/*-]*", key, re.ASCII):

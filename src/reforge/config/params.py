@@ -1,4 +1,4 @@
-"""params.yaml as it is written, and beside it where each of its values came from."""
+"""Write params.yaml, and keep beside it where each of its values came from."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ORIGINS = Path(".runs/origins.json")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Lists on one line."""
+    """A YAML dumper that writes lists on one line."""
 
 
 _Dumper.add_representer(list, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, True))
 
 
 def write_params(values: dict[str, Any], path: Path) -> None:
-    """Replace `path` in one step; the bytes depend on the values alone."""
+    """Replace the file `path` in one step; its bytes depend on the values alone."""
     text = HEADER + yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -37,7 +37,8 @@ def write_params(values: dict[str, Any], path: Path) -> None:
 
 
 def keep_origins(found: Mapping[str, str], params: Path) -> None:
-    """Keep where the values of `params` come from: an error of a stage can name it as long as they are those."""
+    """Keep where the values of `params` come from, so that an error of a stage can name it as long as the file is the
+    same."""
     write_json(params.parent / ORIGINS, {"params": sha256(params), "origins": dict(found)})
 
 

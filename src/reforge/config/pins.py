@@ -27,7 +27,8 @@ def pin_files(values: dict[str, Any], config: Config, root: Path, overrides: lis
 
 
 def _pin(key: str, named: Any, root: Path, overrides: list[str]) -> str:
-    """Return the digest of a local file, "" for what is not a file."""
+    """Return the digest of a local file; for the name of a `datasets` data set, the digest that was given. Raises
+    UserError for a missing file, or one that has a different digest than was given."""
     name, pinned = str(named.path), str(named.sha256)
     if not name:
         given = [text for text in overrides if text.partition("=")[0].lstrip("+") != f"{key}.path"]

@@ -35,9 +35,8 @@ class Architecture(Section):
 
 
 class Base(Instance):
-    """`path` names a local checkpoint folder to start from; empty: train a tokenizer on the training problems of
-    `texts` and initialise `architecture`.
-    """
+    """The model that everything starts from. `path` names a local checkpoint folder to start from; empty: train a
+    tokenizer on the training problems of `texts` and initialise `architecture`."""
 
     makes = "model"
 
@@ -56,10 +55,9 @@ class Lora(Section):
 
 
 class LearnerConfig(Section):
-    """`ranks` processes on each of `nodes` machines, started by torchrun; `rendezvous` (host:port) is where several
-    machines meet. `betas` and `weight_decay` are AdamW's. `sequence_parallel` ranks share each micro-batch, cut along
-    its tokens (Ulysses).
-    """
+    """The learner: `ranks` processes on each of `nodes` machines, started by torchrun; `rendezvous` (host:port) is
+    where several machines meet. `betas` and `weight_decay` are AdamW's. `sequence_parallel` ranks share each
+    micro-batch, cut along its tokens (Ulysses)."""
 
     ranks: int = Field(ge=1)
     nodes: int = Field(ge=1)
@@ -91,20 +89,20 @@ class LearnerConfig(Section):
 
 
 class SamplerConfig(Section):
-    """vLLM over HTTP. `urls` empty: `replicas` servers are started and supervised here, each with `tensor_parallel` of
-    the GPUs that `devices` lists (empty: all that there are). One that gives no sign of life for `patience_seconds` is
-    lost. `handover`: new weights go to them through this machine's memory, or through the project's folder.
-    """
+    """The sampler: vLLM over HTTP. Where `urls` is empty, `replicas` servers are started and supervised here, each with
+    `tensor_parallel` of the GPUs that `devices` lists (empty: all that there are). A server that gives no sign of life
+    for `patience_seconds` is lost. `handover`: new weights go to the servers through this machine's memory, or through
+    the project's folder."""
 
     urls: list[str]
     replicas: int = Field(ge=1)
     devices: list[int]
     handover: Literal["memory", "files"]
-    patience_seconds: float = Field(ge=5)  # a server that lives says so every two
+    patience_seconds: float = Field(ge=5)  # a live server gives a sign every two seconds
     dtype: Literal["float32", "bfloat16"]
     threads: int = Field(ge=0)
     tensor_parallel: int = Field(ge=1)
-    memory_gb: int = Field(ge=1)  # vLLM takes whole ones only
+    memory_gb: int = Field(ge=1)  # vLLM takes whole numbers only
     gpu_memory_utilization: float = Field(gt=0, le=1)
     max_sequences: int = Field(ge=1)
     enforce_eager: bool

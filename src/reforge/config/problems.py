@@ -1,4 +1,4 @@
-"""Where problems come from, and which are kept."""
+"""The configuration of curation: where problems come from, and which are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Day = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
 
 class ProblemSource(Section):
-    """A published set: a local file, or a `datasets` name with its revision. Empty text: not given.
+    """A published set: a local file, or a `datasets` name with its revision. An empty text means that it is not given.
 
     `sha256` pins a file; `reforge compose` fills it. `licence` goes into the data card. Of a source with `after` or
     `before` (YYYY-MM-DD) only problems that came out from that day on, or before that day, are read. `unverified`: its
@@ -42,10 +42,10 @@ class ProblemSource(Section):
 
 
 class Verification(Section):
-    """`references`: published programs of a problem that are run, at least (if none passes, the others follow); where
-    one passes and another answers differently, the problem has several answers. `runs`: of the accepted one; a
-    problem whose reference passes some of them is flaky.
-    """
+    """The verification of problems by published programs. `references`: how many programs of a problem are run, at
+    least (if none passes, the others follow); where one passes and a different one answers differently, the problem has
+    several answers. `runs`: how often the accepted one is run; a problem whose reference passes some of these runs only
+    is flaky."""
 
     references: int = Field(ge=1)
     runs: int = Field(ge=1)
@@ -53,7 +53,7 @@ class Verification(Section):
 
 
 class Near(Section):
-    """From which Jaccard similarity on two problems are one, by the words of their statements or by their tests."""
+    """Jaccard similarities from which on two problems are one: of the words of their statements, or of their tests."""
 
     statement: float = Field(gt=0, le=1)
     tests: float = Field(gt=0, le=1)
@@ -78,9 +78,9 @@ class PassRates(Section):
 
 
 class Curate(Instance):
-    """Where problems come from and which are kept, in the order of the steps. No `languages`: any. Null `near`: nothing
-    is compared; null `pass_rates`: nothing is filtered by them. `against`: evaluation sets no problem may come from.
-    Null `train`: all that are not held out.
+    """A stage that curates problems: where they come from and which are kept, in the order of the steps. No
+    `languages`: any is kept. Null `near`: nothing is compared; null `pass_rates`: nothing is filtered by them.
+    `against`: evaluation sets that no problem may come from. Null `train`: all that are not held out are for training.
     """
 
     makes = "problems"

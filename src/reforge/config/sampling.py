@@ -35,11 +35,11 @@ class Environment(Section):
         return self
 
 
-PARTS = ("accuracy", "format")  # of a reward, that need no file (reforge.environments.rewards)
+PARTS = ("accuracy", "format")  # parts of a reward that need no file (reforge.environments.rewards)
 
 
 class Acting(Instance):
-    """The keys that all kinds share which let a policy act in an environment."""
+    """The keys that are shared by all kinds of stages which let a policy act in an environment."""
 
     environment: Environment
     own: OwnFile | None

@@ -10,7 +10,8 @@ from reforge.config.section import Section
 
 
 class Sandbox(Section):
-    """`cpu_seconds` is the limit of each test, null `budget_seconds`: none of all of them together."""
+    """The sandbox and its limits. `cpu_seconds` is the limit of each test, `budget_seconds` that of all tests of a
+    program together (null: none)."""
 
     cpu_seconds: float = Field(gt=0)
     wall_seconds: float = Field(gt=0)

@@ -13,21 +13,22 @@ NONE = "none"
 
 
 class Section(BaseModel):
-    """Frozen, no unknown keys, no silent conversions."""
+    """A section of the configuration: frozen, with no unknown keys and no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Slot:
-    """An input of a stage. Its value names the stage that makes it, as `rl/short`; `none` if it is `optional`."""
+    """An input of a stage. Its value names the stage that makes it, such as `rl/short`, or is `none` if it is
+    `optional`."""
 
     wants: Product
     optional: bool = False
 
     def path(self, value: str) -> str:
-        """Return where the stage `value` leaves it; for `none` a folder that is always there, because DVC takes no
-        empty path."""
+        """Return where the stage `value` leaves this input; for `none` a folder that is always there, because DVC takes
+        no empty path."""
         return f"outputs/{value}/{'model' if self.wants == 'model' else 'data'}"
 
 
@@ -56,7 +57,7 @@ class Instance(Section):
 
     @classmethod
     def slots(cls) -> dict[str, Slot]:
-        """Return the fields that name inputs."""
+        """Return the slots of the fields that name inputs."""
         return {
             name: mark for name, field in cls.model_fields.items() for mark in field.metadata if isinstance(mark, Slot)
         }
@@ -66,13 +67,14 @@ class Instance(Section):
         return self.slots()[slot].path(getattr(self, slot))
 
     def inputs(self) -> dict[str, str]:
-        """Return which stage each used slot names, as `rl/short`."""
+        """Return the stage that each used slot names, such as `rl/short`."""
         return {name: value for name in self.slots() if (value := getattr(self, name)) != NONE}
 
     def files(self) -> Mapping[str, Any]:
-        """Return what names a file, by key: sections with a `path`, and a `sha256` that `reforge compose` fills."""
+        """Return the sections that name a file, by key: each with a `path`, and a `sha256` that `reforge compose`
+        fills."""
         return {}
 
     def completion_limits(self) -> list[Limit]:
-        """Return the limits that it samples completions with."""
+        """Return the limits that the stage samples completions with."""
         return []

@@ -1,4 +1,4 @@
-"""How the policy learns: from worked answers, and from rewards."""
+"""The configuration of training: from worked answers, and from rewards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from reforge.config.sampling import PARTS, Acting
 from reforge.config.section import NONE, FromModel, FromProblems, Instance, Limit, Section, Slot
 
-Decay = Literal["none", "linear", "cosine"]  # of the learning rate after its warm-up, to its floor after the last step
+Decay = Literal["none", "linear", "cosine"]  # how the learning rate falls after its warm-up, to its floor in the end
 
 
 class Sft(Instance):
@@ -47,10 +47,9 @@ class Sft(Instance):
 
 
 class Kl(Section):
-    """A penalty of the distance to the rung's first policy, which is loaded a second time for it, or from the policy
-    that there was at the last multiple of `refresh` steps (DeepSeek-R1: 400). `weighted`: by the ratio, with its
-    gradient, which makes any estimator unbiased (DeepSeek-V3.2, TRL#4638).
-    """
+    """A penalty on the distance to the rung's first policy, which is loaded a second time for it, or to the policy that
+    there was at the last multiple of `refresh` steps (DeepSeek-R1: 400). `weighted`: the penalty is weighted by the
+    ratio, with its gradient, which makes any estimator unbiased (DeepSeek-V3.2, TRL#4638)."""
 
     estimator: Literal["k1", "k2", "k3"]
     coefficient: float = Field(gt=0)
@@ -59,7 +58,8 @@ class Kl(Section):
 
 
 class Correction(Section):
-    """Of the gap between the sampler's policy and the learner's before the update, by importance weights."""
+    """A correction, by importance weights, of the gap between the sampler's policy and the learner's before the update.
+    `above`: a weight above `limit` is clamped to it, or masked (0)."""
 
     level: Literal["token", "sequence"]
     above: Literal["clamp", "mask"]
@@ -67,9 +67,9 @@ class Correction(Section):
 
 
 class Loss(Section):
-    """What is optimised (losses.py). `mean`: over all tokens of the update, over its rollouts, or over its rollouts
-    with `constant_length` in place of each length. `ratio`: of each token, or of the whole rollout (GSPO).
-    """
+    """The objective (losses.py). `mean`: the loss is averaged over all tokens of the update, over its rollouts, or over
+    its rollouts with `constant_length` in place of each length. `ratio`: the ratio of new to old probability is that of
+    each token, or of the whole rollout (GSPO)."""
 
     mean: Literal["token", "sequence", "constant"]
     constant_length: Annotated[int, Field(ge=1)] | None
@@ -89,10 +89,9 @@ class Loss(Section):
 
 
 class Overlong(Section):
-    """What becomes of a truncated rollout. `keep`: its reward counts. `filter`: it leaves the group's statistics, the
-    loss and the counts. `silence`: its advantage is 0 if its reward is, and it counts (DeepCoder's release).
-    `punish`: the last `buffer` tokens before the limit cost up to 1 (DAPO).
-    """
+    """The treatment of a truncated rollout. `keep`: its reward counts. `filter`: it leaves the group's statistics, the
+    loss and the counts. `silence`: its advantage is 0 if its reward is, and it counts (DeepCoder's release). `punish`:
+    the last `buffer` tokens before the limit cost up to 1 (DAPO)."""
 
     rule: Literal["keep", "filter", "silence", "punish"]
     buffer: Annotated[int, Field(ge=1)] | None
@@ -105,11 +104,12 @@ class Overlong(Section):
 
 
 class Guards(Section):
-    """What a step may not do; one that does stops the run, or is skipped and counted. `truncated`: share of rollouts
-    that hit the limit. `ratio`: of a token's probability to that before the step, so from its second update on. `gap`:
-    mean nats per token (`gap/k3`) between the sampler's log-probs and the learner's; beyond it the sampler says what it
-    does not draw from, which no skipping mends, so it always stops the run. Loss and gradient must always be finite.
-    """
+    """What a step may not do; one that does stops the run, or its update is skipped and counted. `truncated`: the
+    greatest share of rollouts that hit the limit. `ratio`: the greatest ratio, as in `Loss.ratio`, of a probability to
+    that before the step, so it acts from the step's second update on. `gap`: the greatest mean gap in nats per token
+    (`gap/k3`) between the sampler's log-probs and the learner's; beyond it the sampler reports log-probs of a policy
+    that it does not draw from, which no skipping mends, so it always stops the run. Loss and gradient must always be
+    finite."""
 
     truncated: float = Field(gt=0, le=1)
     ratio: float = Field(gt=1)
@@ -131,9 +131,9 @@ class Returns(Section):
 class Rl(Acting):
     """GRPO+ (DeepCoder) from the model `init` on the training `problems`, with completions of at most `max_tokens`: one
     context rung. `reward`: parts and their weights. `batch` prompts × `group_size` rollouts a step, split into
-    `updates` optimiser steps. `order`: each pass over the problems shuffled, or always as curation has put them.
-    `staleness`: how many steps before a batch's own its policy is from: 0 is synchronous, 1 one-off pipelining.
-    """
+    `updates` optimiser steps. `order`: each pass over the problems is shuffled, or always in the order of curation.
+    `staleness`: by how many steps the policy that draws a batch is older than the newest one: 0 is synchronous, 1
+    one-off pipelining."""
 
     makes = "model"
 

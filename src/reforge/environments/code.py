@@ -1,4 +1,5 @@
-"""One question, one answer: a program that the sandbox runs against the tests, or a final answer that it compares."""
+"""The environment of one question and one answer: a program that the sandbox runs against the tests, or a final answer
+that it compares."""
 
 from __future__ import annotations
 

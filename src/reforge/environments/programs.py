@@ -1,4 +1,4 @@
-"""Where a completion has its program: fenced code blocks as CommonMark reads them, and as models write them.
+"""Find the program in a completion, in fenced code blocks as CommonMark reads them, and as models write them.
 
 Beyond CommonMark: a fence may follow words on its line, the closing one may follow code or be followed by words, and a
 fence with the name of a language opens a block even where the one before was never closed.
@@ -24,7 +24,7 @@ _KNOWN = (
     "text txt typescript xml yaml zsh"
 )
 _LANGUAGES = frozenset(_KNOWN.split(" "))
-_READ = 1 << 15  # characters of a block that are parsed to see whether it is Python; a longer one is taken for it
+_READ = 1 << 15  # characters of the longest block that is parsed to see if it is Python; a longer one counts as Python
 
 
 def extract_program(answer: str, entry_point: str = "") -> str | None:
@@ -46,7 +46,7 @@ def extract_program(answer: str, entry_point: str = "") -> str | None:
 
 @dataclass(frozen=True)
 class _Block:
-    tag: str  # of the language, without what follows it
+    tag: str  # the name of the language, without what follows it
     code: str
 
 
@@ -59,11 +59,12 @@ class _Opening:
 
 
 def _blocks(text: str) -> list[_Block]:
-    """All closed blocks, in linear time: each line is read once, and a block's beginning is parsed at most once."""
+    """Return all closed blocks, in linear time: each line is read once, and the start of a block is parsed at most
+    once."""
     found: list[_Block] = []
     opening: _Opening | None = None
     lines: list[str] = []
-    tried = False  # whether a line of code that ends with a fence may have been the last
+    tried = False  # whether a line of code that ends with a fence has been tried as the last one
     for line in (f"{line}\n" for line in text.split("\n")):
         if opening is None:
             opening, lines, tried = _opening(line), [], False
@@ -97,18 +98,19 @@ def _opening(line: str) -> _Opening | None:
     if match is None:
         return None
     before, fence, after = match.groups()
-    if fence[0] in after:  # code within a line
+    if fence[0] in after:  # inline code
         return None
     tag = _TAG.match(after.strip())
     indent = len(before) if _MARKERS.fullmatch(before) else 0
     announced = after.strip().lower() in _LANGUAGES or (not after.strip() and before.rstrip().endswith(":"))
     if before.strip() and not indent and not announced:
-        return None  # words about a fence
+        return None  # prose that mentions a fence
     return _Opening(fence, tag[1] if tag else "", indent, ">" in before[:indent])
 
 
 def _split(line: str, opening: _Opening) -> tuple[str, str | None]:
-    """A line inside a block, before and after a fence that may close it; no fence: after is None."""
+    """Return what stands before and after a fence that may close the block, in a line inside it; without such a fence,
+    the line and None."""
     kind = opening.fence[0]
     at = line.find(opening.fence)
     if at < 0:
@@ -122,7 +124,7 @@ def _split(line: str, opening: _Opening) -> tuple[str, str | None]:
 
 
 def _block(opening: _Opening, lines: list[str]) -> _Block:
-    """The indentation of the opening fence is the list's, not the code's."""
+    """Return the block of `lines` without the indentation of the opening fence, which is the list's, not the code's."""
     filled = [line for line in lines if line.strip()]
     shift = min([opening.indent, *(len(line) - len(line.lstrip(" \t")) for line in filled)])
     return _Block(opening.tag, "".join(line[shift:] if line.strip() else line.lstrip(" \t") for line in lines))
@@ -137,16 +139,15 @@ def _parsed(code: str) -> ast.Module | None:
 
 
 def _acts(code: str) -> bool:
-    """Whether it is Python and does more than to state a value, as the output of a program may look."""
+    """Return whether the code is Python and does more than state a value, as the output of a program may look."""
     tree = _parsed(code)
     doing = (ast.Call, ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
     return tree is not None and (len(code) > _READ or any(isinstance(node, doing) for node in ast.walk(tree)))
 
 
 def _defines(code: str, entry_point: str) -> bool:
-    """Whether the code defines this function, class, `Class.method` or name: read from the text, so that a program with
-    an error in it is still the one that was meant.
-    """
+    """Return whether the code defines this function, class, `Class.method` or name. It is read from the text, so that a
+    program with an error in it is still the one that was meant."""
     owner, _, name = entry_point.rpartition(".")
     defined = (
         rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{re.escape(name)}\b|^{re.escape(name)}[ \t]*(?::[^=\n]*)?=(?!=)"

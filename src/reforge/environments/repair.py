@@ -1,4 +1,5 @@
-"""Several turns: a program that does not pass is shown to the policy again with what the sandbox said of it.
+"""The environment of several turns: a program that does not pass is shown to the policy again with what the sandbox
+said of it.
 
 What is said is the verdict and the kind of an exception, never what a hidden test holds, and the thinking of former
 turns is dropped (Kevin-32B, section 3).
@@ -24,7 +25,7 @@ _SAID = {
 
 
 class Repair(Code):
-    """As Code, and what does not pass is asked for again."""
+    """The environment `Code` with further turns: what does not pass is asked for again."""
 
     def prompt(self, problem_id: str, past: Sequence[tuple[Rollout, Reward]]) -> tuple[int, ...] | None:
         if past and past[-1][1].solved:
@@ -36,5 +37,5 @@ class Repair(Code):
         return self.template.prompt(messages)
 
     def _feedback(self, problem_id: str, reward: Reward) -> str:
-        assert reward.verdict is not None  # Code gives one
+        assert reward.verdict is not None  # `Code` always gives one
         return f"That is not right: {_SAID[reward.verdict.status]}. Write it again, whole."

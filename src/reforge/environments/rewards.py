@@ -25,8 +25,8 @@ Part = Callable[[Graded], float]
 
 
 def accuracy(graded: Graded) -> float:
-    """Return DeepCoder's sparse reward: 1 if every test passes in time, or the answer is right, else 0; no credit for
-    some."""
+    """Return DeepCoder's sparse reward: 1 if every test passes in time, or the answer is right, else 0. Passing only
+    some tests earns nothing."""
     return float(graded.verdict.solved is True)
 
 
@@ -41,7 +41,8 @@ PARTS: dict[str, Part] = {"accuracy": accuracy, "format": well_formed}
 
 @dataclass(frozen=True)
 class Rewards:
-    """`weights` by the name of a part, `own` the functions among them that are the user's."""
+    """The weighted sum of named parts. `weights`: the weight of each part; `own`: those of the parts that are the
+    user's functions."""
 
     weights: Mapping[str, float]
     own: Mapping[str, Part]

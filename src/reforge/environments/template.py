@@ -1,5 +1,5 @@
-"""How a model is asked and how its completion is read: prompt text, worked answers in the same format, thinking and
-answer of a completion. Token ids are made once, here, and never re-made."""
+"""The way in which a model is asked and its completion is read: prompt text, worked answers in the same format,
+thinking and answer of a completion. Token ids are made once, here, and never re-made."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def parse(text: str) -> Parsed:
 
 
 def worked_answer(problem: Problem) -> str:
-    """Return reasoning where there is some, then the program in a fence or the answer in a box: as `parse` reads it."""
+    """Return the worked answer in the form that `parse` reads: reasoning where there is some, then the program in a
+    fence or the answer in a box."""
     thinking = f"{_THINK}\n{problem.thinking}\n{_THOUGHT}\n" if problem.thinking else ""
     if problem.goal == "answer":
         return f"{thinking}\\boxed{{{problem.solution}}}"
@@ -52,8 +53,8 @@ def worked_answer(problem: Problem) -> str:
 class Template:
     """The chat template of a tokenizer.
 
-    Some (R1's distilled models) write `<think>` themselves at the end of a prompt: then answers to learn from must not
-    begin it again, and completions are read with it.
+    Some templates (of R1's distilled models) write `<think>` themselves at the end of a prompt: then answers to learn
+    from must not begin it again, and completions are read with it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -75,7 +76,7 @@ class Template:
 
     def answer(self, text: str) -> tuple[int, ...]:
         """Return the token ids of an assistant's turn, with the end token that must be learnt too."""
-        if self._begun:  # it must not be begun twice, and an answer without any has to end it
+        if self._begun:  # thinking must not be begun twice, and an answer without any has to end it
             text = text.removeprefix(f"{_THINK}\n") if text.startswith(_THINK) else f"{_THOUGHT}\n{text}"
             text = text if self._begun.endswith("\n") else f"\n{text}"
         return tuple(self._tokenizer.encode(text + self._tokenizer.eos_token, add_special_tokens=False))

@@ -9,8 +9,8 @@ from reforge.records import Rollout
 
 
 def cut(rollout: Rollout, max_tokens: int, decode: Callable[[Sequence[int]], str]) -> Rollout:
-    """The rollout as it would have been drawn with `max_tokens`: with the same seed a shorter limit stops the same
-    token stream earlier, so its first tokens are exactly the shorter rollout."""
+    """Return the rollout as it would have been drawn with `max_tokens`: with the same seed a shorter limit stops the
+    same token stream earlier, so its first tokens are exactly the shorter rollout."""
     if len(rollout.token_ids) <= max_tokens:
         return rollout
     token_ids = rollout.token_ids[:max_tokens]

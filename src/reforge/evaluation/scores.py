@@ -28,7 +28,8 @@ class Outcome:
 def score_table(
     model: str, results: Sequence[Outcome], ks: Sequence[int], confidence: float, limits: Mapping[str, int]
 ) -> dict[str, Any]:
-    """`limits` maps each name to its limit in tokens; every problem has equally many rollouts at every limit."""
+    """Return the scores of a model as a table. `limits` maps each name to its limit in tokens. Raises ValueError unless
+    every problem has equally many rollouts at every limit."""
     problems = {outcome.problem_id for outcome in results}
     counts = Counter((outcome.problem_id, outcome.limit) for outcome in results)
     if counts.keys() != {(key, name) for key in problems for name in limits} or len(set(counts.values())) != 1:
@@ -43,7 +44,7 @@ def score_table(
 
 
 def problem_means(per_problem: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """The `per_problem` of a score table as one score per problem, NaN where no rollout was scored."""
+    """Return the `per_problem` of a score table as one score per problem, NaN where no rollout was scored."""
     return {key: correct / scored if scored else math.nan for key, (correct, scored) in per_problem.items()}
 
 
@@ -69,7 +70,8 @@ def _score(
 
 
 def _pass_rate(per_problem: Mapping[str, tuple[int, int]], k: int, confidence: float) -> dict[str, float | None]:
-    """Problems left with fewer than k scored rollouts do not count; all null where that is every problem."""
+    """Return pass@k with its interval. Problems left with fewer than k scored rollouts do not count; all is null where
+    that is every problem."""
     rates = [pass_at_k(scored, correct, k) for correct, scored in per_problem.values() if scored >= k]
     if not rates:
         return {"value": None, "low": None, "high": None}

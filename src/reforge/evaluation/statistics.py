@@ -1,4 +1,4 @@
-"""pass@k, means with intervals, paired differences. Pure functions; the problem is the unit of every interval.
+"""pass@k, means with intervals, and paired differences, as pure functions. The problem is the unit of every interval.
 
 Rollouts of one problem are not independent, so a problem contributes one score, the mean over its rollouts, and the
 interval is Student's t over problems (Miller, arXiv 2411.00640). Two models are compared by their differences on the
@@ -25,10 +25,10 @@ class Estimate:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Chance that k rollouts drawn from these n, c of them correct, hold a correct one: 1 − C(n−c,k)/C(n,k).
+    """Return the chance that k rollouts drawn from these n, c of them correct, hold a correct one: 1 − C(n−c,k)/C(n,k).
 
-    The product form of Chen et al. (arXiv 2107.03374), exact for any n. NaN when n < k: the original code says 1.0
-    there, which turns missing rollouts into solved problems.
+    This is the product form of Chen et al. (arXiv 2107.03374), exact for any n. NaN when n < k: the original code says
+    1.0 there, which turns missing rollouts into solved problems.
     """
     if not 0 <= c <= n or k < 1:
         raise ValueError(f"pass@k needs 0 <= c <= n and k >= 1, got n={n}, c={c}, k={k}")
@@ -40,11 +40,11 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def mean_interval(values: Sequence[float], confidence: float, bounds: tuple[float, float] = (0.0, 1.0)) -> Estimate:
-    """Mean of one score per problem with its t interval, clipped to `bounds`, the range a score can take.
+    """Return the mean of one score per problem with its t interval, clipped to `bounds`, the range a score can take.
 
-    Where all scores are equal the t interval has no width, although 20 failures out of 20 do not prove a rate of
-    zero. Any other score then has a chance of at most p = 1 − (α/2)^(1/n) (the exact binomial bound), so the mean
-    lies within p of the way to either bound.
+    Where all scores are equal the t interval has no width, although 20 failures out of 20 do not prove a rate of zero.
+    Any other score then has a chance of at most p = 1 − (α/2)^(1/n) (the exact binomial bound), so the mean lies within
+    p of the way to either bound.
     """
     if not values:
         raise ValueError("a mean needs at least one value")
@@ -60,8 +60,9 @@ def mean_interval(values: Sequence[float], confidence: float, bounds: tuple[floa
 
 
 def paired_difference(a: Mapping[str, float], b: Mapping[str, float], confidence: float) -> Estimate:
-    """Mean of a − b over problems with its t interval. NaN marks a problem without a scored rollout: its pair is left
-    out. Different problem sets are refused: their difference would compare problems, not models."""
+    """Return the mean of a − b over problems with its t interval. NaN marks a problem without a scored rollout: its
+    pair is left out. Raises UserError for different problem sets, whose difference would compare problems, not models.
+    """
     if a.keys() != b.keys():
         odd = sorted(a.keys() ^ b.keys())
         raise UserError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def sha256(path: Path) -> str:
-    """Empty for a file that does not exist."""
+    """Return the SHA-256 of a file in hexadecimal; empty for a file that does not exist."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""JSON objects in files: read with words for who finds a broken one, written whole or not at all.
+"""JSON objects in files. A broken one is reported with what to do about it; each is written whole or not at all.
 
 JSON has no numbers that are not finite. They are written as the strings "nan", "inf" and "-inf", never left out.
 """
@@ -15,7 +15,7 @@ from reforge.errors import UserError
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """An object. Raises UserError with what to do where the file holds none."""
+    """Return the JSON object that a file holds. Raises UserError with `remedy`, what to do, where it holds none."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -26,7 +26,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Whole or not at all, on the disk when this returns."""
+    """Write `values` whole or not at all; they are on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w") as file:
@@ -38,7 +38,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def spelled(value: float) -> float | str:
-    """A number as JSON may hold it; `number` reads it again."""
+    """Return a number as JSON may hold it; `number` reads it again."""
     return value if math.isfinite(value) else str(float(value))
 
 
@@ -55,7 +55,7 @@ def _valid(value: Any) -> Any:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} → {"a.b": 1}; lists stay as they are."""
+    """Return nested values by dotted key: {"a": {"b": 1}} → {"a.b": 1}. Lists stay as they are."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

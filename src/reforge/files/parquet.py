@@ -1,4 +1,4 @@
-"""Parquet that is there whole or not at all, and whose values carry checksums: a flipped bit is an error."""
+"""Parquet files that are there whole or not at all, and whose values carry checksums: a flipped bit is an error."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def write_rows(
     piece: int,
     seen: Callable[[pa.Table], object] = lambda table: None,
 ) -> None:
-    """Written beside, and moved into place once it is on the disk, so that a reader never sees half a file; `piece`
-    rows at a time (each table shown to `seen`), as all of them may be more than memory has to spare. The bytes depend
-    on the rows and the version of pyarrow alone."""
+    """Write `rows` to a file beside `path`, and move it into place once it is on the disk, so that a reader never sees
+    half a file. `piece` rows are written at a time (each table is shown to `seen`), as all of them may be more than
+    memory has to spare. The bytes depend on the rows and the version of pyarrow alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, left = path.with_suffix(".partial"), iter(rows)
     with pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer:
@@ -38,8 +38,9 @@ def write_rows(
 
 
 def read_table(path: Path, columns: list[str] | None = None, rows: Sequence[tuple[str, str, Any]] = ()) -> pa.Table:
-    """`rows`: a filter as pyarrow's, (column, operator, value) and so on. Raises UserError where the file is missing or
-    broken. In one thread, without pyarrow's data sets: those have read a broken file without a word (25.0; rarely)."""
+    """Return a table with these `columns` (None: all). `rows`: a filter in pyarrow's form, a sequence of (column,
+    operator, value). Raises UserError where the file is missing or broken. It is read in one thread, without pyarrow's
+    data sets: those have read a broken file without an error (25.0; rarely)."""
     try:
         wanted = None if columns is None else [*columns, *(column for column, *_ in rows)]
         with pq.ParquetFile(path, page_checksum_verification=True) as file:

@@ -1,4 +1,5 @@
-"""safetensors files without torch: what lies where in them, and what is in them, however it is written."""
+"""Read safetensors files without torch: where each tensor lies in them, and digests of the values, however they are
+written."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import Any
 
 
 def read_header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data begin, and the tensors by name (the format: a length of 8 bytes, JSON, the data)."""
+    """Return where the data begin, and the entries of the tensors by name (the format: a length of 8 bytes, JSON, the
+    data)."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -19,8 +21,9 @@ def read_header(path: Path) -> tuple[int, dict[str, Any]]:
 
 
 def tensor_digests(folder: Path) -> dict[str, str]:
-    """sha256 of each tensor's type, shape and values, by name. Equal weights have equal digests, whatever the files are
-    called, how they are cut, and in which order their metadata were written (safetensors#584)."""
+    """Return the sha256 of each tensor's type, shape and values, by name. Equal weights have equal digests, whatever
+    the files are called, how they are cut, and in which order their metadata were written (safetensors#584). Raises
+    ValueError for a file that is cut short."""
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
         start, header = read_header(path)
@@ -41,7 +44,8 @@ def tensor_digests(folder: Path) -> dict[str, str]:
 
 
 def weight_digests(within: Iterable[Path]) -> dict[str, str]:
-    """Of each folder with weights one digest of their values: those of its files may differ where weights do not."""
+    """Return for each folder with weights one digest of their values: the files' digests may differ where the weights
+    do not."""
     folders = sorted({file.parent for path in within for file in path.rglob("*.safetensors")})
     return {
         folder.as_posix(): hashlib.sha256(json.dumps(tensor_digests(folder)).encode()).hexdigest() for folder in folders

@@ -1,8 +1,8 @@
-"""What a stage does so that it comes out the same again; `determinism` in conf/ says how far it goes.
+"""Make a stage come out the same again; `determinism` in conf/ says how far this goes.
 
-`fast` seeds. `strict` also forbids operations whose sums depend on the order of threads, and has GPU libraries take
-kernels that give equal results for equal inputs, whatever else is in the batch; on a CPU also whatever the number of
-threads is. With one thread on a CPU both give the same bits.
+`fast` seeds the generators. `strict` also forbids operations whose sums depend on the order of threads, and has GPU
+libraries take kernels that give equal results for equal inputs, whatever else is in the batch; on a CPU also whatever
+the number of threads is. With one thread on a CPU both give the same bits.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def make_deterministic(seed: int, profile: Determinism) -> None:
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(strict)
         if strict and torch.cuda.is_available():
-            os.environ["VLLM_BATCH_INVARIANT"] = "1"  # these kernels are for GPUs only; a CPU's need no others
+            os.environ["VLLM_BATCH_INVARIANT"] = "1"  # such kernels exist for GPUs only; on a CPU none are needed
 
 
 def seed_of(seed: int, name: str) -> int:
-    """Different for each stage, below 2**31 for every library's sake."""
+    """Return a seed that is different for each stage; it is below 2**31 for every library's sake."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4]) >> 1

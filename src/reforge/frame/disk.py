@@ -24,14 +24,14 @@ def explained(name: str, records: Path) -> Iterator[None]:
         yield
     except Exception as error:
         paragraph = _disk_trouble(name, error)
-        with suppress(OSError):  # the same full disk
+        with suppress(OSError):  # this may be the same full disk
             (records / "error.log").write_text(traceback.format_exc())
         if paragraph:
             raise UserError(f"{paragraph} The whole traceback is in {records / 'error.log'}.") from error
         if isinstance(error, UserError):
             own = str(error).replace(
                 f"{name.partition('@')[0]}.*.", f"{dotted(name)}."
-            )  # the rooms below know no stage
+            )  # the modules below do not know the stage
             raise UserError(with_origins(own, kept_origins(runs.PARAMS))) from error
         raise
 
@@ -41,7 +41,7 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, err
 
 def _disk_trouble(name: str, error: BaseException) -> str:
     text = " ".join(str(error).split())
-    # Rust and C++ writers (safetensors, torch) raise their own types with the system's words.
+    # Rust and C++ writers (safetensors, torch) raise their own types with the system's message.
     full = "No space left on device" in text or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     if full:
         free = shutil.disk_usage(".").free / 2**20

@@ -53,7 +53,7 @@ def environment_of(
 
 @dataclass(frozen=True)
 class _Own:
-    """A class of the user's: what it raises is told as theirs."""
+    """An environment of the user's own class: what it raises is reported as theirs."""
 
     made: Any
 
@@ -77,7 +77,7 @@ def _blamed(name: str, call: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def graders(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads to grade in. Those that have not begun when the block is left never do."""
+    """Open a pool of threads to grade in. Grading that has not begun when the block is left never does."""
     pool = ThreadPoolExecutor(threads, "grader")
     try:
         yield pool
@@ -86,11 +86,12 @@ def graders(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def load_own(own: OwnFile) -> ModuleType:
-    """Run the user's file, as long as it is the one that was pinned when the configuration was composed."""
+    """Run the user's file and return its module, as long as the file is the one that was pinned when the configuration
+    was composed."""
     path = Path(own.path).expanduser()
     if not path.is_file():
         raise UserError(f"There is no file {path}, which `own` names. Bring it back, or compose again.")
-    code = path.read_bytes()  # what runs is what was pinned: no bytecode of another time, and none is written
+    code = path.read_bytes()  # what runs is what was pinned: no older bytecode, and none is written
     if hashlib.sha256(code).hexdigest() != own.sha256:
         raise UserError(f"{path} has changed since it was composed. Compose again to take it as it is now.")
     module = ModuleType("reforge_own")

@@ -1,4 +1,4 @@
-"""Outputs of stages that the graph no longer has. A report would take them for this experiment's."""
+"""Remove outputs of stages that the graph no longer has, which a report would take for this experiment's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ ASIDE = Path(".runs/aside")
 
 
 def remove_gone(config: Config) -> list[str]:
-    """Remove them, and their metrics: DVC's run-cache brings them back when the graph has them again. What its cache
-    does not have is moved to `ASIDE`. Return what was done, as sentences.
-    """
+    """Remove these outputs and their metrics: DVC's run-cache brings them back when the graph has the stages again.
+    What its cache does not have is moved to `ASIDE`. Return what was done, as sentences."""
     kept = set(instances(config))
     outs = [path for kind in KINDS for path in sorted(Path("outputs", kind).glob("*"))]
     metrics = [path for kind in KINDS for path in sorted(Path("metrics", kind).glob("*.json"))]
@@ -35,5 +34,5 @@ def remove_gone(config: Config) -> list[str]:
 
 
 def _aside(path: Path, number: int) -> Path:
-    """Return a place that leaves those of before as they are."""
+    """Return the place for `path` in `ASIDE`; `number` tells it from those moved there before."""
     return ASIDE / path.with_name(path.name + (f".{number}" if number else ""))

@@ -11,16 +11,17 @@ from reforge.frame.context import StageContext
 from reforge.sandbox.judge import Isolation, Judge, Judging, Limits
 from reforge.sandbox.service import RemoteJudge
 
-KNOWN = Path(".runs") / "verdicts.jsonl"  # of reference programs, which run after run asks for
+KNOWN = Path(".runs") / "verdicts.jsonl"  # verdicts on reference programs, which run after run asks for
 
 
 def judge_of(ctx: StageContext) -> Judging:
-    """A judge with the limits of the config, which remembers its verdicts in the stage's scratch folder."""
+    """Return a judge with the limits of the config. One on this machine remembers its verdicts in the stage's scratch
+    folder."""
     return _judge(ctx, ctx.scratch / "verdicts.jsonl")
 
 
 def curation_judge(ctx: StageContext) -> Judging:
-    """As `judge_of`, but what it remembers serves every run of this project."""
+    """Return a judge like `judge_of`, but what it remembers serves every run of this project."""
     return _judge(ctx, KNOWN)
 
 
@@ -53,5 +54,6 @@ def minimum_of(config: Sandbox) -> Isolation:
 
 
 def token() -> str:
-    """Shared by the servers of `reforge judge serve` and their clients; a secret, so it stands in no file of ours."""
+    """Return the secret that the servers of `reforge judge serve` share with their clients; it stands in no file of
+    ours. Empty where it is not set."""
     return os.environ.get("REFORGE_JUDGE_TOKEN", "")

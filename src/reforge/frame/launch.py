@@ -1,4 +1,4 @@
-"""Several ranks: this process becomes their launcher (torchrun's own agent), and each of them runs the same."""
+"""Launch several ranks: this process becomes their launcher (torchrun's own agent), and each of them runs the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reforge.machine import process
 
 
 def needed(config: LearnerConfig) -> bool:
-    """Whether ranks are still to be started; under torchrun they have been."""
+    """Return whether ranks are still to be started; under torchrun they have been."""
     return config.ranks * config.nodes > 1 and process.rank() is None
 
 
@@ -44,7 +44,7 @@ def launch(config: LearnerConfig, command: Sequence[str], node: int = 0) -> None
     try:
         run("-m", "reforge.cli.main", *command)
     except SignalException as error:
-        sys.exit(128 + error.sigval)  # as a process that a signal has ended
+        sys.exit(128 + error.sigval)  # the code of a process that a signal has ended
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0:

@@ -13,7 +13,8 @@ from reforge.lineage.graph import StageSpec
 
 
 def require_places(spec: StageSpec, scratch: Path) -> None:
-    """Found out before the first step and not after the last: can what the stage makes be moved to its place?"""
+    """Raise UserError where what the stage makes could not be moved to its place. Called before the first step, so that
+    this is not found out after the last."""
     for place in (Path(spec.out), Path(spec.metrics)):
         probe, there = scratch / "probe", place.parent / f".{scratch.name}.probe"
         try:
@@ -30,7 +31,8 @@ def require_places(spec: StageSpec, scratch: Path) -> None:
 
 
 def put_in_place(ctx: StageContext, spec: StageSpec) -> None:
-    """Onto the disk, then onto the names: a reader, or a power cut, finds the whole output or none of it."""
+    """Sync the outputs to the disk, then move them to their places: a reader, or a power cut, finds the whole output or
+    none of it."""
     if ctx.tracker.path.stat().st_size:
         shutil.copyfile(ctx.tracker.path, ctx.out / "metrics.jsonl")
     metrics, old = ctx.scratch / "headline.json", ctx.scratch / "old"
@@ -58,7 +60,8 @@ def _sync(path: str | Path) -> None:
 
 
 def remove(scratch: Path) -> None:
-    """Under a name that no stage resumes from: killed in the middle of it, it must not look like a state."""
+    """Remove a scratch folder, first giving it a name that no stage resumes from: killed in the middle of it, it must
+    not look like a state."""
     done = scratch.with_name(f"{scratch.name}.done")
     shutil.rmtree(done, ignore_errors=True)
     scratch.rename(done)

@@ -1,4 +1,5 @@
-"""Every prompt must fit into the model's context with the longest answer to it, or that is cut earlier than it says."""
+"""Check that every prompt fits into the model's context with the longest answer to it: else the answer is cut earlier
+than its limit says."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from reforge.machine.workspace import occupied
 from reforge.tracking.timeline import steady_clock
 from reforge.tracking.tracker import RunInfo, RunStatus, Tracker
 
-# What tools write and read inside the project for themselves. It is no input of any stage.
+# What tools write and read inside the project for themselves; none of it is an input of a stage.
 _TOOLS = (
     ".git", ".dvc", ".venv", "mlartifacts", "mlruns", "mlflow.db", ".runs/mlflow.lock", ".runs/wandb",
     ".runs/verdicts.jsonl",
@@ -66,7 +66,7 @@ def run_stage(name: str, node: int = 0) -> None:
         process.stop_cleanly_on_sigterm()
         values.require_unchanged(began, f"stage {name!r} was not started")
         values.require_one_repro(name)
-        if "experiment" in spec.params:  # it says of which one all is that it hangs on
+        if "experiment" in spec.params:  # such a stage speaks for a whole experiment
             values.require_one_experiment(spec, config)
         _run(spec, config, records)
 
@@ -99,7 +99,7 @@ def _run(spec: StageSpec, config: Config, records: Path) -> None:
         facts |= {"params_read": sorted(reads), "resumed": ctx.tracker.recomputed_steps(), **ctx.facts}
         tags = _tags(spec, outs, facts) if outs else {}
         told = ctx.tracker.close(cast(RunStatus, status), ctx.metrics if outs else {}, tags)
-        if outs and not told[0]:  # MLflow
+        if outs and not told[0]:  # MLflow has not received all
             runs.keep_unsent(info, ctx.tracker, ctx.scratch, spec.out, ctx.metrics, tags)
     run_id, params = runs.mlflow_run_id(ctx.scratch), slice_of(config, spec.params)
     ran = manifest.Ran(spec.name, params, ctx.digests, outs, facts, run_id, began, clock())
@@ -122,7 +122,7 @@ def _context(spec: StageSpec, config: Config, records: Path, reads: set[str]) ->
     place = manifest.fingerprint(spec.name, values.of_the_result(slice_of(config, spec.params)), digests)
     scratch = Path(".scratch") / f"{spec.name}-{place[:12]}"
     if not scratch.exists():
-        for name in _OF_A_RUN:  # which a run that is resumed goes on with
+        for name in _OF_A_RUN:  # a run that is resumed goes on with these
             (records / name).unlink(missing_ok=True)
     out = scratch / "out"
     shutil.rmtree(out, ignore_errors=True)  # what an interrupted run had begun to write
@@ -161,7 +161,8 @@ def _call(ctx: StageContext, profile: Determinism) -> None:
 
 
 def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> list[str]:
-    """The declared inputs, the stage's own places, the frame. Problem files are pinned by digests in the params."""
+    """Return what the stage may open: the declared inputs, the stage's own places, the frame's, and files that its
+    values name. Problem files are pinned by digests in the params."""
     own = [str(scratch), str(records), spec.out, spec.metrics, "src", "params.yaml", "dvc.yaml"]
     kind, _, key = spec.name.partition("@")
     instance = instances(config).get(f"{kind}/{key}")

@@ -1,4 +1,4 @@
-"""How a stage's run is told to MLflow and W&B: joins what lineage knows with what tracking records."""
+"""Report a stage's run to MLflow and W&B: join what lineage knows with what tracking records."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _FLOWS = Path(".runs/flows")
 
 
 def pipeline_id() -> str:
-    """Values and code name a pipeline: running it again adds to the same parent run."""
+    """Return the name of a pipeline, which follows from its values and code: running it again adds to the same parent
+    run."""
     text = sha256(PARAMS) + str(manifest.code_version()["sha"])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -53,7 +54,7 @@ def run_info(config: Config, spec: StageSpec, digests: dict[str, str], fingerpri
 
 
 def _of_pipeline(config: Config, stage: str, tags: dict[str, str]) -> RunInfo:
-    """Return what is said of each run of this pipeline, and of the parent."""
+    """Return what is reported with each run of this pipeline, and with the parent."""
     return RunInfo(
         experiment=config.tracking.mlflow_experiment,
         pipeline=pipeline_id(),
@@ -70,13 +71,13 @@ def _of_pipeline(config: Config, stage: str, tags: dict[str, str]) -> RunInfo:
 
 
 def _model_of(spec: StageSpec) -> str:
-    """The folder of weights in the stage's output; empty for a stage that makes none."""
+    """Return the folder of weights in the stage's output; empty for a stage that makes none."""
     kind = spec.name.partition("@")[0]
     return f"{spec.out}/model" if kind in KINDS and KINDS[kind].makes == "model" else ""
 
 
 def mirrors(config: Config, info: RunInfo, scratch: Path) -> list[Callable[[], Mirror]]:
-    """How to open each sink; the tracker opens them, so that one which fails does no harm."""
+    """Return functions that open the mirrors; the tracker calls them, so that a mirror which fails does no harm."""
     openers: list[Callable[[], Mirror]] = [
         partial(MlflowMirror, config.tracking.mlflow_uri, info, scratch / "mlflow.json")
     ]
@@ -88,7 +89,7 @@ def mirrors(config: Config, info: RunInfo, scratch: Path) -> list[Callable[[], M
 def keep_unsent(
     info: RunInfo, tracker: Tracker, scratch: Path, out: str, metrics: Metrics, tags: dict[str, str]
 ) -> None:
-    """Of a finished stage that MLflow has not heard all of; its output lies at `out` by now."""
+    """Keep what MLflow has not received of a finished stage; its output lies at `out` by now."""
     moved = [Path(path.as_posix().replace(f"{scratch.as_posix()}/out", out)) for path in tracker.artifacts]
     artifacts = {path.name: path for path in moved}
     unsent.keep(UNSENT, info, tracker.path, scratch / "mlflow.json", artifacts, metrics, tags)
@@ -97,7 +98,7 @@ def keep_unsent(
 
 
 def send_unsent(config: Config) -> bool:
-    """To MLflow, what it has not heard of stages that have finished; whether it has heard all now."""
+    """Send MLflow what it has not received of stages that have finished. Return whether it has received all now."""
     failures = unsent.send_all(UNSENT, config.tracking.mlflow_uri)
     if failures:
         reason = " ".join(f"{type(failures[0]).__name__}: {failures[0]}".split())[:300]
@@ -106,7 +107,8 @@ def send_unsent(config: Config) -> bool:
 
 
 def require_known(config: Config) -> None:
-    """Raises UserError unless MLflow knows the last run of each stage, as far as it was told; it may be another one."""
+    """Raise UserError unless MLflow knows the last run of each stage that was reported to it; it may be a different
+    database."""
     known = {
         path.parent.name: manifest.read(path.parent.name, Path()) for path in Path(".runs").glob("*/manifest.json")
     }
@@ -116,7 +118,7 @@ def require_known(config: Config) -> None:
         missing = unknown(uri, told) if told else []
     except UserError:
         raise
-    except Exception as error:  # of MLflow, of its database, of the network
+    except Exception as error:  # whatever MLflow, its database or the network raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(f"MLflow at {uri} cannot be asked ({reason}). Bring it back first.") from error
     if missing:
@@ -134,7 +136,7 @@ def mlflow_run_id(scratch: Path) -> str:
 def mirror_cached(names: Iterable[str] | None = None) -> None:
     """Give each of these stages (None: all) that DVC skipped a child run, pointing at the run that made its output."""
     config, specs = load_config(PARAMS), graph.stages()
-    send_unsent(config)  # what ran is no cached stage
+    send_unsent(config)  # first, so that a stage that ran is not taken for a cached one
     told = []
     for name in specs if names is None else names:
         lock = graph.locked(name)
@@ -150,7 +152,7 @@ def mirror_cached(names: Iterable[str] | None = None) -> None:
 
 
 def begin_flow(flow_run: str) -> None:
-    """Remember which parent in MLflow is this flow run's: params.yaml may be different when it ends."""
+    """Remember which run in MLflow is the parent of this flow run: params.yaml may be different when it ends."""
     begun = _FLOWS / flow_run
     begun.mkdir(parents=True, exist_ok=True)
     shutil.copy(PARAMS, begun)
@@ -158,7 +160,7 @@ def begin_flow(flow_run: str) -> None:
 
 
 def end_flow(flow_run: str, status: RunStatus) -> None:
-    """End its parent; nothing where it never began, or where that has been done."""
+    """End the flow run's parent in MLflow. Nothing is done where it never began, or where that has been done."""
     begun = _FLOWS / flow_run
     if (begun / "pipeline").is_file():
         close_pipeline(status, (begun / "pipeline").read_text(), begun / PARAMS)
@@ -166,7 +168,7 @@ def end_flow(flow_run: str, status: RunStatus) -> None:
 
 
 def close_pipeline(status: RunStatus, pipeline: str = "", params: Path = PARAMS) -> None:
-    """End the parent run, by default that of the values and code of now, with the hash of the final dvc.lock."""
+    """End the parent run, by default that of the current values and code, with the hash of the final dvc.lock."""
     config = load_config(params)
     tags = {"reforge.dvc_lock": graph.lock_hash(), "reforge.git_sha": str(manifest.code_version()["sha"])}
     info = replace(_of_pipeline(config, "pipeline", tags), pipeline=pipeline or pipeline_id(), files=(params, LOCK))
@@ -174,7 +176,7 @@ def close_pipeline(status: RunStatus, pipeline: str = "", params: Path = PARAMS)
 
 
 def _unless_away(tell: Callable[[], None]) -> None:
-    """A pipeline has not failed for nobody having heard of it."""
+    """Call `tell` and only log its failure: a pipeline has not failed because MLflow did not receive it."""
     try:
         tell()
     except Exception as error:  # whatever MLflow raises

@@ -14,12 +14,12 @@ from reforge.rollouts.sampler import Sampler, Weights
 from reforge.rollouts.server import open_sampler
 from reforge.training.handover import require_finite, sequence_logprobs
 
-_CANARY = 16  # tokens; any sequence tells one set of weights from another
+_CANARY = 16  # the canary is one token shorter; any sequence tells one set of weights from another
 
 
 @contextmanager
 def sampler_of(ctx: StageContext, folder: Path, tokenizer: Any, temperature: float) -> Iterator[Sampler]:
-    """A sampler with the weights of the model in `folder`, which is to draw at `temperature`."""
+    """Open a sampler with the weights of the model in `folder`, which is to draw at `temperature`."""
     config = ctx.cfg.sampler
     with open_sampler(folder, config, Template(tokenizer).decode, ctx.log_folder / "vllm.log") as sampler:
         if config.urls:

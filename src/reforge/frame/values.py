@@ -1,4 +1,4 @@
-"""One experiment at a time: what belongs together was made with the same values, those of params.yaml."""
+"""Ensure one experiment at a time: what belongs together was made with the same values, those of params.yaml."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reforge.machine.workspace import runs_stages
 
 PARAMS = Path("params.yaml")
 _REPRO = Path(".runs/repro.json")
-# How something is spread over machines, which a stage may go on with other values of.
+# How the learner is spread over machines: a stage may go on with different values of these.
 _SPREAD = {"ranks", "nodes", "rendezvous", "sequence_parallel", "zero_stage", "offload", "threads", "checkpoints"}
 _PLACES = {
     "learner": _SPREAD,
@@ -31,7 +31,8 @@ _PLACES = {
 
 
 def of_the_result(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out how the learner is spread and what would stop it: a stage may go on with different ones."""
+    """Return `params` without how the learner is spread and what would stop it: a stage may go on with different
+    values."""
     kept = {
         key: {name: inner for name, inner in value.items() if name != "guards"} if key.startswith("rl.") else value
         for key, value in params.items()
@@ -42,7 +43,7 @@ def of_the_result(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_unchanged(began: str, consequence: str) -> None:
-    """`began`: the digest that params.yaml had. Raises UserError where it has a different one now."""
+    """Raise UserError where params.yaml has a different digest now than `began`."""
     if sha256(PARAMS) != began:
         raise UserError(
             f"{PARAMS} has changed since this run began: {consequence}, because it would mix two experiments. Compose "
@@ -51,7 +52,8 @@ def require_unchanged(began: str, consequence: str) -> None:
 
 
 def require_one_repro(stage: str) -> None:
-    """All stages of one `dvc repro` run on the values of its first; DVC alone would take up new ones in between."""
+    """Raise UserError where this stage would run on different values than the first of the same `dvc repro`; DVC alone
+    would take up new ones in between."""
     dvc = _dvc()
     if dvc is None:
         return
@@ -70,8 +72,9 @@ def _dvc() -> psutil.Process | None:
 
 
 def require_one_experiment(spec: StageSpec, config: Config) -> None:
-    """Check a stage that speaks for a whole experiment: all that it hangs on was made with the values of now, each from
-    what the stage before it has left here. Outputs that no record tells of are taken as they are."""
+    """Check a stage that speaks for a whole experiment. Raises UserError unless all that it depends on was made with
+    the current values, each from what the stage before it has left here. Outputs that have no record are taken as they
+    are."""
     specs, edges = graph.stages(), graph.graph()
     needed = {spec.name}
     for name in reversed(edges):
@@ -86,7 +89,7 @@ def require_one_experiment(spec: StageSpec, config: Config) -> None:
 
 
 def _other(spec: StageSpec, config: Config) -> str:
-    """Return in words what differs from what the output here was made with; empty if nothing does, or nobody knows."""
+    """Return as text what differs from what the output here was made with; empty if nothing does, or nobody knows."""
     (now,) = graph.digests([spec.out]).values()
     lock, record = graph.locked(spec.name), manifest.read(spec.name, Path())
     said = []

@@ -1,4 +1,4 @@
-"""Where two outputs differ first, in words: the file, and in it the step, row, key or tensor."""
+"""Say as text where two outputs first differ: the file, and in it the step, row, key or tensor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _SHOWN = 3
 
 
 def differences(expected: Path, found: Path) -> list[str]:
-    """One line per file, those of early steps first; empty where both, files or folders, hold the same bytes."""
+    """Return a line for each file that differs, those of early steps first; none where both, files or folders, hold the
+    same bytes."""
     if expected.is_file() and found.is_file():
         return [] if _same(expected, found) else [f"{found.name}: {_where(expected, found)}"]
     names = sorted({_relative(path, root) for root in (expected, found) for path in root.rglob("*") if path.is_file()})
@@ -31,7 +32,7 @@ def differences(expected: Path, found: Path) -> list[str]:
 
 
 def few(words: Sequence[str], shown: int = _SHOWN) -> list[str]:
-    """The first of them, and how many more there are."""
+    """Return the first of `words`, and how many more there are."""
     return [*words[:shown], *([f"and {len(words) - shown} more"] if len(words) > shown else [])]
 
 
@@ -39,12 +40,12 @@ def _where(expected: Path, found: Path) -> str:
     how = _KINDS.get(expected.suffix, _bytes)
     try:
         return how(expected, found)
-    except (ValueError, KeyError, OSError, UserError) as error:  # one of them is broken: no file of its kind any more
+    except (ValueError, KeyError, OSError, UserError) as error:  # one of them is broken: no file of its kind
         return f"{_bytes(expected, found)} ({type(error).__name__}: {error})"
 
 
 def _steps(expected: Path, found: Path) -> str:
-    """A line for each step."""
+    """Return where two files with a line for each step first differ."""
     pairs = zip_longest(expected.read_text().splitlines(), found.read_text().splitlines())
     for number, (one, other) in enumerate(pairs, 1):
         if one is None or other is None:
@@ -74,7 +75,7 @@ def _changed(before: Any, after: Any, key: str = "") -> Iterator[tuple[str, Any,
 
 
 def _rows(expected: Path, found: Path) -> str:
-    """Of Parquet. The row is named by its problem and index where it has them."""
+    """Return where two Parquet files first differ. The row is named by its problem and index where it has them."""
     from reforge.files.parquet import read_table
 
     one, other = read_table(expected), read_table(found)
@@ -124,7 +125,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _step(name: str) -> tuple[int, str]:
-    """The step that a file is of; what is of all steps comes after them."""
+    """Return the step that a file is of, to sort by; a file of all steps comes after those."""
     found = re.search(r"step-(\d+)", name)
     return int(found[1]) if found else 10**9, name
 

@@ -44,12 +44,12 @@ class _Masked:
 
 
 def mask(config: Config, declared: Sequence[str], stage: str, reads: set[str]) -> Config:
-    """The config as the stage may see it. Every declared key that is read is added to `reads`."""
+    """Return the config as the stage may see it. Every declared key that is read is added to `reads`."""
     return cast(Config, _Masked(config, declared, stage, reads))
 
 
 def slice_of(config: Config, declared: Sequence[str]) -> dict[str, Any]:
-    """The declared parameters as plain values, by dotted key."""
+    """Return the declared parameters as plain values, by dotted key."""
     values = config.model_dump(mode="python")
     found = {}
     for dotted in declared:
@@ -61,9 +61,9 @@ def slice_of(config: Config, declared: Sequence[str]) -> dict[str, Any]:
 
 
 class Audit:
-    """Files of the project that this process opened although they are not `allowed`.
+    """A guard that stops this process where it opens a file of the project that is not `allowed`, and remembers which.
 
-    It sees opens made by Python in this process: not those of child processes, of Rust or C++ readers.
+    It sees opens made by Python in this process, not those of child processes or of Rust or C++ readers.
     """
 
     def __init__(self, root: Path, allowed: Iterable[str], stage: str) -> None:

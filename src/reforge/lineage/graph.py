@@ -1,4 +1,5 @@
-"""The graph as DVC reads it. The only module that imports DVC; `Repo().index` is internal: pinned, wrapped, tested.
+"""The graph as DVC reads it. This is the only module that imports DVC; `Repo().index` is internal: pinned, wrapped,
+tested.
 
 Everybody else asks here which stages there are, what each declares, and what its files' digests are.
 """
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One stage of dvc.yaml after `foreach` and templates. Paths are relative to the project root."""
+    """One stage of dvc.yaml after `foreach` and templates are resolved. Paths are relative to the project root."""
 
     name: str
     cmd: str
@@ -38,13 +39,13 @@ class StageSpec:
 
 
 def stages() -> dict[str, StageSpec]:
-    """All stages, upstream first, otherwise in the order of dvc.yaml."""
+    """Return all stages, upstream first, otherwise in the order of dvc.yaml."""
     with _repo() as repo:
         return {stage.addressing: _spec(stage) for stage in _ordered(repo)}
 
 
 def graph() -> dict[str, list[str]]:
-    """Each stage with its direct upstream stages; upstream first."""
+    """Return each stage with its direct upstream stages, upstream first."""
     with _repo() as repo:
         edges = repo.index.graph.successors
         return {stage.addressing: sorted(up.addressing for up in edges(stage)) for stage in _ordered(repo)}
@@ -60,7 +61,8 @@ def stage_spec(name: str) -> StageSpec:
 
 
 def digests(paths: Iterable[str]) -> dict[str, str]:
-    """What dvc.lock would say of these files and folders as they are now."""
+    """Return the digests that dvc.lock would have for these files and folders as they are now. Raises UserError for a
+    missing one."""
     from dvc_data.hashfile.build import build
 
     found = {}
@@ -75,7 +77,7 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
 
 
 def contents(digest: str) -> dict[str, str]:
-    """Of a folder with this digest its files' digests, by path; empty where the cache does not know of it."""
+    """Return the digests of the files in a folder with this digest, by path; empty where the cache does not know it."""
     with _repo() as repo:
         path = Path(repo.cache.local.path) / digest[:2] / digest[2:]
         listed = json.loads(path.read_text()) if digest.endswith(".dir") and path.is_file() else []
@@ -83,7 +85,7 @@ def contents(digest: str) -> dict[str, str]:
 
 
 def is_cached(path: str) -> bool:
-    """Whether DVC's cache has this file, or every file of this folder, as it is now."""
+    """Return whether DVC's cache has this file, or every file of this folder, as it is now."""
     (digest,) = digests([path]).values()
     wanted = [digest, *contents(digest).values()]
     with _repo() as repo:
@@ -93,19 +95,19 @@ def is_cached(path: str) -> bool:
 
 @contextmanager
 def alone() -> Iterator[Path]:
-    """The folder of the cache's objects; no DVC command changes outputs, cache or dvc.lock meanwhile. DVC waits a few
-    seconds at most, so be quick."""
+    """Yield the folder of the cache's objects. No DVC command changes outputs, cache or dvc.lock meanwhile; DVC waits a
+    few seconds at most, so be quick."""
     with _repo() as repo, repo.lock:
         yield Path(repo.cache.local.path)
 
 
 def locked(name: str) -> dict[str, Any]:
-    """dvc.lock's entry of a stage; empty if the stage has not run yet."""
+    """Return dvc.lock's entry of a stage; empty if the stage has not run yet."""
     return dict(_lock().get("stages", {}).get(name, {}))
 
 
 def lock_hash() -> str:
-    """sha256 of dvc.lock; empty if there is none yet."""
+    """Return the sha256 of dvc.lock; empty if there is none yet."""
     return sha256(project_root() / "dvc.lock")
 
 
@@ -116,7 +118,7 @@ def _lock() -> dict[str, Any]:
 
 @contextmanager
 def _repo() -> Iterator[Repo]:
-    """An open repository; DVC's errors about dvc.yaml and params.yaml become ours."""
+    """Open the repository. DVC's errors about dvc.yaml and params.yaml become UserError."""
     quiet()
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

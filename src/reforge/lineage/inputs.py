@@ -1,4 +1,4 @@
-"""Is what a stage would read now what it has read? dvc.lock knows."""
+"""Compare what dvc.lock says a stage read with what it would read now."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def lock_of(name: str) -> dict[str, Any]:
 
 
 def changed_inputs(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
-    """What of the project around us is not what `lock` says that the stage ran with, in words: values and data."""
+    """Return as messages which values and data here differ from those that `lock` says the stage ran with."""
     return [*_changed_params(spec, lock), *changed_files(_deps(lock), code=False)]
 
 
 def require_inputs(spec: StageSpec) -> None:
-    """Raises UserError where they are others."""
+    """Raise UserError where values or data here differ from those that dvc.lock says the stage ran with."""
     wrong = changed_inputs(spec, lock_of(spec.name))
     if wrong:
         raise UserError(f"{spec.name} ran with something else than what is here: {wrong[0]}.")
 
 
 def changed_code(lock: Mapping[str, Any]) -> list[str]:
-    """The same of code and of the libraries' versions."""
+    """Return as messages which code, and which versions of libraries, differ from those that the stage ran with."""
     return changed_files(_deps(lock), code=True)
 
 
@@ -52,7 +52,8 @@ def _changed_params(spec: StageSpec, lock: Mapping[str, Any]) -> list[str]:
 
 
 def changed_files(deps: Mapping[str, str], code: bool) -> list[str]:
-    """Return in words which of `deps`, with the digests that a stage has read, are different here."""
+    """Return as messages which of `deps`, with the digests that a stage has read, are different here: those that are
+    code, or those that are not."""
     before = {path: digest for path, digest in deps.items() if path.startswith(_CODE) == code}
     return [
         f"{path} is not what it ran with ({digest}, not {before[path]})"

@@ -1,6 +1,6 @@
-"""How surely a result comes about again, by what has happened and not by what was promised: R0 to R3 of an output, and
-R4, the same within a tolerance on another number of threads, of an experiment (`benchmarks/road/run` measures it).
-"""
+"""How surely a result comes about again, by what has happened and not by what was promised: the levels R0 to R3 of an
+output, and R4 of an experiment, which came out the same within a tolerance on a different number of threads
+(`benchmarks/road/run` measures it)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ R0 = "R0, recorded"
 
 
 def level(out: str, digest: str, facts: Mapping[str, Any], root: Path) -> str:
-    """Of the output `out` of a stage that ran here with these `facts` (its manifest; empty: it was made elsewhere)."""
+    """Return the level of the output `out`, with this digest, of a stage that ran here with these `facts` (of its
+    manifest; empty: it was made elsewhere)."""
     if verified(root).get(out) == digest:
         return "R3, bit-exact: reforge verify has made it again"
     if not facts:
@@ -32,17 +33,17 @@ def level(out: str, digest: str, facts: Mapping[str, Any], root: Path) -> str:
 
 
 def verified(root: Path) -> dict[str, str]:
-    """Output → digest."""
+    """Return the digest of each output that `reforge verify` has made again."""
     return _read(root, "outputs")
 
 
 def note(root: Path, outs: Mapping[str, str | None]) -> None:
-    """What `verify` found of these outputs: the digest that came about again; None where it did not."""
+    """Note what `verify` found of these outputs: the digest that came out again; None where it did not."""
     _note(root, "outputs", outs)
 
 
 def note_repeated(root: Path, experiment: str, said: str | None) -> None:
-    """R4 of an experiment, in a sentence; None where it did not reach it."""
+    """Note in a sentence that an experiment reached R4; None where it did not."""
     _note(root, "experiments", {experiment: said})
 
 

@@ -1,4 +1,5 @@
-"""What a stage ran on: code, values, data, environment, machine; and the fingerprint that names its inputs.
+"""The manifest of a stage: what it ran on (code, values, data, environment, machine), and the fingerprint that names
+its inputs.
 
 `.runs/STAGE/manifest.json` is an in-toto statement with SLSA v1 provenance: about as far as training on one's own
 machines honestly reaches is level 1 of SLSA, so it claims no more.
@@ -24,16 +25,16 @@ from reforge.errors import UserError
 from reforge.files.jsonfile import read_json
 from reforge.files.tensors import weight_digests
 
-_NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # their digests are recorded beside it
+_NO_CODE = ("params.yaml", "dvc.lock", "verified.json")  # the digests of these are recorded beside the code's
 _CODE = ("src", "conf", "flows")
-_DVC = "dvc_md5"  # of a file its md5, of a folder that of the list of its files' md5s
+_DVC = "dvc_md5"  # a file's md5; a folder's is that of the list of its files' md5s
 _TENSORS = "tensors_sha256"
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A finished stage. `deps` and `outs` are digests as in dvc.lock, `facts` what else its result may hang on, `began`
-    and `ended` seconds since 1970."""
+    """A finished stage. `deps` and `outs` are digests as in dvc.lock, `facts` what else its result may depend on,
+    `began` and `ended` seconds since 1970."""
 
     stage: str
     params: dict[str, Any]
@@ -46,7 +47,7 @@ class Ran:
 
 
 def statement(ran: Ran) -> dict[str, Any]:
-    """in-toto statement v1 (https://in-toto.io/Statement/v1), its predicate SLSA provenance v1."""
+    """Return an in-toto statement v1 (https://in-toto.io/Statement/v1) whose predicate is SLSA provenance v1."""
     sha = ran.facts["code"]["sha"]
     commit = [{"name": "code", "digest": {"gitCommit": sha}}] if sha else []
     return {
@@ -75,7 +76,7 @@ def statement(ran: Ran) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What others ask of a manifest; all empty where there is none."""
+    """The parts of a manifest that others ask for; all are empty where there is none."""
 
     outs: dict[str, str]
     weights: dict[str, str]
@@ -87,7 +88,7 @@ class Manifest:
 
 
 def read(stage: str, root: Path) -> Manifest:
-    """Of a stage's last run in this workspace."""
+    """Return the manifest of a stage's last run in this workspace. Raises UserError where it is broken."""
     path = root / ".runs" / stage / "manifest.json"
     if not path.is_file():
         return Manifest({}, {}, {}, {}, {}, {}, "")
@@ -123,14 +124,15 @@ def _utc(seconds: float) -> str:
 
 
 def fingerprint(stage: str, params: dict[str, Any], digests: dict[str, str]) -> str:
-    """Equal exactly when the stage's declared inputs are: resumable state under another one is not this run's."""
+    """Return a digest that is equal exactly when the stage's declared inputs are: resumable state under a different one
+    is not this run's."""
     text = json.dumps([stage, params, digests], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def code_version() -> dict[str, Any]:
-    """The git commit, whether the code here differs from it (files that were never added count), and then a digest of
-    how; empty outside of git or before a first commit."""
+    """Return the git commit, whether the code here differs from it (files that were never added count), and then a
+    digest of how. Outside of git or before a first commit the commit is empty and the code counts as different."""
     sha = _git("rev-parse", "--verify", "--quiet", "HEAD")
     if not sha:
         return {"sha": "", "dirty": True, "diff": ""}
@@ -160,12 +162,12 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"unknown: {error}" if "diff" in arguments else ""
     if done.returncode and "diff" in arguments:
-        return f"unknown: {done.stderr}"  # and so not what was committed, for all that is known
+        return f"unknown: {done.stderr}"  # so it counts as different from what was committed
     return done.stdout.strip()
 
 
 def _threads() -> int:
-    """That one operation of this process may use."""
+    """Return how many threads one operation of this process may use."""
     return int(sys.modules["torch"].get_num_threads()) if "torch" in sys.modules else 1
 
 

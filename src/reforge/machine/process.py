@@ -1,4 +1,4 @@
-"""What a stage's process does about its neighbours: one of it at a time, gone when those who started it are gone."""
+"""The processes of a stage: it runs once at a time, and ends when those who started it are gone."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ import psutil
 from reforge.errors import UserError
 
 CONDUCTORS = {"make", "gmake", "dvc", "prefect"}
-GRACE_SECONDS = 8.0  # from the polite signal to the other one; with the poll below the lock's patience
+GRACE_SECONDS = 8.0  # from SIGTERM to SIGKILL; together with the poll less than the lock's patience
 
 
 @contextmanager
 def exclusive(lock: Path, what: str, patience: float = 20.0) -> Iterator[None]:
-    """Hold `lock`, waiting for a predecessor that is still dying. The holder's pid is in the file.
+    """Hold `lock`, waiting for a predecessor that is still dying. The holder's pid is in the file. Raises UserError
+    where it is still held after `patience` seconds.
 
-    A record lock (lockf), not flock: forked children do not inherit it, so an orphaned worker cannot keep it.
+    It is a record lock (lockf), not flock: forked children do not inherit it, so an orphaned worker cannot keep it.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
@@ -50,7 +51,7 @@ def exclusive(lock: Path, what: str, patience: float = 20.0) -> Iterator[None]:
 
 
 def held(lock: Path) -> bool:
-    """Whether another process has `lock` now."""
+    """Return whether another process has `lock` now."""
     if not lock.is_file():
         return False
     with lock.open("a+") as file:
@@ -62,14 +63,14 @@ def held(lock: Path) -> bool:
 
 
 def stop_cleanly_on_sigterm() -> None:
-    """SIGTERM unwinds like an exception, so that servers are stopped and files closed on the way out."""
+    """Make SIGTERM unwind like an exception, so that servers are stopped and files closed on the way out."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.unraisablehook = _again
 
 
 def _again(lost: sys.UnraisableHookArgs) -> None:
-    """Python drops what is raised in a finaliser or a callback, and says `Exception ignored`: a stop that fell there is
-    asked for once more."""
+    """Send SIGTERM once more where the stop was lost: Python drops what is raised in a finaliser or a callback, and
+    says `Exception ignored`."""
     if issubclass(lost.exc_type, SystemExit):
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
     else:
@@ -88,7 +89,7 @@ def die_with_conductor(poll_seconds: float = 1.0) -> None:
 
 
 def _conductors() -> list[psutil.Process]:
-    """The parents up to the outermost conductor; for a rank of a learner, at least its launcher."""
+    """Return the parents up to the outermost conductor; for a rank of a learner, at least its launcher."""
     try:
         parents = psutil.Process().parents()
         names = [{os.path.basename(word) for word in parent.cmdline()[:3]} for parent in parents]
@@ -116,12 +117,12 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def rank() -> int | None:
-    """This process's among those of a learner; None where it is none of several."""
+    """Return the rank of this process among those of a learner; None where it is none of several."""
     return int(os.environ["RANK"]) if "RANK" in os.environ else None
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """Return a port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

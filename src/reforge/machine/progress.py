@@ -1,4 +1,4 @@
-"""How far a stage is: a bar for who sits at a terminal; for a log file, whole lines, one in fifteen seconds."""
+"""Show how far a stage is: as a bar at a terminal, and in a log file as whole lines, one in fifteen seconds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 PLAIN_SECONDS = 15.0
-TERMINAL = "REFORGE_TERMINAL"  # "tty" or "plain" where a person reads what a flow relays, else unset
+TERMINAL = "REFORGE_TERMINAL"  # a variable: "tty" or "plain" where a person reads what a flow relays, else unset
 
 
 class _Lines:
-    """Write what tqdm does without its carriage returns: the newest state now and then, and the last one."""
+    """A file for tqdm that prints lines without carriage returns: the newest state now and then, and the last one."""
 
     def __init__(self) -> None:
         self._shown, self._state = -PLAIN_SECONDS, ""
@@ -30,7 +30,7 @@ class _Lines:
 
 
 def bar(*given: Any, **options: Any) -> tqdm[Any]:
-    """tqdm, as it suits who reads standard error."""
+    """Return a tqdm bar that suits whoever reads standard error: a terminal or a log file."""
     seen = sys.stderr.isatty() or os.environ.get(TERMINAL) == "tty"
     made: tqdm[Any] = tqdm(*given, **(options if seen else {**options, "file": _Lines(), "ncols": 100}))
     return made

@@ -1,4 +1,4 @@
-"""What holds for every process of Reforge: no usage reporting, nothing asks the internet, one folder is the root."""
+"""Settings of every process of Reforge: no usage reporting, no requests to the internet, one folder as the root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reforge.errors import UserError
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # one for each file written; the bars of the stages are the ones to read
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # a bar for each file written; the bars of the stages are the ones to read
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -30,11 +30,11 @@ _SHELL_PATH, _SHELL_FOLDER = "REFORGE_SHELL_PATH", "REFORGE_SHELL_FOLDER"
 
 
 def quiet() -> None:
-    """Call before importing any of the tools. A value that the user has set stays. From here on the programs of this
-    environment are found by their names, also where nobody has activated it."""
+    """Keep the tools quiet and offline; call this before importing any of them. A value that the user has set stays.
+    From then on the programs of this environment are found by their names, also where nobody has activated it."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it lists the fonts, once
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its notice that it lists the fonts is of no use
     logging.getLogger("DeepSpeed").addFilter(lambda record: "accelerator" not in record.getMessage())  # a CPU will do
     path, bin = os.environ.get("PATH", os.defpath), str(_bin())
     os.environ.setdefault(_SHELL_PATH, path)
@@ -51,7 +51,7 @@ def command(words: str) -> str:
         return words if root == folder else f"make -C {_from(folder, root)}{words.removeprefix('make')}"
     found = shutil.which(tool, path=os.environ.get(_SHELL_PATH, os.environ.get("PATH", os.defpath)))
     known = found is not None and Path(found).parent.resolve() == _bin().resolve()
-    if tool == "reforge":  # which finds the folder itself
+    if tool == "reforge":  # reforge finds the folder itself
         return words if known else f"{_from(folder, _bin() / tool)}{words.removeprefix(tool)}"
     # DVC runs `reforge`, Prefect runs `python`: they need the environment, not only to be found themselves
     steps = [] if root == folder else [f"cd {_from(folder, root)}"]
@@ -60,7 +60,8 @@ def command(words: str) -> str:
 
 
 def _shell_folder() -> tuple[Path, Path]:
-    """The folder that the shell is in, and the project's; ours, where that of the variable is in another project."""
+    """Return the folder that the shell is in, and the project's root. Where the variable names a folder in a different
+    project, the first is the current folder."""
     here = Path.cwd()
     shell = Path(os.environ.get(_SHELL_FOLDER, here))
     try:
@@ -82,7 +83,8 @@ def _from(folder: Path, path: Path) -> str:
 
 
 def project_root(start: Path | None = None) -> Path:
-    """The nearest folder, from here (or `start`) upwards, that holds `dvc.yaml`."""
+    """Return the nearest folder, from here (or `start`) upwards, that holds `dvc.yaml`. Raises UserError where none
+    does."""
     here = start or Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():

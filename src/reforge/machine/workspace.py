@@ -1,6 +1,5 @@
-"""Who works in this folder. Runs share its lock, through whichever door they came; whoever replaces params.yaml has it
-alone, because what runs reads those values again for each stage.
-"""
+"""The lock of those who work in this folder. Runs share it, through whichever door they came; whoever replaces
+params.yaml holds it alone, because a run reads those values again for each stage."""
 
 from __future__ import annotations
 
@@ -26,11 +25,11 @@ _FLOCK = "hhqqi4x"  # struct flock of Linux on 64 bits: type, whence, start, len
 
 @contextmanager
 def occupied(change: Callable[[], None] | None = None, patience: float = 3.0) -> Iterator[None]:
-    """Be one of those who work in the current folder. `change` is called before, while nobody else does; raises
-    UserError, with who that is, if somebody still does after `patience` seconds.
+    """Be one of those who work in the current folder while the block runs. `change` is called before, while nobody else
+    works there; raises UserError, which says who does, if somebody still does after `patience` seconds.
 
-    A record lock, which the system takes back from a process that has died. No process may enter twice at a time:
-    closing the inner one would give both back.
+    The lock is a record lock, which the system takes back from a process that has died. No process may enter twice at a
+    time: closing the inner one would give both back.
     """
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with LOCK.open("a+") as file:
@@ -49,7 +48,8 @@ def occupied(change: Callable[[], None] | None = None, patience: float = 3.0) ->
 
 
 def _other_than(file: IO[str]) -> int:
-    """The process that shares the lock of `file`, which becomes ours alone if there is none: then 0."""
+    """Return the pid of a process that shares the lock of `file`, or -1 if it has just ended. If there is none, make
+    the lock ours alone and return 0."""
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -60,25 +60,27 @@ def _other_than(file: IO[str]) -> int:
 
 
 def _dvc_here() -> int:
-    """A `dvc repro` or `dvc exp run` of this folder, between two of its stages or before the first."""
+    """Return the pid of a `dvc repro` or `dvc exp run` of this folder, be it between two of its stages or before the
+    first; 0 if there is none."""
     here = Path.cwd()
     for process in psutil.process_iter():
         try:
             if runs_stages(process) and here in (at := Path(process.cwd()), *at.parents):
                 return process.pid
         except psutil.Error:
-            continue  # gone, or somebody else's
+            continue  # the process is gone, or somebody else's
     return 0
 
 
 def runs_stages(process: psutil.Process) -> bool:
-    """Whether it is a `dvc repro` or `dvc exp run`. Raises psutil.Error where it is gone, or somebody else's."""
+    """Return whether the process is a `dvc repro` or `dvc exp run`. Raises psutil.Error where it is gone, or somebody
+    else's."""
     words = {os.path.basename(word) for word in process.cmdline()[:5]}
     return "dvc" in words and bool(words & {"repro", "exp"})
 
 
 def described(pid: int) -> str:
-    """Who works here, since when, and how to end that."""
+    """Return as text who works here, since when, and how to end that."""
     try:
         holder = psutil.Process(pid)
         first = next((above for above in reversed(holder.parents()) if _words(above) & CONDUCTORS), holder)
@@ -94,7 +96,8 @@ def described(pid: int) -> str:
 
 
 def _words(process: psutil.Process) -> set[str]:
-    """Prefect is left out: its worker goes on when a run has ended, and it is the run that is in the way."""
+    """Return the names in the beginning of a process's command, but not `prefect`: its worker goes on when a run has
+    ended, and it is the run that is in the way."""
     return {os.path.basename(word) for word in process.cmdline()[:3]} - {"prefect"}
 
 

@@ -8,9 +8,8 @@ from reforge.config.training import Decay
 
 
 def learning_rate(peak: float, warmup_steps: int, decay: Decay, floor: float, step: int, steps: int) -> float:
-    """Return that of step 1 … `steps`: up to `peak` in a line over the warm-up, then constant, or falling to `floor` ·
-    `peak` at `steps` + 1.
-    """
+    """Return the learning rate of step 1 … `steps`: it rises linearly to `peak` over the warm-up, then stays constant,
+    or falls to `floor` · `peak` at `steps` + 1."""
     if step <= warmup_steps:
         return peak * step / warmup_steps
     done = (step - warmup_steps) / (steps + 1 - warmup_steps)

@@ -1,4 +1,4 @@
-"""Losses as pure functions: log-probs, advantages and each token's weight in; the loss and what is seen on the way out.
+"""Pure functions from log-probs, advantages and each token's weight to the loss and per-token values for metrics.
 
 The weights come from the whole update (`token_mean` and its siblings take the lengths of *all* its rollouts), so a
 micro-batch's loss is its part of one mean: parts simply add up, over micro-batches and over ranks, and the gradient
@@ -20,19 +20,18 @@ from reforge.config.training import Correction, Loss
 
 
 def token_mean(lengths: Sequence[int]) -> list[float]:
-    """Every token counts the same (GRPO+, DAPO)."""
+    """Weight every token the same (GRPO+, DAPO)."""
     return [1.0 / sum(lengths)] * len(lengths)
 
 
 def sequence_mean(lengths: Sequence[int]) -> list[float]:
-    """Every rollout counts the same, so a token of a long one less (GRPO as first published, GSPO)."""
+    """Weight every rollout the same, so a token of a long one less (GRPO as first published, GSPO)."""
     return [1.0 / (len(lengths) * length) for length in lengths]
 
 
 def constant_length(lengths: Sequence[int], constant: int) -> list[float]:
-    """As `sequence_mean`, with one constant in place of each length (Dr. GRPO). Not the rung's max_tokens: the scale of
-    the gradient would halve from 16K to 32K.
-    """
+    """Weight as `sequence_mean` does, with one constant in place of each length (Dr. GRPO). It is not the rung's
+    max_tokens: the scale of the gradient would halve from 16K to 32K."""
     return [1.0 / (len(lengths) * constant)] * len(lengths)
 
 
@@ -46,25 +45,25 @@ def token_weights(lengths: Sequence[int], config: Loss) -> list[float]:
 
 
 def row_sums(values_N: Tensor, rows_N: Tensor) -> Tensor:
-    """The sum over each token's row, at each of its tokens."""
+    """Return at each token the sum over its row."""
     rows = int(rows_N.max()) + 1
     return torch.zeros(rows, dtype=values_N.dtype, device=values_N.device).index_add(0, rows_N, values_N)[rows_N]
 
 
 def token_ratio(logprobs_N: Tensor, old_N: Tensor, rows_N: Tensor) -> Tensor:
-    """π/π_old of each token."""
+    """Return π/π_old of each token."""
     return (logprobs_N - old_N).exp()
 
 
 def sequence_ratio(logprobs_N: Tensor, old_N: Tensor, rows_N: Tensor) -> Tensor:
-    """π/π_old of each rollout to the power of 1/length, at each of its tokens (GSPO, Zheng et al. 2025, eq. 7)."""
+    """Return at each token its rollout's π/π_old to the power of 1/length (GSPO, Zheng et al. 2025, eq. 7)."""
     counts_N = row_sums(torch.ones_like(logprobs_N), rows_N)
     return (row_sums(logprobs_N - old_N, rows_N) / counts_N).exp()
 
 
 def importance(old_N: Tensor, sampler_N: Tensor, rows_N: Tensor, config: Correction) -> Tensor:
-    """π_old/π_sampler with no gradient: what corrects for a sampler with other kernels or older weights (truncated
-    importance sampling, Yao et al. 2025). Of each token or of its whole rollout; above `limit` clamped or 0.
+    """Return π_old/π_sampler with no gradient, which corrects for a sampler with different kernels or older weights
+    (truncated importance sampling, Yao et al. 2025): of each token or of its whole rollout; above `limit` clamped or 0.
     """
     gap_N = (old_N - sampler_N).detach()
     if config.level == "sequence":
@@ -79,10 +78,9 @@ def importance(old_N: Tensor, sampler_N: Tensor, rows_N: Tensor, config: Correct
 
 
 def clipped(ratio_N: Tensor, advantages_N: Tensor, low: float, high: float, dual: float | None = None) -> Tensor:
-    """min(ratio·A, clip(ratio)·A), to be maximised. Clip-higher (DAPO) is `high` > `low`. `dual` bounds the ratio where
-    A < 0, where the minimum does not (Ye et al. 2020). DeepCoder's released code averaged the unclipped term
-    (rllm#81); here the clipped objective is what is optimised.
-    """
+    """Return min(ratio·A, clip(ratio)·A), to be maximised. Clip-higher (DAPO) is `high` > `low`. `dual` bounds the
+    ratio where A < 0, where the minimum does not (Ye et al. 2020). DeepCoder's released code averaged the unclipped
+    term (rllm#81); here the clipped objective is what is optimised."""
     clipped_N = ratio_N.clamp(1.0 - low, 1.0 + high)
     objective_N = (ratio_N * advantages_N).minimum(clipped_N * advantages_N)
     if dual is None:
@@ -91,17 +89,18 @@ def clipped(ratio_N: Tensor, advantages_N: Tensor, low: float, high: float, dual
 
 
 def k1(logprobs_N: Tensor, reference_N: Tensor) -> Tensor:
-    """log(π/π_ref). As a loss its gradient is 0 on average: use it with `weighted`, or only to look at."""
+    """Return log(π/π_ref). As a loss its gradient is 0 on average: use it with `weighted`, or only as a metric."""
     return logprobs_N - reference_N
 
 
 def k2(logprobs_N: Tensor, reference_N: Tensor) -> Tensor:
-    """½ log²(π/π_ref). As a loss its gradient on policy is that of KL(π‖π_ref)."""
+    """Return ½ log²(π/π_ref). As a loss its gradient on policy is that of KL(π‖π_ref)."""
     return (logprobs_N - reference_N).square() / 2
 
 
 def k3(logprobs_N: Tensor, reference_N: Tensor) -> Tensor:
-    """π_ref/π − 1 − log(π_ref/π), GRPO's. As a loss its gradient on policy is that of KL(π_ref‖π) (TRL#4967)."""
+    """Return π_ref/π − 1 − log(π_ref/π), which GRPO uses. As a loss its gradient on policy is that of KL(π_ref‖π)
+    (TRL#4967)."""
     gap_N = reference_N - logprobs_N
     return gap_N.exp() - gap_N - 1.0
 
@@ -110,7 +109,7 @@ KL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k
 _RATIOS = {"token": token_ratio, "sequence": sequence_ratio}
 
 
-# --- the whole ------------------------------------------------------------------------------------------------------
+# --- the whole loss -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Tokens:
 
 
 def policy_loss(tokens: Tokens, config: Loss) -> tuple[Tensor, dict[str, Tensor]]:
-    """This micro-batch's part of the update's loss, and per-token values for the metrics (no gradient)."""
+    """Return this micro-batch's part of the update's loss, and per-token values for the metrics (no gradient)."""
     ratio_N = _RATIOS[config.ratio](tokens.logprobs, tokens.old, tokens.rows)
     objective_N = clipped(ratio_N, tokens.advantages, config.clip_low, config.clip_high, config.dual_clip)
     seen = {"ratio/mean": ratio_N, **_clips(ratio_N, tokens.advantages, config)}
@@ -150,7 +149,8 @@ def policy_loss(tokens: Tokens, config: Loss) -> tuple[Tensor, dict[str, Tensor]
 
 
 def _clips(ratio_N: Tensor, advantages_N: Tensor, config: Loss) -> dict[str, Tensor]:
-    """1 where the clip is in force, by side; "dual" where the second bound is."""
+    """Return for each side 1 at the tokens where its clip is in force, else 0; "clip/dual" is that for the second
+    bound."""
     low_N = (ratio_N < 1.0 - config.clip_low) & (advantages_N < 0)
     high_N = (ratio_N > 1.0 + config.clip_high) & (advantages_N > 0)
     clips = {"clip/low": low_N.float(), "clip/high": high_N.float()}
@@ -160,5 +160,5 @@ def _clips(ratio_N: Tensor, advantages_N: Tensor, config: Loss) -> dict[str, Ten
 
 
 def negative_log_likelihood(logprobs_N: Tensor, token_weights_N: Tensor) -> Tensor:
-    """This micro-batch's part of the mean negative log-likelihood."""
+    """Return this micro-batch's part of the mean negative log-likelihood."""
     return -(logprobs_N * token_weights_N).sum()

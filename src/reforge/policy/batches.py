@@ -1,6 +1,7 @@
 """Token rows → micro-batches without padding, cut by a token budget and dealt evenly to the learner's ranks.
 
-Rows of one prompt that share a micro-batch share the prompt's tokens, too: the shared prompt is computed once per micro-batch.
+Rows of one prompt that share a micro-batch share the prompt's tokens, too: the shared prompt is computed once per
+micro-batch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 
 # (prompt length, completion lengths) of rows that are packed behind one shared prompt
 Tree = tuple[int, tuple[int, ...]]
-# of a micro-batch, what the policy is run on: ids_T, positions_T, trees, states_N, targets_N
+# what the policy is run on for a micro-batch: ids_T, positions_T, trees, states_N, targets_N
 Inputs = tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch.Tensor]
 
 
@@ -20,8 +21,8 @@ Inputs = tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch
 class Row:
     """One sequence to train on: a prompt, and the completion's tokens with what is known of each rollout.
 
-    `token_weight` is the share of each of its tokens in the batch's loss (see the means in losses.py), `logprobs` are the
-    sampler's.
+    `token_weight` is the share of each of its tokens in the batch's loss (see the means in losses.py), `logprobs` are
+    the sampler's.
     """
 
     prompt_ids: tuple[int, ...]
@@ -37,9 +38,8 @@ class Row:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Trees one after another, T tokens in all. Of the completions' tokens, N in all, `targets_N` are the ids,
-    `states_N` the places of the tokens whose states predict them, `rows_N` the numbers of their rows.
-    """
+    """Trees one after another, T tokens in all. For the completions' tokens, N in all, `targets_N` are the ids,
+    `states_N` the places of the tokens whose states predict them, `rows_N` the numbers of their rows."""
 
     ids_T: torch.Tensor
     positions_T: torch.Tensor
@@ -58,17 +58,16 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one optimiser step trains on. `tokens` are the trained ones, over all micro-batches."""
+    """What one optimiser step trains on. `tokens` is the number of trained tokens over all micro-batches."""
 
     micro_batches: tuple[MicroBatch, ...]
     tokens: int
 
 
 def build_batch(rows: Sequence[Row], micro_batch_tokens: int, ranks: int = 1) -> Batch:
-    """Micro-batches of at most `micro_batch_tokens` tokens (one over-long row stands alone) and about equal work, a
-    multiple of `ranks` in number; where there are too few rows for that, copies of weight 0 stand in. Raises ValueError
-    for no rows, and for a row that nothing predicts (no prompt) or that has nothing to train on.
-    """
+    """Return micro-batches of at most `micro_batch_tokens` tokens (one over-long row stands alone) and about equal
+    work, a multiple of `ranks` in number; where there are too few rows for that, copies of weight 0 stand in. Raises
+    ValueError for no rows, and for a row that nothing predicts (no prompt) or that has nothing to train on."""
     if not rows:
         raise ValueError("a batch needs at least one row")
     if any(not row.prompt_ids or not row.token_ids for row in rows):
@@ -78,9 +77,8 @@ def build_batch(rows: Sequence[Row], micro_batch_tokens: int, ranks: int = 1) ->
 
 
 def _trees(rows: Sequence[Row], most: int) -> list[list[Row]]:
-    """Rows of the same prompt together, the longest first; of more than `most` tokens only where one row has more: few
-    large pieces could not be dealt evenly.
-    """
+    """Group the rows: those of the same prompt share a tree, the longest first. A tree holds more than `most` tokens
+    only where a single row does, because few large pieces could not be dealt evenly."""
     trees: list[list[Row]] = []
     open_ones: dict[tuple[int, ...], list[Row]] = {}
     for row in sorted(rows, key=lambda row: -row.length):
@@ -97,7 +95,8 @@ def _size(tree: Sequence[Row]) -> int:
 
 
 def _deal(trees: Sequence[list[Row]], budget: int, ranks: int) -> list[list[list[Row]]]:
-    """The largest first, each to the least filled micro-batch: no more of them than the budget asks for."""
+    """Deal the trees, the largest first, each to the least filled micro-batch. There are no more of those than the
+    budget asks for."""
     ordered = sorted(trees, key=lambda tree: -_size(tree))
     count = _up(-(-sum(map(_size, trees)) // budget), ranks)
     while True:
@@ -123,7 +122,7 @@ def _pack(trees: Sequence[Sequence[Row]]) -> MicroBatch:
     states: list[torch.Tensor] = []
     for tree in trees:
         prompt = len(tree[0].prompt_ids)
-        last = len(ids) + prompt - 1  # of the prompt: it predicts the first token of each completion
+        last = len(ids) + prompt - 1  # the prompt's last token predicts the first token of each completion
         ids += tree[0].prompt_ids
         positions.append(torch.arange(prompt))
         for row in tree:

@@ -26,7 +26,7 @@ from reforge.policy.model import TokenLogprobs, check_checkpoint, check_logits, 
 FAMILIES: tuple[str, ...] = get_args(Architecture.model_fields["family"].annotation)
 _FLOATS = ("F64", "F32", "BF16", "F16")
 _PARTS = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
-_NAMED = 3  # of a long list
+_NAMED = 3  # names shown of a long list
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Needs:
 
 
 def examine(folder: Path, needs: Needs) -> tuple[Any, Any]:
-    """The model and its tokenizer. Raises UserError for what some stage would break on."""
+    """Return the model and its tokenizer. Raises UserError for what some stage would break on."""
     files = _read_files(folder)
     _check_values(folder, files["config.json"])
     _check_weight_files(folder)
@@ -152,7 +152,8 @@ def _check_config(folder: Path, config: Any, needs: Needs) -> None:
 
 
 def _check_end(folder: Path, config: Any, generation: Mapping[str, Any], tokenizer: Any) -> None:
-    """The sampler stops at the tokenizer's end token, and at no other."""
+    """Raise UserError where a file names an end token that is not the tokenizer's: the sampler stops at that and at no
+    other. The pad token must be in the vocabulary."""
     said = {"config.json": config.eos_token_id, "generation_config.json": generation.get("eos_token_id")}
     for name, value in said.items():
         if ids_of(value) and tokenizer.eos_token_id not in ids_of(value):
@@ -170,7 +171,7 @@ def _check_end(folder: Path, config: Any, generation: Mapping[str, Any], tokeniz
 
 
 def _load_whole(folder: Path) -> Any:
-    """The model, every weight of which came from the folder and is a number."""
+    """Return the model. Raises UserError unless every weight of it came from the folder and is a finite number."""
     load: Any = AutoModelForCausalLM.from_pretrained
     with _explained(folder / "config.json", "and the weights beside it do not make a model"):
         options = {"dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
@@ -226,7 +227,7 @@ def _check_lora(model: Any, lora: Lora | None) -> None:
 
 
 def _check_run(folder: Path, model: Any) -> None:
-    """The learner computes with it, and can save it: generation_config.json is judged only then."""
+    """Check that the learner can run the model and save it: generation_config.json is judged only when it is saved."""
     ids = torch.arange(8) % model.config.vocab_size
     policy = TokenLogprobs(model)
     with _explained(folder / "config.json", "describes a model that the learner cannot run"), torch.no_grad():

@@ -23,7 +23,8 @@ _EXAMPLE = (
 
 
 def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int, answers: Sequence[str]) -> None:
-    """`vocabulary` is how many rows the embeddings have; `answers` are what the model is to learn to write."""
+    """Raise UserError where a stage would break on the tokenizer. `vocabulary` is how many rows the embeddings have;
+    `answers` are what the model is to learn to write."""
     _check_special(folder, tokenizer, "eos_token", "the token that ends an assistant's turn")
     _check_special(folder, tokenizer, "pad_token", "a token that no text holds; the end token will do")
     highest = max(tokenizer.get_vocab().items(), key=lambda entry: int(entry[1]))
@@ -46,7 +47,7 @@ def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int, answers: Sequ
 
 
 def ids_of(value: Any) -> list[int]:
-    """A config gives one end token, several, or none."""
+    """Return the end tokens of a config as a list: it gives one, several, or none."""
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
@@ -78,7 +79,7 @@ def _check_template(folder: Path, tokenizer: Any) -> None:
         bare = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=False)
         prompt = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
         whole = tokenizer.apply_chat_template([user, answer], tokenize=False)
-    except Exception as error:  # Jinja's own, and what a template raises by itself
+    except Exception as error:  # Jinja's own errors, and those that a template raises itself
         words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(
             f"{place}: chat_template cannot render one user's turn and its answer ({words}). It must take messages "

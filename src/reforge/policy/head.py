@@ -12,14 +12,15 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-_LOGITS = 2**19  # held at a time: they stay in the processor's cache,
-_KEPT = 2**23  # kept for the backward pass: 32 MB, so with a small vocabulary nothing is computed twice
-_ROWS = 64  # but of so many rows at least, or reading the weights takes longer than using them
-_UNSTEADY = range(5, 12)  # rows of products that differ with the number of threads (measured: MKL 2024.2, float32)
+_LOGITS = 2**19  # logits held at a time: they stay in the processor's cache
+_KEPT = 2**23  # logits kept for the backward pass at most: 32 MB, so with a small vocabulary nothing is computed twice
+_ROWS = 64  # rows computed at a time at least, or reading the weights takes longer than using them
+_UNSTEADY = range(5, 12)  # rows of a product that depends on the number of threads (measured: MKL 2024.2, float32)
 
 
 class LogprobHead(nn.Module):
-    """Shares the weights of a model's output layer. A module of its own, so that ZeRO-3 gathers them for it."""
+    """The head that computes log-probs with the weights of a model's output layer. It is a module of its own, so that
+    ZeRO-3 gathers them for it."""
 
     def __init__(self, output: nn.Linear) -> None:
         super().__init__()
@@ -28,14 +29,15 @@ class LogprobHead(nn.Module):
     def forward(
         self, hidden_NH: torch.Tensor, ids_N: torch.Tensor, temperature: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(log p, entropy) of softmax(logits / temperature), float32, both with gradient."""
+        """Return (log p, entropy) of softmax(logits / temperature), float32, both with gradient."""
         apply: Any = _Chunked.apply
         logprobs_N, entropy_N = apply(hidden_NH, self.weight, self.bias, ids_N, temperature)
         return logprobs_N, entropy_N
 
 
 class _Chunked(torch.autograd.Function):
-    """Reductions over the vocabulary are in float32, whatever the weights are."""
+    """The log-probs and entropies, computed for some rows at a time. Reductions over the vocabulary are in float32,
+    whatever the weights are."""
 
     @staticmethod
     def forward(
@@ -64,7 +66,7 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        """∂logp/∂logits = onehot − p and ∂H/∂logits = −p (log p + H), over the temperature."""
+        """Return the gradients, by ∂logp/∂logits = onehot − p and ∂H/∂logits = −p (log p + H), over the temperature."""
         hidden_NH, weight_VH, bias_V, ids_N, log_z_N, entropy_N = ctx.saved_tensors
         of_logprobs_N, of_entropy_N = gradients
         hidden_grad_NH = torch.zeros_like(hidden_NH)
@@ -101,8 +103,8 @@ def _logits(hidden_CH: torch.Tensor, weight_VH: torch.Tensor, bias_V: torch.Tens
 
 
 def _product(rows_CK: torch.Tensor, right_KN: torch.Tensor) -> torch.Tensor:
-    """MKL sums a product of few rows, as a last chunk may have, in an order that depends on the number of threads. Last
-    bits are enough for a training to end elsewhere."""
+    """Return the matrix product, computed with more rows where it has few, as a last chunk may: MKL sums such a product
+    in an order that depends on the number of threads. Last bits are enough for a training run to end differently."""
     count = len(rows_CK)
     if count not in _UNSTEADY:
         return rows_CK @ right_KN

@@ -23,17 +23,16 @@ from reforge.policy.model import TokenLogprobs, load_model, load_tokenizer, save
 from reforge.policy.state import read_state, write_state
 
 _REFERENCE = "reference.safetensors"
-_BUCKET = 500_000_000  # parameters whose gradients are summed at once, as DeepSpeed's own
+_BUCKET = 500_000_000  # parameters whose gradients are summed at once: DeepSpeed's default
 
 T = TypeVar("T")
 
 
 @dataclass
 class Learner:
-    """`engine` wraps TokenLogprobs(`model`); `reference` is a frozen one or None, `renewed` where it is no longer the
-    first policy. On several ranks every method is to be called on all of them (ranks.everyone): `logprobs` and
-    `backward` per micro-batch, then `step` or `discard`.
-    """
+    """The policy under training. `engine` wraps TokenLogprobs(`model`); `reference` is a frozen one or None, `renewed`
+    where it is no longer the first policy. On several ranks every method is to be called on all of them
+    (ranks.everyone): `logprobs` and `backward` per micro-batch, then `step` or `discard`."""
 
     engine: Any
     model: Any
@@ -49,15 +48,15 @@ class Learner:
 
     @property
     def replicas(self) -> int:
-        """How many micro-batches are worked on at a time."""
+        """Return how many micro-batches are worked on at a time."""
         return distributed.get_world_size() // self.config.sequence_parallel
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Return this rank's of the micro-batches of a batch."""
+        """Return this rank's micro-batches."""
         return items[distributed.get_rank() // self.config.sequence_parallel :: self.replicas]
 
     def logprobs(self, inputs: Inputs, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logprobs_N, entropy_N) of a micro-batch; see TokenLogprobs."""
+        """Return (logprobs_N, entropy_N) of a micro-batch; see TokenLogprobs."""
         logprobs_N, entropy_N = self.engine(*self._placed(inputs), temperature)
         return logprobs_N, entropy_N
 
@@ -78,7 +77,8 @@ class Learner:
         self.engine.backward(loss * self.engine.dp_world_size)
 
     def gradients(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Whole, summed over the ranks, after the last `backward`; gathered one by one: every rank takes them all."""
+        """Yield the name and the gradient of each trained parameter, whole and summed over the ranks, after the last
+        `backward`. They are gathered one by one, so every rank must take them all."""
         from deepspeed.utils import safe_get_full_grad
 
         for name, parameter in self.model.named_parameters():
@@ -88,19 +88,20 @@ class Learner:
                     yield name, gradient
 
     def gradient_norm(self) -> float:
-        """Before clipping, over all ranks. DeepSpeed would know it only after its step, and skips silently where it is
-        not finite. Summed in double precision: what the order of threads does there is rounded away."""
+        """Return the norm before clipping, over all ranks. DeepSpeed would know it only after its step, and skips
+        silently where it is not finite. It is summed in double precision: what the order of threads does there is
+        rounded away."""
         squares = [gradient.float().square().sum(dtype=torch.float64) for _, gradient in self.gradients()]
         return float(torch.stack(squares).sum().sqrt().float())
 
     def step(self, learning_rate: float) -> None:
-        """One optimiser step over what was accumulated, clipped."""
+        """Make one optimiser step with the accumulated gradient, clipped."""
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self.engine.step()
 
     def discard(self) -> None:
-        """Forget what was accumulated."""
+        """Forget the accumulated gradient."""
         optimizer = self.engine.optimizer
         self.engine.zero_grad()
         optimizer.zero_grad()
@@ -109,14 +110,14 @@ class Learner:
             partitions[number] = None
 
     def peak_memory(self) -> float:
-        """GiB: of this rank's GPU, or of its process."""
+        """Return the peak memory, in GiB, of this rank's GPU, or of its process."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**30
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     def save_model(self, folder: Path, worn: Path | None = None) -> None:
-        """As the sampler, and everyone else, reads it: LoRA merged, safetensors. Rank 0 writes, to `worn` where it can
-        (save_model)."""
+        """Write the model as the sampler, and everyone else, reads it: LoRA merged, safetensors. Rank 0 writes, into
+        the files of `worn` where it can (model.save_model)."""
         state = merged(self.model, self.leads)
         if self.leads:
             save_model(self.model, self.tokenizer, folder, state, worn)
@@ -127,7 +128,8 @@ class Learner:
         self._fill_reference(merged(self.model, True))
 
     def _fill_reference(self, state: Mapping[str, torch.Tensor]) -> None:
-        """ZeRO-3 keeps parts on each rank, and takes from rank 0 what it deals out; else each rank has the whole."""
+        """Copy `state` into the reference. ZeRO-3 keeps parts on each rank, and takes from rank 0 what it deals out;
+        else each rank has the whole."""
         import deepspeed
 
         for name, parameter in self._reference_model().named_parameters():
@@ -147,7 +149,7 @@ class Learner:
         write_state(self.engine, folder)
         if self.renewed:
             state = merged(self._reference_model(), self.leads)
-            if self.leads:  # tied weights once
+            if self.leads:  # tied weights are saved once
                 names = [name for name, _ in self._reference_model().named_parameters()]
                 save_file({name: state[name].contiguous() for name in names}, folder / _REFERENCE)
         self._wait()
@@ -164,7 +166,7 @@ class Learner:
 
 
 def open_learner(folder: Path, config: LearnerConfig, seed: int, reference: bool = False) -> Learner:
-    """A learner on every rank, from the checkpoint in `folder`. Called on rank 0."""
+    """Open a learner on every rank, from the checkpoint in `folder`, and return rank 0's. Call this on rank 0."""
     learner: Learner = ranks.lead(_build, folder, config, seed, reference)
     return learner
 
@@ -196,7 +198,7 @@ def _build(folder: Path, config: LearnerConfig, seed: int, reference: bool) -> L
 
 
 def _frozen(deepspeed: Any, folder: Path, config: LearnerConfig, device: torch.device) -> Any:
-    """The policy that KL is measured from; partitioned like the learner's under ZeRO-3, else whole on each rank."""
+    """Return the policy that KL is measured from: partitioned like the learner's under ZeRO-3, else whole on a rank."""
     network = load_model(folder, getattr(torch, config.dtype))
     model = TokenLogprobs(network, _sequence_group(config)).requires_grad_(False)
     if config.zero_stage < 3:
@@ -217,8 +219,8 @@ def _check_heads(network: Any, ranks: int) -> None:
 
 
 def _sequence_group(config: LearnerConfig) -> Any:
-    """This rank's, of those that follow each other; None where each rank has whole micro-batches. Every rank makes all
-    groups, as torch wants it."""
+    """Return the group of consecutive ranks that share this rank's micro-batches; None where each rank has whole
+    micro-batches. Every rank makes all groups, as torch wants it."""
     size = config.sequence_parallel
     if size == 1:
         return None
@@ -228,7 +230,7 @@ def _sequence_group(config: LearnerConfig) -> Any:
 
 
 def _quiet() -> None:
-    """DeepSpeed picks its accelerator and its verbosity at import; it must hear both before."""
+    """Set DeepSpeed's accelerator and its verbosity, which it picks at import."""
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -236,7 +238,7 @@ def _quiet() -> None:
 
 
 def _deepspeed_config(config: LearnerConfig, model: torch.nn.Module) -> dict[str, Any]:
-    # A bucket that is larger than the model is memory for nothing, and `strict` writes all over it each step.
+    # A bucket that is larger than the model wastes memory, and `strict` writes all over it each step.
     bucket = min(_BUCKET, sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters()))
     zero: dict[str, Any] = {"stage": config.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
     if config.offload:

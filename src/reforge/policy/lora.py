@@ -30,10 +30,9 @@ def add_lora(model: Any, config: Lora) -> None:
 
 
 def merged(model: Any, keep: bool) -> dict[str, torch.Tensor]:
-    """The whole state on the CPU, with additions merged into copies (merging in place and back would let the base
-    drift); empty where not `keep`. On every rank: ZeRO-3 gathers one module at a time. What is whole on the CPU anyway
-    is not copied.
-    """
+    """Return the whole state on the CPU, with additions merged into copies (merging in place and back would let the
+    base drift); empty where not `keep`. Call this on every rank: ZeRO-3 gathers one module at a time. What is whole on
+    the CPU anyway is not copied."""
     import deepspeed
 
     state: dict[str, torch.Tensor] = {}
@@ -52,6 +51,6 @@ def merged(model: Any, keep: bool) -> dict[str, torch.Tensor]:
 
 
 def _lora_layer(model: Any, key: str) -> Any:
-    """The module that adds to this weight, if any."""
+    """Return the module that adds to this weight, if any."""
     name, _, ending = key.rpartition(".base_layer.")
     return model.get_submodule(name) if name and ending == "weight" else None

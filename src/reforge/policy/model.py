@@ -22,7 +22,7 @@ from reforge.policy.ulysses import gather
 
 
 def new_model(architecture: Architecture, tokenizer: PreTrainedTokenizerBase, seed: int) -> Any:
-    """Random weights. Raises UserError for what the family's config does not know."""
+    """Return a model with random weights. Raises UserError for what the family's config does not know."""
     config = AutoConfig.for_model(
         architecture.family,
         vocab_size=len(tokenizer),
@@ -62,14 +62,16 @@ def _known(architecture: Architecture) -> dict[str, Any]:
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """Raises UserError where the folder is no checkpoint: it needs config.json and safetensors weights."""
+    """Return the model in `folder`. Raises UserError where that is no checkpoint: it needs config.json and safetensors
+    weights."""
     check_checkpoint(folder)
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """tokenizer.json exactly as it is written. AutoTokenizer would put the model family's own pre-tokenizer in its
-    place (transformers 5, model_type qwen2), and every text would silently get other token ids."""
+    """Return the tokenizer exactly as tokenizer.json has it. AutoTokenizer would put the model family's own
+    pre-tokenizer in its place (transformers 5, model_type qwen2), and every text would silently get different token
+    ids."""
     check_checkpoint(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
@@ -81,9 +83,9 @@ def save_model(
     state: dict[str, torch.Tensor] | None = None,
     worn: Path | None = None,
 ) -> None:
-    """`state` in place of the model's own, where that lies in parts. `worn` is an older save of it that nobody needs
-    any more: where its files can be filled anew, it becomes `folder`.
-    """
+    """Write the model and its tokenizer to `folder`. `state` is written in place of the model's own state, of which a
+    rank may hold only parts. `worn` is an older save of the model that nobody needs any more: where its files can be
+    filled anew, it becomes `folder`."""
     if worn is not None and rewrite(worn, state or model.state_dict()):
         worn.rename(folder)
         return
@@ -118,14 +120,15 @@ _ON_LOGITS = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_mul
 
 
 def check_logits(config: Any) -> None:
-    """Raises UserError where the model does more to its logits than its output layer."""
+    """Raise UserError where the model does more to its logits than its output layer."""
     for key in _ON_LOGITS:
         if getattr(config, key, None) not in (None, 1.0):
             raise UserError(f"{config.model_type} models with {key} are not supported: log-probs would be wrong.")
 
 
 class TokenLogprobs(nn.Module):
-    """Log-probs of the trained tokens of packed trees: no padding, and no logits of any other token."""
+    """The policy network, which gives log-probs of the trained tokens of packed trees: no padding, and no logits of any
+    other token."""
 
     def __init__(self, model: Any, sequence_group: Any = None) -> None:
         """`model` is one of transformers' decoders with a linear head; it is set to packed attention. The ranks of
@@ -146,9 +149,8 @@ class TokenLogprobs(nn.Module):
         targets_N: torch.Tensor,
         temperature: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logprobs_N, entropy_N) of the tokens `targets_N`; see MicroBatch for the rest. `temperature` divides the
-        logits as in the sampler, or the ratio would be off from the first token (TRL#4159).
-        """
+        """Return (logprobs_N, entropy_N) of the tokens `targets_N`; see MicroBatch for the rest. `temperature` divides
+        the logits as in the sampler, or the ratio would be off from the first token (TRL#4159)."""
         if self._group is not None:
             return self._shared((ids_T, positions_T, trees, states_N, targets_N), temperature)
         hidden_TH = self._decode(ids_T, positions_T, trees)
@@ -156,7 +158,8 @@ class TokenLogprobs(nn.Module):
         return logprobs_N, entropy_N
 
     def _shared(self, inputs: Inputs, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, of this rank's slice of the tokens; they are filled up so that all slices are equal."""
+        """Return what `forward` does. This rank runs the network on its slice of the tokens, which are padded so that
+        all slices are equal."""
         ids_T, positions_T, trees, states_N, targets_N = inputs
         ranks, rank = distributed.get_world_size(self._group), distributed.get_rank(self._group)
         if missing := -len(ids_T) % ranks:

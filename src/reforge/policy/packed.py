@@ -1,8 +1,8 @@
-"""Causal attention over trees that lie one after another: a completion sees its prompt and itself alone, and nothing
-is spent on padding.
+"""Causal attention over trees that lie one after another: a completion sees its prompt and itself alone, and nothing is
+spent on padding.
 
-Registered with transformers under PACKED, so every decoder of theirs that takes its attention from there can use it,
-on CPU and GPU; their lengths come in as the argument `trees` of the decoder's forward.
+Registered with transformers under PACKED, so every decoder of theirs that takes its attention from there can use it, on
+CPU and GPU; the lengths of the trees come in as the argument `trees` of the decoder's forward.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ def packed_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """B is 1 and the trees' tokens add up to T; those alike that follow each other share a kernel call. Returns the
-    output as (1, T, H, D). With `sequence_group` the tensors hold this rank's slice of the tokens. Raises UserError for
-    what it does not compute.
-    """
+    """Return the output as (1, T, H, D). B is 1 and the trees' tokens add up to T; trees of equal lengths that follow
+    each other share a kernel call. With `sequence_group` the tensors hold this rank's slice of the tokens. Raises
+    UserError for what it does not compute."""
     if sliding_window is not None or softcap is not None or dropout or attention_mask is not None:
         raise UserError(f"{type(module).__name__} asks for a window, a soft cap, dropout or a mask: not supported.")
     parts = [query_BHTD, key_BHTD, value_BHTD]
@@ -63,8 +62,9 @@ def packed_attention(
 def _attend(
     parts_KHSD: Sequence[torch.Tensor], prompt: int, completions: tuple[int, ...], scaling: float | None
 ) -> torch.Tensor:
-    """(K, H, S, D) of query, key and value of K trees alike. For each completion the prompt is attended to anew:
-    that is little beside the rest of the network, and needs no kernel but the causal one."""
+    """Return the output as (K, S, H, D), for (K, H, S, D) of query, key and value of K trees of equal lengths. For each
+    completion the prompt is attended to anew: that is little beside the rest of the network, and needs no kernel but
+    the causal one."""
     attend = partial(scaled_dot_product_attention, is_causal=True, scale=scaling)
     attend = partial(attend, enable_gqa=parts_KHSD[0].shape[1] != parts_KHSD[1].shape[1])
     if len(completions) == 1:  # the whole is one row: nothing to take apart
@@ -83,7 +83,8 @@ def _attend(
 
 
 def _rows(part_KHSD: torch.Tensor, prompt: int, start: int, count: int, length: int) -> torch.Tensor:
-    """(K · count, H, prompt + length, D): of each tree `count` completions from `start` on, each after the prompt."""
+    """Return (K · count, H, prompt + length, D): of each tree `count` completions from `start` on, each after the
+    prompt."""
     own = part_KHSD[:, :, start : start + count * length]
     own = own.reshape(*own.shape[:2], count, length, -1).transpose(1, 2)
     shared = part_KHSD[:, None, :, :prompt].expand(-1, count, -1, -1, -1)

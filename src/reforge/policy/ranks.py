@@ -24,7 +24,7 @@ _group: Any = None
 
 
 def join() -> None:
-    """Into the process group: that of torchrun, or one of its own for a process that runs alone."""
+    """Join the process group: that of torchrun, or a new one for a process that runs alone."""
     global _group
     if distributed.is_initialized():
         return
@@ -35,38 +35,39 @@ def join() -> None:
         return
     os.environ.setdefault("LOCAL_RANK", "0")
     folder = tempfile.mkdtemp(prefix="reforge-")  # a file to meet at: no port to collide on
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # torch comes back to it
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # not earlier: torch comes back to it
     distributed.init_process_group(backend, init_method=f"file://{folder}/rendezvous", rank=0, world_size=1)
 
 
 def everyone(work: Callable[..., Any], learner: Any, *args: Any) -> Any:
-    """Called on rank 0: do `work(learner, *args)` on every rank, each with its own learner. Rank 0's result."""
+    """Call this on rank 0: do `work(learner, *args)` on every rank, each with its own learner, and return the result of
+    rank 0."""
     _order((work, args))
     return work(learner, *args)
 
 
 def lead(build: Callable[..., Any], *args: Any) -> Any:
-    """Called on rank 0: build a learner on every rank."""
+    """Call this on rank 0: build a learner on every rank, and return rank 0's."""
     join()
     _order((build, args))
     return build(*args)
 
 
 def dismiss() -> None:
-    """Called on rank 0 at the end: the others leave `follow`."""
+    """Call this on rank 0 at the end: let the other ranks leave `follow`."""
     if distributed.is_initialized() and distributed.get_world_size() > 1:
         _order(None)
         distributed.barrier(group=_group)
 
 
 def _order(what: tuple[Callable[..., Any], tuple[Any, ...]] | None) -> None:
-    """To all ranks; None: there is nothing more to do."""
+    """Send an order to all ranks; None means that there is nothing more to do."""
     if distributed.get_world_size() > 1:
         distributed.broadcast_object_list([what], src=0, group=_group)
 
 
 def follow() -> None:
-    """What every other rank does, until it is dismissed."""
+    """Do what rank 0 orders until it dismisses this rank. Every other rank calls this."""
     join()
     learner = None
     while True:

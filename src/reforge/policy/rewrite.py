@@ -1,6 +1,5 @@
-"""New values in the files of a checkpoint that is there already. Memory that is taken anew, such as that of a new file
-in /dev/shm, costs several times what filling it costs.
-"""
+"""Write new values into the files of a checkpoint that is there already. Memory that is taken anew, such as that of a
+new file in /dev/shm, costs several times what filling it costs."""
 
 from __future__ import annotations
 
@@ -16,9 +15,8 @@ _TYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F
 
 
 def rewrite(folder: Path, state: Mapping[str, torch.Tensor]) -> bool:
-    """Fill each tensor of the safetensors files in `folder` with that of the same name in `state`. Where one has
-    another name, shape or type, nothing is changed, and the answer is False.
-    """
+    """Fill each tensor of the safetensors files in `folder` with that of the same name in `state`. Return whether that
+    was done: where a name, shape or type differs, nothing is changed."""
     files = {path: read_header(path) for path in folder.glob("*.safetensors")}
     entries = [(name, entry) for _, header in files.values() for name, entry in header.items()]
     if not entries or not all(name in state and _alike(state[name], entry) for name, entry in entries):

@@ -1,8 +1,8 @@
 """The learner's state as safetensors: float32 weights, the optimiser's moments and its step count, each tensor whole.
 
-Not DeepSpeed's own checkpoint: that one is pickled, tied to the number of ranks and the ZeRO stage, and needs a
-conversion ("universal checkpoint") for other ones. Here any number of ranks and any stage reads what any other wrote,
-the bytes depend on the values alone, and loading runs no code. Ranks gather one tensor at a time; rank 0 writes.
+This is not DeepSpeed's own checkpoint: that one is pickled, tied to the number of ranks and the ZeRO stage, and needs a
+conversion ("universal checkpoint") for different ones. Here any number of ranks and any stage reads what any other
+wrote, the bytes depend on the values alone, and loading runs no code. Ranks gather one tensor at a time; rank 0 writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _STEPS = "optimizer.json"
 
 
 def write_state(engine: Any, folder: Path) -> None:
-    """On every rank. Trained parameters only: those of a frozen base do not change."""
+    """Write the state to `folder`. Call this on every rank. Only trained parameters are written: those of a frozen base
+    do not change."""
     piece: dict[str, torch.Tensor] = {}
     number = 0
     leads = engine.global_rank == 0
@@ -41,8 +42,8 @@ def write_state(engine: Any, folder: Path) -> None:
 
 
 def read_state(engine: Any, folder: Path) -> None:
-    """On every rank, each of which reads the files. Raises ValueError for parameters that are not those of the
-    engine's model."""
+    """Read the state in `folder`. Call this on every rank, each of which reads the files. Raises ValueError for
+    parameters that are not those of the engine's model."""
     steps = int(json.loads((folder / _STEPS).read_text())["steps"])
     files: list[Any] = [safe_open(path, "pt") for path in sorted(folder.glob("state-*.safetensors"))]
     place = {key: file for file in files for key in file.keys()}  # noqa: SIM118 (no mapping)
@@ -59,7 +60,7 @@ def read_state(engine: Any, folder: Path) -> None:
 
 
 def _make_moments(engine: Any, steps: int) -> None:
-    """Of partitions, which have none before their first step."""
+    """Make the moments of partitions, which have none before their first step."""
     optimizer = engine.optimizer
     groups = [tensor for group in optimizer.optimizer.param_groups for tensor in group["params"]]
     for flat in getattr(optimizer, "fp32_partitioned_groups_flat", groups):
@@ -110,7 +111,7 @@ def _set(engine: Any, parameter: Any, values: dict[str, torch.Tensor], steps: in
 
 
 def _own_part(parameter: Any, whole: torch.Tensor) -> torch.Tensor:
-    """This rank's partition: all have one size, the last ones are filled up with zeros."""
+    """Return this rank's partition: all have one size, the last ones are filled up with zeros."""
     size, ranks = parameter.ds_tensor.numel(), distributed.get_world_size()
     padded = torch.nn.functional.pad(whole.flatten(), (0, size * ranks - whole.numel()))
     return padded[distributed.get_rank() * size :][:size]
@@ -126,5 +127,5 @@ def _trained(engine: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _partitioned(engine: Any) -> bool:
-    """Whether DeepSpeed keeps float32 weights and moments apart from the parameters, and in parts."""
+    """Return whether DeepSpeed keeps float32 weights and moments apart from the parameters, and in parts."""
     return hasattr(engine.optimizer, "optimizer")

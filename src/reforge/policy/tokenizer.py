@@ -17,7 +17,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
-    """Deterministic in `texts` and their order.
+    """Return a tokenizer trained on `texts`; it is deterministic in them and their order.
 
     Merges may cross spaces but not line ends or digits: a program line becomes a few tokens, while numbers are always
     spelled digit by digit. (Merging across spaces: SuperBPE, Liu et al. 2025, arXiv 2503.13423.)

@@ -14,7 +14,7 @@ from torch import distributed
 
 
 class _Exchange(torch.autograd.Function):
-    """All-to-all along the first axis; its own inverse, so its own gradient."""
+    """An all-to-all exchange along the first axis. It is its own inverse, so its own gradient."""
 
     @staticmethod
     def forward(ctx: Any, parts: torch.Tensor, group: Any) -> torch.Tensor:
@@ -31,24 +31,26 @@ class _Exchange(torch.autograd.Function):
 
 
 def to_heads(slice_BHtD: torch.Tensor, group: Any) -> torch.Tensor:
-    """This rank's tokens of all heads → all tokens of its heads, which are repeated where the ranks are more."""
+    """Turn this rank's tokens of all heads into all tokens of its heads; where there are more ranks than heads, those
+    are repeated."""
     ranks, heads = distributed.get_world_size(group), slice_BHtD.shape[1]
     if heads < ranks:
         slice_BHtD = slice_BHtD.repeat_interleave(ranks // heads, 1)
     exchange: Any = _Exchange.apply
-    parts = torch.stack(slice_BHtD.chunk(ranks, 1))  # one of the heads for each rank
+    parts = torch.stack(slice_BHtD.chunk(ranks, 1))  # one part of the heads for each rank
     return torch.cat(list(exchange(parts, group)), 2)
 
 
 def to_tokens(all_BThD: torch.Tensor, group: Any) -> torch.Tensor:
-    """The way back, of attention's output: all tokens of this rank's heads → this rank's tokens of all heads."""
+    """Turn attention's output for all tokens of this rank's heads back into this rank's tokens of all heads."""
     exchange: Any = _Exchange.apply
     parts = torch.stack(all_BThD.chunk(distributed.get_world_size(group), 1))
     return torch.cat(list(exchange(parts, group)), 2)
 
 
 class _Gather(torch.autograd.Function):
-    """The values of all ranks, each in its place. All compute the same loss of them, so each keeps its own gradient."""
+    """A gathering of the values of all ranks, each in its place. All ranks compute the same loss from them, so each
+    keeps its own gradient."""
 
     @staticmethod
     def forward(ctx: Any, own_n: torch.Tensor, holder_N: torch.Tensor, group: Any) -> torch.Tensor:
@@ -68,7 +70,8 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(own_n: torch.Tensor, holder_N: torch.Tensor, group: Any) -> torch.Tensor:
-    """`holder_N` says which rank has each of the N values; `own_n` are this one's, in that order."""
+    """Return the N values of all ranks. `holder_N` says which rank has each of them; `own_n` are this one's, in that
+    order."""
     apply: Any = _Gather.apply
     gathered: torch.Tensor = apply(own_n, holder_N, group)
     return gathered

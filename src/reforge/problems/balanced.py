@@ -1,4 +1,5 @@
-"""Which generated problems to take: both sides of the split filled as evenly over the difficulties as they allow."""
+"""Choose which generated problems to take: both sides of the split are filled as evenly over the difficulties as they
+allow."""
 
 from __future__ import annotations
 
@@ -8,15 +9,15 @@ from reforge.problems.split import position
 from reforge.records import Problem
 
 HELD_OUT_BELOW = 1 / 8  # families at a position under this are held out
-Sides = tuple[list[Problem], list[Problem]]  # held out, to train on
+Sides = tuple[list[Problem], list[Problem]]  # the held-out problems, and those to train on
 
 
 def balanced(
     streams: Mapping[int, Iterator[Problem]], train: int, heldout: int, on_drawn: Callable[[], None] = lambda: None
 ) -> list[Problem]:
-    """Problems from one stream per difficulty; fewer than wanted only where all streams together have no more.
+    """Return problems from one stream per difficulty; fewer than wanted only where all streams together have no more.
 
-    Ends if the streams do: each round finds every quota filled, or fills them, or finds a stream at its end.
+    This ends if the streams do: each round finds every quota filled, or fills them, or finds a stream at its end.
     """
     drawn: dict[int, Sides] = {difficulty: ([], []) for difficulty in streams}
     ended: set[int] = set()
@@ -34,9 +35,9 @@ def balanced(
 
 
 def _draw(sides: Sides, quota: tuple[int, int], stream: Iterator[Problem], on_drawn: Callable[[], None]) -> bool:
-    """Draw until both sides have their quota. False where the stream ended before.
+    """Draw until both sides have their quota. Return False where the stream ended before.
 
-    What is over on one side stays: its quota rises if another stream ends.
+    What one side has beyond its quota is kept: the quota rises if another stream ends.
     """
     while any(len(side) < least for side, least in zip(sides, quota, strict=True)):
         problem = next(stream, None)
@@ -48,7 +49,8 @@ def _draw(sides: Sides, quota: tuple[int, int], stream: Iterator[Problem], on_dr
 
 
 def _even(wanted: int, limits: Mapping[int, int]) -> dict[int, int]:
-    """Shares of `wanted`, equal up to one except where a limit is lower; they sum to it as far as limits allow."""
+    """Return shares of `wanted` that differ by at most one except where a limit is lower; they sum to it as far as
+    limits allow."""
     shares: dict[int, int] = {}
     for rank, key in enumerate(sorted(limits, key=lambda key: (limits[key], key))):
         shares[key] = min(limits[key], wanted // (len(limits) - rank))

@@ -1,8 +1,8 @@
-"""Which problems are the same under another name, in other words or with their tests in another order, and which are
-those of an evaluation set.
+"""Find problems that are the same under a different name, in different words or with their tests in a different order,
+and those of an evaluation set.
 
-Two views of a problem, since neither is enough: the words of its statement, and its tests with the function's name
-taken out. Candidates come from MinHash and LSH (rensa) and are then compared exactly.
+Two views of a problem are compared, since neither is enough: the words of its statement, and its tests with the
+function's name taken out. Candidates come from MinHash and LSH (rensa) and are then compared exactly.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from reforge.sandbox import wire
 from reforge.sandbox.asserts import Call, steps_of
 
 _WORD = re.compile(r"[^\W_]+")
-_NAME = "_f"  # what every function is called here
+_NAME = "_f"  # the name of every function in these views
 _SHINGLE = 3  # words
 _NGRAM = 10  # words, as DeepSeek-Coder filters its corpus (arXiv 2401.14196, section 2.3)
-_TELLING = 2  # what more problems of an evaluation set share is how it phrases things
+_TELLING = 2  # n-grams that more problems of an evaluation set share are how it phrases things
 _PERMUTATIONS = 256
 _ROWS = (1, 2, 4, 8, 16)
 _RECALL = 0.999
 
 
 def drop_duplicates(entries: Iterable[Entry], near: Near) -> tuple[list[Entry], list[Quarantined]]:
-    """Of problems that are the same, the first stays."""
+    """Leave out duplicates: of problems that are the same, the first stays."""
     known, kept, dropped = _Known(near), list[Entry](), list[Quarantined]()
     for entry in entries:
         looks = _Looks(entry.problem)
@@ -69,7 +69,7 @@ def drop_contaminated(
 
 
 class _Looks:
-    """A problem, its views, and sketches of those that hold anything."""
+    """A problem, its views, and sketches of those views that hold anything."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -84,7 +84,7 @@ def _sketch(view: frozenset[str]) -> RMinHash:
 
 
 class _Known:
-    """Problems so far, to be asked whether one is among them."""
+    """The problems so far, to be asked whether a given one is among them."""
 
     def __init__(self, near: Near) -> None:
         self._least = {"statement": near.statement, "tests": near.tests}
@@ -97,7 +97,7 @@ class _Known:
         self._problems.append(looks.problem)
 
     def like(self, looks: _Looks) -> str:
-        """The most similar one, with how much; empty where there is none."""
+        """Return the most similar problem, and how similar it is; empty where there is none."""
         found = []
         for name, sketch in looks.sketches.items():
             for number in self._indexes[name].query(sketch):
@@ -111,13 +111,15 @@ class _Known:
 
 
 def _index(least: float) -> RMinHashLSH:
-    """As many rows a band, and so as few idle candidates, as leave a pair at the threshold all but sure to be one."""
+    """Return an index with as many rows a band, and so as few idle candidates, as leave a pair at the threshold all but
+    sure to be a candidate."""
     rows = [rows for rows in _ROWS if 1 - (1 - least**rows) ** (_PERMUTATIONS // rows) >= _RECALL]
     return RMinHashLSH(threshold=least, num_perm=_PERMUTATIONS, num_bands=_PERMUTATIONS // max(rows, default=1))
 
 
 def views_of(problem: Problem) -> dict[str, frozenset[str]]:
-    """Of the statement its words, three by three; of the tests each without the name of the function."""
+    """Return the two views: of the statement its words, three by three; of the tests each without the name of the
+    function."""
     words = _words(problem)
     shingles = frozenset(" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1)))
     return {"statement": shingles, "tests": frozenset(_tests(problem))}
@@ -128,7 +130,8 @@ def _words(problem: Problem) -> list[str]:
 
 
 def _tests(problem: Problem) -> list[str]:
-    """Each without the name of the function; a call and what it must return look alike in all kinds of tests."""
+    """Return the tests without the name of the function; a call and what it must return look alike in all kinds of
+    tests."""
     if problem.tests[0].kind == "answer":
         return []  # many problems have the same number for an answer
     if problem.tests[0].kind == "stdin":
@@ -154,7 +157,7 @@ def _trimmed(text: str) -> str:
 
 
 def _assertions(source: str, entry: str) -> list[str]:
-    """Those that call the entry point, wherever they stand (HumanEval's are in `check(candidate)`)."""
+    """Return the assertions that call the entry point, wherever they stand (HumanEval's are in `check(candidate)`)."""
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(source)

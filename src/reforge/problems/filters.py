@@ -1,4 +1,4 @@
-"""Steps that look at one problem at a time, before anything is run."""
+"""The steps of curation that look at one problem at a time, before anything is run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SURE = 0.5  # below this probability a statement, which may be mostly code, cou
 
 
 def passing(entries: Sequence[Entry], reason: Callable[[Entry], str]) -> tuple[list[Entry], list[Quarantined]]:
-    """What `reason` has nothing against."""
+    """Return the entries for which `reason` gives none, and the others, quarantined with the reason."""
     kept, left_out = list[Entry](), list[Quarantined]()
     for entry in entries:
         if why := reason(entry):
@@ -26,7 +26,7 @@ def passing(entries: Sequence[Entry], reason: Callable[[Entry], str]) -> tuple[l
 
 
 def outside(problem: Problem, source: ProblemSource) -> str:
-    """Why a problem does not belong to the days that are read of its source; empty where it does."""
+    """Return why a problem does not belong to the days that are read of its source; empty where it does."""
     if not (source.after or source.before):
         return ""
     if not problem.date:
@@ -39,7 +39,8 @@ def outside(problem: Problem, source: ProblemSource) -> str:
 
 
 def unsuitable(problem: Problem, config: Curate) -> str:
-    """Of a statement in another language, or too short or too long to learn from, what is wrong with it."""
+    """Return what is wrong with a statement that is in a language not wanted, or too short or too long to learn from;
+    empty where nothing is."""
     least, most = config.statement_characters
     size = len(problem.statement.strip())
     if not least <= size <= most:
@@ -52,7 +53,8 @@ def unsuitable(problem: Problem, config: Curate) -> str:
 
 
 def badly_tested(problem: Problem, least: int) -> str:
-    """Fewer different tests than `least`, or tests that no program can pass together."""
+    """Return what is wrong with the tests: fewer different ones than `least`, or two that no program can pass together;
+    empty where nothing is."""
     tests = dict.fromkeys(problem.tests)
     if len(tests) < least:
         return f"too few tests: {len(tests)} of {least}"

@@ -1,4 +1,4 @@
-"""What went into each step of curation and where it went: nothing is lost without a count and a reason."""
+"""Account for what went into each step of curation and where it went: nothing is lost without a count and a reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Quarantined:
-    """`reason` begins with its kind, up to the first colon; that is what the funnel counts."""
+    """A row that was left out. `reason` begins with its kind, up to the first colon; that is what the funnel counts."""
 
     id: str
     reason: str
@@ -54,6 +54,6 @@ def count(came: int, **went: int) -> dict[str, int]:
 
 
 def reasons(quarantined: Iterable[Quarantined]) -> dict[str, int]:
-    """How often each kind of reason occurs, the commonest first."""
+    """Return how often each kind of reason occurs, the commonest first."""
     kinds = Counter(item.reason.partition(":")[0] for item in quarantined)
     return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

@@ -20,7 +20,7 @@ _DRAWS = 6  # inputs drawn per wanted test, to end up with enough distinct ones
 
 
 def generate(difficulties: Sequence[int], tests_per_problem: int, seed: int) -> Iterator[Problem]:
-    """Distinct problems without end, difficulties in turn; ends when every difficulty is exhausted."""
+    """Yield distinct problems, difficulties in turn; this ends when every difficulty is exhausted."""
     rng = random.Random(seed)
     left = dict.fromkeys(difficulties, 0)
     seen: set[str] = set()
@@ -38,7 +38,7 @@ def generate(difficulties: Sequence[int], tests_per_problem: int, seed: int) -> 
 
 
 def _draw(difficulty: int, tests: int, rng: random.Random) -> Problem | None:
-    """One problem, or None where the walk is degenerate (overflowing, or nearly constant in its input)."""
+    """Return one problem, or None where the walk is degenerate (overflowing, or nearly constant in its input)."""
     start: Kind = rng.choice(("list", "list", "string", "number"))
     walk, constants = _walk(start, difficulty, rng)
     lines = [op.code.format(k=k) for op, k in zip(walk, constants, strict=True)]
@@ -73,12 +73,13 @@ def _walk(start: Kind, difficulty: int, rng: random.Random) -> tuple[list[Operat
 
 
 def _think(walk: list[Operation], constants: list[int]) -> str:
-    """One line a step: what `x` is by then, and what is done to it."""
+    """Return one line a step: what `x` is by then, and what is done to it."""
     return "\n".join(f"{op.takes}: {op.phrases[0].format(k=k)}" for op, k in zip(walk, constants, strict=True))
 
 
 def _cases(solution: str, start: Kind, wanted: int, rng: random.Random) -> tuple[TestCase, ...] | None:
-    """Distinct inputs with the reference's answers, at least half of the answers distinct; None where that fails."""
+    """Return distinct inputs with the reference's answers, at least half of the answers distinct; None where that
+    fails."""
     scope: dict[str, object] = {}
     exec(solution, scope)  # our own text, made from OPERATIONS above
     solve = scope["solve"]

@@ -14,7 +14,8 @@ Kind = Literal["list", "string", "number"]
 
 @dataclass(frozen=True)
 class Operation:
-    """`{k}` in phrases and code stands for a small constant drawn per use; numbers stay non-negative throughout."""
+    """An operation on `x`. `{k}` in phrases and code stands for a small constant drawn per use; numbers stay
+    non-negative throughout."""
 
     name: str
     takes: Kind

@@ -1,6 +1,5 @@
-"""How often a policy solved each problem, from the rollouts of an evaluation. What it always or never solves teaches it
-nothing.
-"""
+"""Measure how often a policy solved each problem, from the rollouts of an evaluation. What it always or never solves
+teaches it nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where rows come from: a local file, or a data set that the `datasets` library knows by name.
+"""Read the rows of a source: a local file, or a data set that the `datasets` library knows by name.
 
 Rows are always read back from the snapshot, so what is kept under raw/ is what was used, byte for byte.
 """
@@ -28,9 +28,8 @@ _BATCH = 256  # rows of a Parquet file in memory at a time
 
 @dataclass(frozen=True)
 class Row:
-    """`line` counts from 1: lines of a text file, rows of a Parquet file or a `datasets` data set. `broken`: why there
-    is no value; empty where there is one.
-    """
+    """A row of a source. `line` counts from 1: lines of a text file, rows of a Parquet file or a `datasets` data set.
+    `broken`: why there is no value; empty where there is one."""
 
     line: int
     value: Any
@@ -39,8 +38,7 @@ class Row:
 
 def snapshot(cfg: ProblemSource, folder: Path) -> Iterator[Row]:
     """Copy the source that `cfg` names into `folder` and read its rows from there, one after the other. What cannot be
-    read comes as a broken row; after a file that is cut short ends, that is the last one.
-    """
+    read comes as a broken row; of a file that is cut short, that is the last one."""
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(cfg.path).expanduser()
     if path.is_file():
@@ -63,7 +61,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def check_pin(path: Path, named: ProblemSource | PassRates) -> None:
-    """Raises UserError where this file, or copy of one, is not what `reforge compose` saw."""
+    """Raise UserError where this file, or copy of one, is not what `reforge compose` saw."""
     found = sha256(path)
     if named.sha256 not in ("", found):
         raise UserError(
@@ -73,7 +71,7 @@ def check_pin(path: Path, named: ProblemSource | PassRates) -> None:
 
 
 def _rows(path: Path, name: str) -> Iterator[Row]:
-    """`name` is what the user calls the file."""
+    """Return the rows of a file, read by its ending. `name` is what the user calls the file."""
     if path.name.endswith(".parquet"):
         return _parquet_rows(path)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
@@ -87,7 +85,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH):
                 for column in batch.columns:
-                    column.validate(full=True)  # text that is no UTF-8
+                    column.validate(full=True)  # this finds text that is not UTF-8
                 for value in batch.to_pylist():
                     line += 1
                     yield Row(line, value)
@@ -121,7 +119,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _hub_rows(name: str, revision: str) -> Iterator[Any]:
-    """All splits of the data set, in their order. `revision` pins it: a branch name would move under our feet."""
+    """Yield the rows of all splits of the data set, in their order. `revision` pins it: a branch name would move under
+    our feet."""
     import datasets  # seconds to import, and only these lines need it
 
     if not revision and not Path(name).is_dir():

@@ -1,5 +1,5 @@
-"""Training and held-out problems. The hash of its family decides a problem's side, so no family is on both; or the
-day it came out, so that nothing held out is older than what is trained on.
+"""Split problems into training and held-out ones. The hash of its family decides a problem's side, so no family is on
+both; or the day it came out, so that nothing held out is older than what is trained on.
 
 Neither the seed nor the wanted counts enter the hash: what one run holds out, no other run trains on (as long as the
 source is the same and the share of held-out problems does not shrink).
@@ -18,7 +18,8 @@ from reforge.records import Problem
 
 @dataclass(frozen=True)
 class Split:
-    """Each side in an order of hashes: any prefix of it is a fair sample. `surplus` is what neither side wanted."""
+    """The sides of a split, each in an order of hashes: any prefix of it is a fair sample. `surplus` is what neither
+    side wanted."""
 
     train: list[Problem]
     heldout: list[Problem]
@@ -26,17 +27,16 @@ class Split:
 
 
 def position(name: str) -> float:
-    """Where a family (or an id) lies in [0, 1). Held-out families lie lowest."""
+    """Return where a family (or an id) lies in [0, 1). Held-out families lie lowest."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
 def split(
     problems: Sequence[Problem], train: int | None, heldout: int, by: Literal["family", "date"] = "family"
 ) -> Split:
-    """`train` problems (None: all that are left) and `heldout` ones. Whole families, lowest position first, until
-    `heldout` is filled; the other families are for training. By date: whole days, the last first; training ends before
-    the first day that is held out.
-    """
+    """Return `train` problems (None: all that are left) and `heldout` ones. Whole families are held out, lowest
+    position first, until `heldout` is filled; the other families are for training. By date: whole days are held out,
+    the last first; training ends before the first of them. Raises UserError where there are too few problems."""
     if by == "date":
         return _by_date(problems, train, heldout)
     if len(problems) < (train or 1) + heldout:
@@ -72,7 +72,8 @@ def _by_date(problems: Sequence[Problem], train: int | None, heldout: int) -> Sp
 
 
 def in_order(problems: Sequence[Problem], order: Literal["mixed", "easiest_first"]) -> list[Problem]:
-    """The curriculum: as the split mixed them, or by difficulty, those without a grade last. Equal ones stay mixed."""
+    """Return the problems in the order of the curriculum: as the split mixed them, or by difficulty, those without a
+    grade last. Equal ones stay mixed."""
     if order == "mixed":
         return list(problems)
     if not any(problem.difficulty for problem in problems):

@@ -25,8 +25,7 @@ def verify(
 ) -> tuple[list[Entry], list[Quarantined]]:
     """Keep what is accepted with time to spare, quarantine the rest for what its first reference did. Where a source
     has several references, the first that is accepted becomes the solution (DeepCoder: any will do). `cpu_seconds` is
-    the judge's limit. A failure of the machinery says nothing about a problem: it stops.
-    """
+    the judge's limit. A failure of the machinery says nothing about a problem: it is raised."""
     settled = in_parallel(lambda entry: _settled(entry, judge, config, cpu_seconds), entries, workers, on_done)
     return [item for item in settled if isinstance(item, Entry)], [i for i in settled if isinstance(i, Quarantined)]
 
@@ -41,7 +40,7 @@ def _settled(entry: Entry, judge: Judging, config: Verification, cpu_seconds: fl
     if not accepted:
         return entry.out(_failure(verdicts[0], cpu_seconds))
     for run in range(2, config.runs + 1):
-        # its verdict would be remembered: another last line makes it another program that does the same
+        # the verdict is remembered: a different last line makes it a different program that does the same
         again = _asked(judge, f"{accepted}\n# run {run}\n", problem)
         if again.status is not Status.ACCEPTED:
             return entry.out(f"flaky: accepted, then {again.status} in run {run}, {again.reason}".removesuffix(", "))
@@ -64,7 +63,7 @@ def _asked(judge: Judging, program: str, problem: Problem) -> Verdict:
 
 
 def _failure(verdict: Verdict, cpu_seconds: float) -> str:
-    """Why a reference with this verdict will not do; empty where it will."""
+    """Return why a reference with this verdict will not do; empty where it will."""
     if verdict.status is Status.ACCEPTED:
         if verdict.cpu_seconds * HEADROOM <= cpu_seconds:
             return ""

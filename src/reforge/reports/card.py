@@ -23,7 +23,8 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Card:
-    """`steps` maps each step of curation to its counts, `sides` each split to its problems."""
+    """The contents of a data card. `steps` maps each step of curation to its counts, `sides` each split to its
+    problems."""
 
     config: Curate
     steps: Mapping[str, Mapping[str, int]]
@@ -56,7 +57,7 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _cell(text: object) -> str:
-    """Text of a data set in one cell of a table: no line, bar or tag of its own."""
+    """Escape text of a data set for one cell of a table: it gets no line, bar or tag of its own."""
     shown = " ".join(visible(str(text), 300).split())
     return shown.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
 
@@ -66,7 +67,7 @@ def _examples(quarantined: Sequence[Quarantined], kind: str) -> list[Quarantined
 
 
 def _distributions(problems: Sequence[Problem]) -> dict[str, list[int]]:
-    """Least, three quartiles and greatest."""
+    """Return the minimum, the three quartiles and the maximum of each measure that is not 0 throughout."""
     measured = {
         "tests of a problem": [len(problem.tests) for problem in problems],
         "characters of a statement": [len(problem.statement) for problem in problems],
@@ -82,7 +83,7 @@ def _five(values: Sequence[int]) -> list[int]:
 
 
 def _limits(card: Card, problems: Sequence[Problem]) -> list[str]:
-    """What this set does not promise, as sentences with its own counts."""
+    """Return what this set does not promise, as sentences with its own counts."""
     config, total = card.config, len(problems)
 
     def of(count: int) -> str:
@@ -113,7 +114,7 @@ def _limits(card: Card, problems: Sequence[Problem]) -> list[str]:
 
 
 def _plot(path: Path, title: str, values: Sequence[int]) -> None:
-    import matplotlib  # half a second, and only curation draws with it
+    import matplotlib  # here, as it takes half a second and only curation draws with it
 
     matplotlib.use("Agg")
     from matplotlib import pyplot

@@ -1,5 +1,5 @@
-"""Inline SVG: text stays text, nothing is fetched, equal numbers give equal bytes. Coordinates are in CSS pixels of a
-360-pixel-wide drawing, so a phone shows them at their own size."""
+"""Charts as inline SVG: text stays text, nothing is fetched, equal numbers give equal bytes. Coordinates are in CSS
+pixels of a 360-pixel-wide drawing, so a phone shows them at their own size."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from reforge.reports.records import RungCurve
 
 WIDTH = 360.0
 INK, MUTED, GRID, RAW, ACCENT = "#1f2933", "#616e7c", "#e4e7eb", "#b8cbe0", "#1f5fa8"
-SHADES = ("#9dbfe3", "#3f7fc4", "#143f73")  # short to long limit
+SHADES = ("#9dbfe3", "#3f7fc4", "#143f73")  # from the shortest limit to the longest
 WINDOW = 5  # steps in the trailing mean
 
 
 def line_chart(key: str, title: str, curves: Sequence[RungCurve], is_share: bool) -> Markup:
-    """One metric over the steps of all rungs in a row: pale per step, bold as a trailing mean within its rung."""
+    """Draw one metric over the steps of all rungs in a row: pale per step, bold as a trailing mean within its rung."""
     runs, offset, bounds = [], 0, []
     for curve in curves:
         values = [(offset + i + 1, step.get(key)) for i, step in enumerate(curve.steps)]
@@ -26,7 +26,7 @@ def line_chart(key: str, title: str, curves: Sequence[RungCurve], is_share: bool
         bounds.append((offset, offset + len(curve.steps), curve))
         offset += len(curve.steps)
     found = max([y for run in runs for _, y in run] or [1.0])
-    highest = max(1.0, found) if is_share else found  # a reward of one's own may be more than 1
+    highest = max(1.0, found) if is_share else found  # a user's own reward may be more than 1
     if key == "length/mean":
         highest = max([highest, *(curve.max_tokens for curve in curves)])
     ticks = _ticks(highest)
@@ -45,7 +45,7 @@ def line_chart(key: str, title: str, curves: Sequence[RungCurve], is_share: bool
 
 
 def dot_chart(scores: Mapping[str, Mapping[str, Any]], limits: Mapping[str, int]) -> Markup:
-    """pass@1 of every model at every limit, with its interval."""
+    """Draw pass@1 of every model at every limit, with its interval."""
     row, left, top = 15.0, 76.0, 34.0
     parts, y = [], top
     x = _Frame(left, 0, WIDTH - 14, 0, x_max=1, y_max=1).x
@@ -69,7 +69,7 @@ def dot_chart(scores: Mapping[str, Mapping[str, Any]], limits: Mapping[str, int]
 
 
 class _Frame:
-    """Data → pixels."""
+    """The mapping from data to pixels."""
 
     def __init__(self, left: float, top: float, right: float, bottom: float, x_max: float, y_max: float) -> None:
         self.left, self.top, self.right, self.bottom = left, top, right, bottom
@@ -83,7 +83,7 @@ class _Frame:
 
 
 def _rung(frame: _Frame, start: int, end: int, curve: RungCurve, limit: bool) -> list[Markup]:
-    """The rung's name under the axis, a rule where it takes over, and its limit where lengths are drawn."""
+    """Draw the rung's name under the axis, a rule where it takes over, and its limit where lengths are drawn."""
     parts = [_text(frame.x((start + end) / 2), frame.bottom + 15, curve.name, anchor="middle", fill=INK)]
     if start:
         parts.append(_line(frame.x(start), frame.top - 6, frame.x(start), frame.bottom + 18, MUTED, 1.0, "4 3"))
@@ -100,7 +100,7 @@ def _smooth(run: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _ticks(highest: float) -> list[float]:
-    """Zero up to at least `highest` in four or five round steps."""
+    """Return four or five round ticks from zero up to at least `highest`."""
     raw = max(highest, 1e-9) / 4
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= raw * (1 - 1e-9))

@@ -30,7 +30,7 @@ def read_curve(folder: Path, name: str, max_tokens: int) -> RungCurve:
 
 
 def funnel_rows(funnel: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """A row for each table of counts, however deep it lies: ("difficulties, train", "1: 750 · 2: 750")."""
+    """Yield a row for each table of counts, however deep it lies: ("difficulties, train", "1: 750 · 2: 750")."""
     for key, value in funnel.items():
         name = f"{above}, {key}" if above else key
         if not isinstance(value, Mapping):
@@ -48,10 +48,11 @@ def _number(value: Any) -> str:
 def pick_examples(
     rollouts: Path, limit: str, problems: Mapping[str, Problem], each: int = 2
 ) -> tuple[tuple[str, tuple[Example, ...]], ...]:
-    """The hardest solved, the easiest failed and the easiest truncated problems: fixed rules, so nobody picks."""
+    """Return the hardest solved, the easiest failed and the easiest truncated problems, `each` of a kind: the rules are
+    fixed, so nobody picks."""
     table = read_table(rollouts, COLUMNS, [("limit", "==", limit)])
     rows = sorted(table.to_pylist(), key=lambda row: (row["problem_id"], row["index"], row["turn"]))
-    last = {(row["problem_id"], row["index"]): row for row in rows}  # turn of each attempt
+    last = {(row["problem_id"], row["index"]): row for row in rows}  # the last turn of each attempt
     examples = [_example(row, problems[row["problem_id"]]) for row in last.values()]
     examples.sort(key=lambda example: example.difficulty)  # stable: ids and indices keep their order within a level
     kinds = {
@@ -81,7 +82,7 @@ def _distinct(examples: list[Example]) -> list[Example]:
 
 
 def digest(path: Path) -> str:
-    """The digest that dvc.lock holds for this file or folder: md5 of the bytes, or of the list of files' md5s."""
+    """Return the digest that dvc.lock has for this file or folder: md5 of its bytes, or of the list of files' md5s."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,6 +1,6 @@
 """The model card of what a report is about, in the form that hubs read: put it beside the weights as README.md.
 
-Nothing in it is typed: scores, training and digests are those of the report. Equal reports give equal bytes.
+Nothing in it is hand-typed: scores, training and digests are those of the report. Equal reports give equal bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reforge.reports.records import Report, RungCurve
 from reforge.reports.report import render_text
 from reforge.reports.tables import share
 
-_SOME = 5  # steps whose mean is shown: the first and the last of a rung
+_SOME = 5  # steps in each mean that is shown: over a rung's first steps, and over its last
 
 
 def render_model_card(report: Report) -> str:
@@ -58,6 +58,6 @@ def _head(report: Report) -> ModelCardData:
 
 
 def _ends(curve: RungCurve, key: str) -> str:
-    """The mean over its first steps, and over its last."""
+    """Return the mean over the rung's first steps and over its last, as text."""
     values = [step[key] for step in curve.steps]
     return f"{share(fmean(values[:_SOME]))} → {share(fmean(values[-_SOME:]))}"

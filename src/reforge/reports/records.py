@@ -1,4 +1,4 @@
-"""What a report says, as plain records that the report stage fills."""
+"""The contents of a report, as plain records that the report stage fills."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Scores = Mapping[str, Mapping[str, Any]]  # model → its scores.json
 
 @dataclass(frozen=True)
 class Gain:
-    """Paired difference of two models on the same held-out problems, at one limit."""
+    """The paired difference of two models on the same held-out problems, at one limit."""
 
     model: str
     baseline: str
@@ -55,7 +55,8 @@ class Link:
 
 @dataclass(frozen=True)
 class Chain:
-    """What a model's scores hang on: the stage that made it, from which model, and what evaluation drew from it."""
+    """The origin of a model's scores: the output of the stage that made the model, the models that this stage started
+    from, and what evaluation drew from the model."""
 
     model: str
     made_from: str
@@ -68,13 +69,13 @@ class Report:
     seed: int
     confidence: float
     limits: Mapping[str, int]
-    limit: str  # where models are compared by difficulty and examples are cut
+    limit: str  # the limit at which models are compared by difficulty and examples are cut
     scores: Scores
     gain: Gain | None
     curves: tuple[RungCurve, ...]
     funnel: tuple[tuple[str, str], ...]
-    model: str  # what it is about: whose examples are shown
-    examples: tuple[tuple[str, tuple[Example, ...]], ...]  # heading, its rollouts
+    model: str  # the model that the report is about, whose examples are shown
+    examples: tuple[tuple[str, tuple[Example, ...]], ...]  # a heading and its rollouts
     problems: Link
     repeated: str  # R4 in a sentence, empty where nobody has measured it
     lineage: tuple[Chain, ...]

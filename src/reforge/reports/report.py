@@ -19,7 +19,7 @@ CURVES = (
 
 
 def render_html(report: Report) -> str:
-    """One file without scripts, links or outside resources. Everything is escaped: completions are untrusted."""
+    """Return one file without scripts, links or outside resources. Everything is escaped: completions are untrusted."""
     templates = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=templates, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -39,7 +39,7 @@ def render_html(report: Report) -> str:
 
 
 def render_text(report: Report) -> str:
-    """The main table for a terminal; also valid Markdown."""
+    """Return the main table for a terminal; it is valid Markdown, too."""
     text = text_tables(report.scores, report.limits, report.confidence)
     if report.gain:
         gain = report.gain

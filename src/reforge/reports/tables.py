@@ -26,7 +26,7 @@ def points(difference: float) -> str:
 
 
 def text_tables(scores: Scores, limits: Mapping[str, int], confidence: float) -> str:
-    """A table per limit, one row per model; 80 columns wide and valid Markdown."""
+    """Return a table per limit, with one row per model; 80 columns wide and valid Markdown."""
     blocks = []
     for name, max_tokens in limits.items():
         ks = sorted({k for score in scores.values() for k in score["ks"]} - {1})
@@ -61,7 +61,7 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def difficulty_rows(scores: Scores, limit: str) -> list[tuple[str, int, list[float | None]]]:
-    """(difficulty, problems, pass@1 of each model), easiest first; empty where the problems have no levels."""
+    """Return (difficulty, problems, pass@1 of each model), easiest first; empty where the problems have no levels."""
     tables = [score["limits"][limit]["by_difficulty"] for score in scores.values()]
     levels = sorted({level for table in tables for level in table}, key=int)
     if len(levels) < 2:

@@ -1,4 +1,4 @@
-"""Text that nobody of ours wrote, for display."""
+"""Make untrusted text safe to display."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import unicodedata
 
 
 def visible(text: str, limit: int = 4000) -> str:
-    """Untrusted text for display: what a browser would not show, or would let reorder the page, is spelled out."""
+    """Return at most `limit` characters of an untrusted text: what a browser would not show, or would let reorder the
+    page, is spelled out."""
     shown = "".join(c if c.isprintable() or c == "\n" else _spelled(c) for c in text[:limit])
     return shown + (f"\n… {len(text) - limit} more characters" if len(text) > limit else "")
 

@@ -1,8 +1,8 @@
-"""What may go: objects of DVC's cache, and states of interrupted stages, that nothing needs which is worth keeping.
+"""Collect garbage: objects of DVC's cache, and states of interrupted stages, that nothing worth keeping needs.
 
-Kept is what any dvc.lock or *.dvc names, of the workspace, of clones in .scratch, or of any commit, and what each
-report hangs on that MLflow knows and nobody has deleted there. `dvc gc` alone would not know of reports whose dvc.lock
-was never committed.
+Kept is what any dvc.lock or *.dvc names (in the workspace, in clones in .scratch, or in any commit), and what each
+report depends on that MLflow knows and nobody has deleted there. `dvc gc` alone would not know of reports whose
+dvc.lock was never committed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _NAMES_OUTPUTS = ["dvc.lock", "*.dvc"]
 
 @dataclass(frozen=True)
 class Garbage:
-    """`files` of the cache and `folders` of interrupted stages, `size` bytes in all; `reports` is how many are kept."""
+    """What may go: `files` of the cache and `folders` of interrupted stages, `size` bytes in all. `reports` is how many
+    reports are kept."""
 
     files: list[Path]
     folders: list[Path]
@@ -40,7 +41,7 @@ class Garbage:
 
 
 def collect(remove: bool) -> Garbage:
-    """What may go; it is gone when this returns if `remove` says so. Raises UserError where it cannot be known."""
+    """Return what may go, and delete it if `remove` is set. Raises UserError where it cannot be known what may go."""
     quiet()
     os.chdir(project_root())
     if runs.UNSENT.is_dir() and list(runs.UNSENT.glob("[0-9]*")):
@@ -88,14 +89,14 @@ def _git(*arguments: str) -> str:
 
 
 def _inside(cache: Path, digest: str) -> list[str]:
-    """Of the files of a folder; none where the cache does not have it."""
+    """Return the digests of the files of a folder; none where the cache does not have the folder."""
     path = cache / digest[:2] / digest[2:]
     return [entry["md5"] for entry in json.loads(path.read_text())] if path.is_file() else []
 
 
 def _abandoned() -> Iterator[Path]:
-    """Of each stage that does not run now all states but one, which a restart may go on from: the newest with a
-    checkpoint, if there is such; and what a finished stage was killed over removing."""
+    """Yield, for each stage that does not run now, all its states but the one that a restart may go on from: the newest
+    with a checkpoint, or the newest if none has one. Yield also what a finished stage was killed while removing."""
     states: dict[str, list[Path]] = {}
     for folder in _SCRATCH.glob("*-????????????"):
         states.setdefault(folder.name.rpartition("-")[0], []).append(folder)

@@ -1,4 +1,4 @@
-"""The verdicts of a stage again: every program that it recorded, through the sandbox of now."""
+"""Judge again every program that a stage recorded, in the sandbox as it is now."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from reforge.sandbox.judge import in_parallel
 
 
 def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
-    """Of each file of rollouts, which verdicts are others now, in words."""
+    """Yield for each file of rollouts its name, with the number of its verdicts, and which verdicts differ now, as
+    text."""
     quiet()
     os.chdir(project_root())
     spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
@@ -39,7 +40,7 @@ def regrade(name: str) -> Iterator[tuple[str, list[str]]]:
     own = getattr(config, kind)[key]
     problems = _problems(kind, own)
     steps = range(1, own.steps + 1) if kind == "rl" else [0]
-    files = [rollouts_file(kind, Path(spec.out), step) for step in steps]  # a missing one is no verdict that stands
+    files = [rollouts_file(kind, Path(spec.out), step) for step in steps]  # no glob: a missing one raises
     template = Template(load_tokenizer(Path(own.input("init" if kind == "rl" else "model"))))
     weights = own.reward if kind == "rl" else {"accuracy": 1.0}
     with local_judge(config.sandbox) as judge:
@@ -74,7 +75,7 @@ def _differs(what: str, before: Reward, now: Reward) -> str:
 
 
 def _problems(kind: str, own: Any) -> dict[str, Problem]:
-    """As the stage read them."""
+    """Return the problems as the stage read them, by id."""
     side = own.side if kind == "evaluate" else "train"
     known = read_problems(Path(own.input("problems")) / f"{side}.parquet")
     if kind == "rl":

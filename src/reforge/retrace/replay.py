@@ -1,8 +1,8 @@
-"""A rung of reinforcement learning again from what it recorded.
+"""Run a rung of reinforcement learning again from what it recorded.
 
-`replay` trains on the recorded rollouts and verdicts, with no sampler and no sandbox: every step must leave the weights
-that it left. `resample` draws every batch again from the policy it was drawn from, and trains on the recorded one all
-the same, so that a difference stays in its batch.
+`replay` trains on the recorded rollouts and verdicts, with no sampler and no sandbox: every step must leave the same
+weights as before. `resample` draws every batch again from the policy it was drawn from, but trains on the recorded
+batch, so that a difference stays in its batch.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from reforge.training.handover import folder_of, publish
 from reforge.training.learn import advantages_of, learn
 from reforge.training.schedule import version_for
 
-Outcomes = Iterator[tuple[str, list[str]]]  # what was compared, and what of it is another, in words
+Outcomes = Iterator[tuple[str, list[str]]]  # what was compared, and what differs in it, as text
 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A rung that dvc.lock knows, and a learner as it had it before its first step."""
+    """A rung that dvc.lock names, and a learner as it was before the rung's first step."""
 
     config: Config
     rl: Rl
@@ -69,8 +69,8 @@ class _Recorded:
 
 
 def replay(name: str, first: int, last: int | None) -> Outcomes:
-    """Of each step from `first` to `last` (None: all); ends after the first that differs. All steps before `first` are
-    trained, too."""
+    """Yield the outcome of each step from `first` to `last` (None: the rung's last step), and end after the first that
+    differs. All steps before `first` are trained, too."""
     with _opened(name, first, last, "") as (rung, end):
         if rung is None:
             return
@@ -83,7 +83,7 @@ def replay(name: str, first: int, last: int | None) -> Outcomes:
 
 
 def resample(name: str, first: int, last: int | None) -> Outcomes:
-    """Of each batch from that of step `first` to that of `last`."""
+    """Yield the outcome of each batch, from that of step `first` to that of step `last` (None: the rung's last)."""
     with _opened(name, first, last, "--resample") as (rung, end), ExitStack() as stack:
         if rung is None:
             return
@@ -119,8 +119,8 @@ def _resampled(rung: _Recorded, sampler: Sampler, step: int) -> list[str]:
 
 @contextmanager
 def _opened(name: str, first: int, last: int | None, option: str) -> Iterator[tuple[_Recorded | None, int]]:
-    """The rung, and the last step asked for. Where the learner has several ranks, they are launched to do it, and there
-    is no rung for this process: it is their launcher, or one that follows."""
+    """Yield the rung and the last step asked for. Where the learner has several ranks, they are launched to do it; this
+    process gets None for the rung if it is their launcher, or a rank that follows."""
     quiet()
     os.chdir(project_root())
     spec, config = graph.stage_spec(name), load_config(runs.PARAMS)
@@ -180,9 +180,9 @@ def _replayed(rung: _Recorded, step: int) -> list[str]:
 
 
 def _other(before: Rollout, now: Rollout) -> str:
-    """The first token that is another, or has another log-prob; empty if there is none."""
+    """Return, as text, the first token or log-prob that differs, or else the length that does; empty if none does."""
     what = f"rollout {named(before.problem_id, before.index, before.turn)}"
-    logprobs = np.array(now.logprobs, np.float32).tolist()  # as they are recorded
+    logprobs = np.array(now.logprobs, np.float32).tolist()  # rounded as in the record
     pairs = zip(before.token_ids, now.token_ids, before.logprobs, logprobs, strict=False)
     for place, (one, other, logprob, again) in enumerate(pairs):
         if one != other:

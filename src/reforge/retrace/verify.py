@@ -1,4 +1,4 @@
-"""A stage once more, from a clean copy of the committed code, in another place and without any cache: does it leave
+"""Run a stage again, from a clean copy of the committed code, at a different path and without any cache: does it leave
 what dvc.lock says? If not, where does it first differ?
 """
 
@@ -25,9 +25,9 @@ _SHOWN = 5
 
 
 def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Of each stage (none named: all, each on what the one before it leaves here) what is wrong, in words; empty where
-    its output has the digest in dvc.lock, which is noted in verified.json. Ends after the first that fails: what hangs
-    on it would differ, too.
+    """Yield each stage of `names` with what is wrong with it, as text. No names: all stages, each on what the one
+    before it leaves here. Nothing is wrong where a stage's output has the digest in dvc.lock, which is then noted in
+    verified.json. Ends after the first stage that fails: those that depend on it would differ, too.
     """
     root, specs = project_root(), graph.stages()
     for name in names:
@@ -47,7 +47,7 @@ def verify(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, alone: bool) -> tuple[list[str], bool]:
-    """What is wrong, and whether it ran to its end."""
+    """Return what is wrong, and whether the stage ran to its end."""
     expected = {entry["path"]: entry["md5"] for entry in lock["outs"]}
     if alone:
         _bring(spec, root, copy)
@@ -66,7 +66,8 @@ def _verify(spec: StageSpec, lock: Mapping[str, Any], root: Path, copy: Path, al
 
 
 def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> list[str]:
-    """Three may differ: what the lock says, what lies in the workspace (if anything does), and what came out now."""
+    """Return what is wrong with `path`. Three digests may differ: that in the lock, that of what lies in the workspace
+    (if anything does), and that of what came out now."""
     with chdir(root):
         here = graph.digests([path])[path] if (root / path).exists() else ""
     if found == expected:
@@ -78,7 +79,7 @@ def _compared(path: str, expected: str, found: str, root: Path, copy: Path) -> l
 
 
 def _other_machine(name: str, root: Path, copy: Path) -> list[str]:
-    """What of the machine is another one than when the output was made, if that was in this workspace."""
+    """Return how the machine differs from when the output was made, if it was made in this workspace."""
     before, now = (manifest.read(name, place).machine for place in (root, copy))
     return [
         f"{key} was {before[key]!r}, and is {now[key]!r}"
@@ -89,7 +90,8 @@ def _other_machine(name: str, root: Path, copy: Path) -> list[str]:
 
 @contextmanager
 def _clean_copy(root: Path) -> Iterator[Path]:
-    """What is committed, and the parameters; no output, no cache, another path."""
+    """Yield a copy, at a different path, of what is committed, with the parameters and what was verified so far, but
+    without outputs and cache."""
     with tempfile.TemporaryDirectory(prefix="reforge-verify-") as folder:
         copy = Path(folder) / "project"
         done = subprocess.run(
@@ -104,7 +106,8 @@ def _clean_copy(root: Path) -> Iterator[Path]:
 
 
 def _bring(spec: StageSpec, root: Path, copy: Path) -> None:
-    """The outputs of other stages that it reads, but for what the copy has made itself or came with."""
+    """Copy the outputs of other stages that the stage reads, except what the copy has made itself or came with. Raises
+    UserError where one is missing."""
     for path in spec.deps:
         if not path.startswith("outputs"):
             continue
@@ -121,6 +124,6 @@ def _copy_what_lacks(source: str, target: str) -> None:
 
 
 def _environment(copy: Path) -> dict[str, str]:
-    """The copy's code in this environment's interpreter; sets come in another order."""
+    """Return an environment that runs the copy's code in this interpreter, with sets in a different order."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "PATH": path, "PYTHONPATH": str(copy / "src"), "REFORGE_HASH_SEED": "1"}

@@ -1,4 +1,4 @@
-"""Where a number, a model or a single rollout comes from: back over the graph to the rows that curation has read."""
+"""Trace where a number, a model or a single rollout comes from, back over the graph to the rows that curation read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _SHOWN = 8
 
 
 def why(what: str) -> list[str]:
-    """Of a stage, a file, a digest, a rollout (rl@short/3/PROBLEM/0), a metric's name or a number as it is shown."""
+    """Return, line by line, the origin of a stage, a file, a digest, a rollout (rl@short/3/PROBLEM/0), a metric's name
+    or a number as it is shown. Raises UserError for anything else."""
     os.chdir(project_root())
     specs = graph.stages()
     if name := maker(what, specs):
@@ -47,8 +48,8 @@ def why(what: str) -> list[str]:
 
 
 def explain(target: str) -> list[str]:
-    """Each stage that the stage `target` hangs on, nearest first: output, digest, MLflow run, how surely it comes about
-    again, and what it read."""
+    """Describe the stage `target` and each stage that it depends on, nearest first: output, digest, MLflow run, how
+    surely it can be reproduced, and what it read. Raises UserError where `target` is not in dvc.lock."""
     specs, upstream = graph.stages(), graph.graph()
     if not graph.locked(target):
         first = command(f"dvc repro {target}")
@@ -65,7 +66,8 @@ def explain(target: str) -> list[str]:
 
 
 def maker(what: str, specs: Mapping[str, graph.StageSpec]) -> str:
-    """The stage with this name, or the one whose output holds this file; empty if there is none."""
+    """Return the stage with this name, or the one whose output holds this file; empty if there is none. Raises
+    UserError where the stage's output is here without the file."""
     if what in specs:
         return what
     path = os.path.normpath(what.removeprefix(f"{project_root()}/"))
@@ -78,7 +80,8 @@ def maker(what: str, specs: Mapping[str, graph.StageSpec]) -> str:
 
 
 def _of_digest(what: str, specs: Mapping[str, StageSpec]) -> str:
-    """Of an output, a part of one that another stage reads, weights by value, or a single file."""
+    """Return the stage that made what has this digest: an output, a part of one that a later stage reads, weights by
+    value, or a single file; empty if there is none."""
     locks = {name: graph.locked(name) for name in specs}
     for name, lock in locks.items():
         made = [entry["md5"] for entry in lock.get("outs", [])]
@@ -90,7 +93,7 @@ def _of_digest(what: str, specs: Mapping[str, StageSpec]) -> str:
 
 
 def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, str]]:
-    """The stage, and where its headlines or tables hold what was asked for: by name, or by value as far as it is
+    """Yield a stage, and where its headlines or tables hold what was asked for: by name, or by value as far as it is
     written out."""
     asked = re.fullmatch(r"(-?\d+(?:\.(\d+))?) ?%?", what.replace(",", ""))
     for name, path, key, value in _found(specs):
@@ -99,7 +102,7 @@ def _numbers(what: str, specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, s
 
 
 def _found(specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, Path, str, Any]]:
-    """(stage, file, key, value) of all headlines and tables."""
+    """Yield (stage, file, key, value) of all headlines and tables."""
     for name, spec in specs.items():
         remedy = f"Bring it back with: {command(f'dvc repro {name}')}"
         for path in (Path(spec.metrics), *sorted(Path(spec.out).glob("*.json"))):
@@ -108,7 +111,7 @@ def _found(specs: Mapping[str, StageSpec]) -> Iterator[tuple[str, Path, str, Any
 
 
 def _shows(value: Any, number: float, places: int) -> bool:
-    """Whether `value`, or its percentage, would be written as `number` with so many places."""
+    """Return whether `value`, or its percentage, would be written as `number` with so many decimal places."""
     return isinstance(value, int | float) and number in (round(value, places), round(100 * value, places))
 
 
@@ -150,7 +153,7 @@ def _described(row: Mapping[str, Any]) -> list[str]:
 
 
 def _changed(paths: list[str], digests: dict[str, str]) -> list[str]:
-    """What lies here now is what is read, so say where it is not what dvc.lock names."""
+    """Return a line for each path that is no longer what dvc.lock names: what lies here now is what is read."""
     here = graph.digests(path for path in paths if Path(path).exists())
     other, this = command("dvc checkout"), command("dvc commit")
     return [
@@ -166,7 +169,7 @@ def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str
     if spec.out not in digests:
         return [f"{name}: has not run, or is not in dvc.lock"]
     record = manifest.read(name, project_root())
-    # The manifest tells of the last run here. If DVC brought an output from its cache, another run made it.
+    # The manifest describes the last run here. If DVC brought an output from its cache, a different run made it.
     made_here = record.outs.get(spec.out) == digests[spec.out]
     run = (
         f"MLflow run {record.mlflow_run_id}"

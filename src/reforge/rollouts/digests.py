@@ -1,5 +1,5 @@
-"""What a step's rollouts and the weights after it were, in digests: so that a bit that has changed since is found, and
-named by rollout and field, or by tensor.
+"""Digests of a step's rollouts and of the weights after it, so that a bit that has changed since is found, and named by
+rollout and field, or by tensor.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from reforge.errors import UserError
 from reforge.machine.project import command
 from reforge.rollouts.store import SCHEMA
 
-_FIELD, _TENSOR = 8, 16  # hexadecimal digits kept
+_FIELD, _TENSOR = 8, 16  # hexadecimal digits kept of the digest of a field and of a tensor
 
 
 @dataclass(frozen=True)
 class StepDigests:
-    """`rollouts`: name (see `named`) → a digest of each of `fields`. `tensors`: of the weights that the step left."""
+    """The digests of one step. `rollouts`: name (see `named`) → a digest of each of `fields`. `tensors`: name → digest,
+    of the weights that the step left."""
 
     step: int
     fields: list[str]
@@ -50,7 +51,8 @@ class StepDigests:
 
 
 def digests_of(step: int, rollouts: dict[str, list[str]], tensors: Mapping[str, str]) -> StepDigests:
-    """`rollouts` as of `rollout_digests`, `tensors` as of `reforge.files.tensors`."""
+    """Return the digests of a step, from `rollouts` as `rollout_digests` gives them and `tensors` as
+    `reforge.files.tensors` does."""
     return StepDigests(step, SCHEMA.names, rollouts, {name: digest[:_TENSOR] for name, digest in tensors.items()})
 
 
@@ -64,7 +66,7 @@ def write_digests(path: Path, record: StepDigests) -> None:
 
 
 def read_digests(path: Path) -> StepDigests:
-    """Raises UserError where it is missing or broken."""
+    """Read what `write_digests` wrote. Raises UserError where it is missing or broken."""
     try:
         return StepDigests(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -86,12 +88,12 @@ def rollout_digests(table: pa.Table) -> dict[str, list[str]]:
 
 
 def named(problem_id: str, index: int, turn: int) -> str:
-    """Return how a rollout is called: `problem/0` in the first turn of an attempt, `problem/0.1` in the second."""
+    """Return the name of a rollout: `problem/0` in the first turn of an attempt, `problem/0.1` in the second."""
     return f"{problem_id}/{index}" + (f".{turn}" if turn else "")
 
 
 def _values(column: pa.ChunkedArray) -> Iterator[bytes]:
-    """Of each row. Lists are not turned into Python's, of which there would be millions."""
+    """Yield each row's value as bytes. Lists are not turned into Python's, of which there would be millions."""
     for chunk in column.chunks:
         if pa.types.is_list(chunk.type):
             numbers, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 PROMPT_ROOM = 65536  # tokens prefilled in one engine step: a seeded prompt must never be split (CPU engine dies)
-Flags = Mapping[str, Any]  # by vLLM's names on the command line
+Flags = Mapping[str, Any]  # a flag's name on vLLM's command line → its value
 
-# Whatever the model and the machine.
+# The flags that are wanted whatever the model and the machine are.
 ALWAYS: dict[str, Any] = {
     "logprobs-mode": "processed_logprobs",  # after the temperature, as the learner computes them
     "generation-config": "vllm",  # the model folder's own sampling defaults must not slip in
-    "enable-prefix-caching": False,  # keys and values of older weights
+    "enable-prefix-caching": False,  # it would use keys and values of older weights
     "enable-chunked-prefill": False,
     "speculative-config": None,
     "seed": 0,
@@ -38,13 +38,13 @@ def flags_of(config: Any) -> dict[str, Any]:
 
 
 def wrong(flags: Flags, wanted: Flags = ALWAYS) -> list[str]:
-    """Each flag with a wrong value, in words: its name, that value, and what is wanted."""
+    """Return each flag with a wrong value, as text: its name, that value, and what is wanted."""
     found = [
         f"{name} is {flags.get(name)}, and {value} is wanted"
         for name, value in wanted.items()
         if name not in flags or flags[name] != value
     ]
-    # vLLM itself gives less than what it was asked for to models with latent attention: enough for one whole prompt
+    # vLLM itself lowers this flag for models with latent attention: room for one whole prompt is enough.
     room, longest = flags.get("max-num-batched-tokens"), flags.get("max-model-len")
     if room is None or longest is None or room < longest:
         found.append(f"max-num-batched-tokens is {room}, and at least {longest or 'max-model-len'} is wanted")

@@ -15,7 +15,8 @@ Sample = Callable[[Sequence[Prompt]], Iterator[Rollout]]  # a rollout of each pr
 
 
 class Environment(Protocol):
-    """What the policy acts in: what it is asked next, and what its answer earned. It knows nothing of learning."""
+    """The environment that the policy acts in: it says what the policy is asked next, and what an answer earned. It
+    knows nothing of learning."""
 
     def prompt(self, problem_id: str, past: Past) -> tuple[int, ...] | None:
         """Return the token ids of the next turn, of the first where `past` is empty; None ends the attempt."""
@@ -77,7 +78,8 @@ def play(
 def _next(
     environment: Environment, problem_id: str, turns: Sequence[tuple[Rollout, Future[Reward]]], turn: int, room: int
 ) -> tuple[int, ...] | None:
-    """Raises UserError where an attempt cannot even begin."""
+    """Return the token ids of an attempt's next prompt, or None where the attempt has ended. Raises UserError where it
+    cannot even begin."""
     past = [(rollout, reward.result()) for rollout, reward in turns]
     if len(past) < turn or any(reward.value is None for _, reward in past):
         return None

@@ -1,4 +1,4 @@
-"""The requests of a sampler to its servers, and the answers, which are checked before they become anything."""
+"""The requests of a sampler to its servers, and the answers, which are checked before they are used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sampling:
 
 
 class Lost(InfrastructureError):
-    """A server that does not answer as a living one does."""
+    """The error of a server that does not answer as a living one does."""
 
 
 def lost(url: str, error: Exception) -> Lost:
@@ -37,7 +37,8 @@ def check(url: str, response: httpx.Response) -> None:
 
 
 def token_header() -> dict[str, str]:
-    """The token is shared by the servers of `reforge sampler serve` and their clients; it stands in no file of ours."""
+    """Return the header with the token, which the servers of `reforge sampler serve` share with their clients; empty
+    where none is set. The token stands in no file of ours."""
     token = os.environ.get("REFORGE_SAMPLER_TOKEN", "")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -62,8 +63,8 @@ def check_answer(url: str, answer: Any, requests: int) -> None:
 
 
 def named(canary: Sequence[int]) -> list[int]:
-    """Tokens that are asked about as the one after a canary: some of its own, of which most are unlikely there, and an
-    unlikely one is what a temperature moves most."""
+    """Return the tokens that a server is asked about as the one after a canary: some of the canary's own. Most of them
+    are unlikely there, and an unlikely token is what a temperature moves most."""
     return list(dict.fromkeys(canary))[:_NAMED]
 
 

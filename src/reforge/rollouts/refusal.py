@@ -1,4 +1,4 @@
-"""Refuse rollouts that must not be trained on, as what the sampler says of their tokens cannot be.
+"""Refuse rollouts that must not be trained on, because what the sampler says of their tokens is impossible.
 
 The ratio of the learner's probability to the sampler's weighs every token: a log-prob of -inf gives it the largest
 weight there is, and NaN moves all weights at once. One such answer leaves its group, as if it had not been drawn, and
@@ -14,8 +14,8 @@ _LOWEST = -104.0  # nats: a probability that float32 holds as 0, so nothing draw
 
 
 def refusal(rollout: Rollout) -> str:
-    """Return why, in words; empty where it may be trained on. A function of the rollout alone, so it is asked wherever
-    one comes from: a sampler, a file, a replay."""
+    """Return why the rollout is refused, as text; empty where it may be trained on. This depends on the rollout alone,
+    so it is asked wherever one comes from: a sampler, a file, a replay."""
     tokens = len(rollout.token_ids)
     if not tokens:
         return "it has no tokens"
@@ -23,6 +23,6 @@ def refusal(rollout: Rollout) -> str:
         if len(values) != tokens:
             return f"it has {tokens} tokens and {len(values)} {what}"
     for place, value in enumerate(rollout.logprobs):
-        if not _LOWEST <= value <= _HIGHEST:  # nor is NaN
+        if not _LOWEST <= value <= _HIGHEST:  # NaN is not in between, either
             return f"the log-prob of token {place} is {value:g}"
     return ""

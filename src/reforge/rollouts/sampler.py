@@ -1,7 +1,8 @@
 """Prompt → Rollout through vLLM over HTTP, and the weight update with its parity check.
 
 A server that is lost (it died, hangs, or answers 500) leaves no trace in the numbers: one of ours is started again and
-given the same weights and the same wave, with the same seeds; the wave of one that is not ours goes to another.
+given the same weights and the same wave, with the same seeds; the wave of one that is not ours goes to a server that
+is left.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from reforge.rollouts.protocol import Sampling as Sampling
 from reforge.rollouts.refusal import refusal
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request would bury the progress bars
-_LIVES = 3  # of a server, for one wave
+_LIVES = 3  # times that a wave, or new weights, are sent before the loss of a server is an error
 _START = "Start it with `reforge sampler serve` (docs/pipelining.md)."
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A policy version in a folder; `logprobs` are what its owner finds for the tokens of `canaries`, all but the first
-    of each, and `next_logprobs` for the tokens `named` of each as the one after it, at the `temperature` of drawing:
-    what a server says of the tokens of a prompt does not depend on that.
+    """A policy version in a folder, with log-probs that its owner finds. `logprobs` are those of the tokens of
+    `canaries`, all but the first of each. `next_logprobs` are those of the tokens `named` of each canary as the one
+    after it, at the `temperature` of drawing: what a server says of a prompt's own tokens does not depend on that.
     """
 
     version: int
@@ -49,7 +50,7 @@ class Weights:
 
 @dataclass
 class VllmServer:
-    """`restart` gives one of ours another life at the same `url`."""
+    """A server at `url`. `restart` starts one of ours again at the same `url`; it is None for one that is not ours."""
 
     url: str
     restart: Callable[[], None] | None = None
@@ -58,8 +59,8 @@ class VllmServer:
 @dataclass
 class Sampler:
     """One or more vLLM servers holding the same weights. The rollouts of a group are dealt to the servers in turn, so
-    that a long one holds up no other group. `patience`: seconds without any sign of life. `events`: servers
-    `restarted` and `dropped`, rollouts `refused`.
+    that a long one holds up no other group. `patience`: seconds without any sign of life after which a server is lost.
+    `events`: servers `restarted` and `dropped`, rollouts `refused`.
     """
 
     servers: list[VllmServer]
@@ -67,9 +68,9 @@ class Sampler:
     parity_tolerance: float
     patience: float
     weights: Weights | None = None
-    pause_seconds: float = 0.0  # of the last weight update, the longest of all servers
+    pause_seconds: float = 0.0  # the longest pause of a server in the last weight update
     events: Events = field(default_factory=Events)
-    working: Callable[[int], Any] = lambda number: nullcontext()  # around what a server does, for a timeline
+    working: Callable[[int], Any] = lambda number: nullcontext()  # entered while a server works, for a timeline
 
     def __post_init__(self) -> None:
         limits = httpx.Limits(max_connections=None)
@@ -106,7 +107,8 @@ class Sampler:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def load(self, weights: Weights) -> float:
-        """Swap every server's weights; the largest |Δ log p| of theirs and their owner's on the canaries.
+        """Swap every server's weights, and return the largest |Δ log p| between a server and their owner on the
+        canaries.
 
         Raises InfrastructureError when it exceeds the tolerance: a reload that reports success can still leave old or
         mixed weights in the engine (a packed copy of a tied lm_head, a stale prefix cache), and nothing downstream
@@ -116,12 +118,12 @@ class Sampler:
         return max(self._persist(server, self._load) for server in list(self.servers))
 
     def close(self) -> None:
-        """Whoever still waits for an answer hears an error."""
+        """Close the connections. Whoever still waits for an answer gets an error."""
         self._client.close()
 
     def _wave(self, server: VllmServer, prompts: Sequence[Prompt], sampling: Sampling, seed: str) -> Iterator[Rollout]:
-        """A wave that was broken off is sent again whole, so that every engine step has the composition that it would
-        have had: what had been answered is answered alike, and passed over."""
+        """Yield the rollouts of a wave. A wave that was broken off is sent again whole, so that every engine step has
+        the composition that it would have had: what had been answered is answered alike, and skipped."""
         seeds = [rollout_seed(seed, prompt) for prompt in prompts]
         requests = [request(prompt.token_ids, sampling, number) for prompt, number in zip(prompts, seeds, strict=True)]
         answered: set[int] = set()
@@ -139,7 +141,8 @@ class Sampler:
                 server = self._replaced(server, error)
 
     def _rollout(self, prompt: Prompt, seed: int, answer: dict[str, Any]) -> Rollout:
-        """One that is refused is noted here, and kept: its group must stay whole. It has no advantage (credit.py)."""
+        """Return the rollout of an answer. One that is refused is noted here, and kept: its group must stay whole. It
+        has no advantage (training/credit.py)."""
         token_ids = tuple(answer["token_ids"])
         rollout = Rollout(
             problem_id=prompt.problem_id,
@@ -168,7 +171,8 @@ class Sampler:
         return call(server)
 
     def _replaced(self, server: VllmServer, error: Lost) -> VllmServer:
-        """The same, living and with the weights that it had; or another one."""
+        """Return a server to go on with: the same one, started again and given the weights that it had; or, where it is
+        not ours, a different one. Raises InfrastructureError where none is left."""
         if server.restart is not None:
             self.events.note("restarted", f"{error} It is started again, and its requests are sent again.")
             server.restart()
@@ -186,7 +190,7 @@ class Sampler:
     def _load(self, server: VllmServer) -> float:
         weights = self.weights
         assert weights is not None
-        body = {"folder": str(weights.folder.resolve()), "version": weights.version}  # it may run elsewhere
+        body = {"folder": str(weights.folder.resolve()), "version": weights.version}  # it may run in another folder
         answer = self._post(server.url, "weights", body)
         if answer["version"] != weights.version:
             raise InfrastructureError(f"{server.url} was given version {weights.version} and has {answer['version']}.")
@@ -203,7 +207,8 @@ class Sampler:
 
     def gap(self, server: VllmServer, weights: Weights) -> float:
         """Return max |Δ log p| over the canaries, of their own tokens and of those drawn after them; NaN counts as a
-        gap without bound. A temperature below 1 magnifies rounding: it is taken back."""
+        gap without bound. A temperature below 1 magnifies the rounding of the latter, so their gaps are multiplied by
+        it."""
         drawing = Sampling(weights.temperature, 1.0, 1)
         requests = [
             request(ids, drawing, 0)
@@ -222,7 +227,7 @@ class Sampler:
         return math.inf if any(map(math.isnan, gaps)) else max(gaps)
 
     def require_flags(self, wanted: Flags) -> None:
-        """Raises UserError where a server runs with others, or does not say with which."""
+        """Raise UserError where a server runs with different flags, or does not say with which."""
         for server in self.servers:
             try:
                 response = self._client.get(f"{server.url}/reforge/flags")
@@ -230,7 +235,7 @@ class Sampler:
                 found = wrong(dict(response.json()), wanted)
             except (httpx.TransportError, ValueError, InfrastructureError) as error:
                 if isinstance(error, httpx.TransportError | Lost):
-                    continue  # it is lost, which is found out and got over when it is asked for something
+                    continue  # it is lost, which is noticed and recovered from when it is asked for something
                 raise UserError(f"The server at {server.url} is none of Reforge: {error} {_START}") from error
             if found:
                 raise UserError(f"The sampler at {server.url} runs with wrong flags: {'; '.join(found)}. {_START}")
@@ -265,7 +270,8 @@ class Sampler:
 
 
 def rollout_seed(run: str, prompt: Prompt) -> int:
-    """31 bits (vLLM's CPU generator takes no more) of a hash: no two rollouts of a run share one by construction."""
+    """Return 31 bits (vLLM's CPU generator takes no more) of a hash of `run` and of what names a rollout in it: nothing
+    but chance gives two rollouts the same seed."""
     turn = f"/turn {prompt.turn}" if prompt.turn else ""
     digest = hashlib.sha256(f"{run}/{prompt.problem_id}/{prompt.index}{turn}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1

@@ -38,8 +38,8 @@ _KEEP_MEMORY = (
 def open_sampler(
     folder: Path, config: SamplerConfig, decode: Callable[[Sequence[int]], str], log: Path
 ) -> Iterator[Sampler]:
-    """A sampler on `config.replicas` servers of its own, running the model in `folder`; or on those that `config.urls`
-    names (which must see the same path), whatever they run."""
+    """Yield a sampler on `config.replicas` servers of its own, running the model in `folder`; or on those that
+    `config.urls` names (which must see the same path), whatever model they run."""
     with ExitStack() as stack:
         if config.urls:
             servers = [VllmServer(url) for url in config.urls]
@@ -61,7 +61,7 @@ def open_sampler(
 
 @contextmanager
 def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[VllmServer]:
-    """One server for the model in `folder`, stopped on leaving.
+    """Yield a server for the model in `folder`; it is stopped on leaving.
 
     Raises InfrastructureError with the cause found in `log` when it does not come up.
     """
@@ -75,7 +75,8 @@ def serving(folder: Path, config: SamplerConfig, log: Path) -> Iterator[VllmServ
 
 
 def serve(folder: Path, config: SamplerConfig, log: Path, host: str, port: int, ready: Callable[[], None]) -> None:
-    """One server for samplers of other processes, until it ends or this one is stopped. `ready` is told once it is."""
+    """Run a server for samplers of other processes, until it ends or this process is stopped. `ready` is called once
+    the server is ready."""
     own = _Own(folder, config, log, host=host, port=port)
     try:
         own.begin()
@@ -87,7 +88,7 @@ def serve(folder: Path, config: SamplerConfig, log: Path, host: str, port: int, 
 
 
 class _Own:
-    """A child process; `number` says which of several it is."""
+    """A vLLM server of ours, as a child process; `number` says which of several it is."""
 
     def __init__(
         self, folder: Path, config: SamplerConfig, log: Path, number: int = 0, host: str = "127.0.0.1", port: int = 0
@@ -97,7 +98,7 @@ class _Own:
         reached = "127.0.0.1" if host in ("0.0.0.0", "localhost") else f"[{host}]" if ":" in host else host
         self.url = f"http://{reached}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
-        # The kernel ends the server when the thread ends that started it (vllm_main.py): so that one must last.
+        # The kernel ends the server when the thread that started it ends (vllm_main.py), so that thread must last.
         self._starter = ThreadPoolExecutor(1)
 
     def begin(self) -> None:
@@ -120,7 +121,7 @@ class _Own:
         self.wait()
 
     def last(self) -> None:
-        """Returns never: raises when the server has ended."""
+        """Wait until the server ends, then raise InfrastructureError; this never returns."""
         assert self._process is not None
         code = self._process.wait()
         raise InfrastructureError(f"vLLM ended with exit code {code}: {_cause(self.log)} Its whole log: {self.log}")
@@ -154,7 +155,8 @@ def _command(folder: Path, host: str, port: int, config: SamplerConfig) -> list[
 
 
 def _context(folder: Path) -> int:
-    """What the model can hold; vLLM asks for room for all of it. 0 where its config does not say, or is broken."""
+    """Return the tokens that the model can hold, for all of which vLLM asks for room; 0 where the model's config does
+    not say, or is broken."""
     try:
         return int(json.loads((folder / "config.json").read_text())["max_position_embeddings"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -202,7 +204,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, seconds: flo
 
 
 def _cause(log: Path) -> str:
-    """The last error that the log names, with the lines that explain it; its last line where it names none."""
+    """Return the last error that the log names, with the lines that explain it; its last line where it names none."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if not lines:
         return "its log is empty."
@@ -214,7 +216,7 @@ def _cause(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """The server and what it has started; also one that is stopped (SIGSTOP) and hears nothing."""
+    """End the server and what it has started, even one that is suspended (SIGSTOP) and does not react."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

@@ -1,8 +1,8 @@
 """Every rollout of every step as Parquet: what replay, distillation, the report and a notebook all read.
 
-Deterministic bytes: no clocks in it. `solved` is null where nobody knows, or where the rollout is refused; `reward` is
-what training raises, and null where the verdict is an infrastructure failure; `advantage` is null where the rollout was
-not trained on.
+The bytes are deterministic: there are no clocks in them. `solved` is null where nobody knows, or where the rollout is
+refused; `reward` is what training raises, and null where the verdict is an infrastructure failure; `advantage` is null
+where the rollout was not trained on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PIECE = 64  # rollouts that are turned into a table at a time
 def to_row(
     rollout: Rollout, reward: Reward, step: int = 0, advantage: float | None = None, limit: str = ""
 ) -> dict[str, Any]:
-    """`limit` names the completion limit that an evaluated rollout was cut at."""
+    """Return the row of a rollout. `limit` names the completion limit that an evaluated rollout was cut at."""
     verdict = reward.verdict
     return {
         "step": step,
@@ -75,7 +75,7 @@ def to_row(
 
 
 def from_row(row: Mapping[str, Any]) -> tuple[Rollout, Reward]:
-    """What `to_row` was given, but for the clocks of the verdict."""
+    """Return the rollout and the reward that `to_row` was given, without the clocks of the verdict."""
     verdict = None
     if row["status"] is not None:
         verdict = Verdict(Status(row["status"]), row["reason"], row["test_index"], isolation=row["isolation"])
@@ -95,7 +95,7 @@ def from_row(row: Mapping[str, Any]) -> tuple[Rollout, Reward]:
 
 
 def to_groups(rows: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Of one step's rows, in their order."""
+    """Return the groups of one step's rows, in the order of the rows."""
     members: dict[str, list[tuple[Rollout, Reward]]] = {}
     for row in rows:
         members.setdefault(row["problem_id"], []).append(from_row(row))
@@ -119,7 +119,8 @@ def write_rows(
 
 
 def read_table(path: Path) -> pa.Table:
-    """Return all of a file. Older ones have no column `solved`, where the status says it, or no column `turn`."""
+    """Return all of a file. Older files lack the column `solved`, for which the status stands in, or the column `turn`,
+    which was always 0."""
     table = parquet.read_table(path)
     if "solved" not in table.column_names and "status" in table.column_names:
         solved = [Status(status).solved for status in table.column("status").to_pylist()]

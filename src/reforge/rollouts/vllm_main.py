@@ -12,6 +12,6 @@ _PR_SET_PDEATHSIG = 1
 if __name__ == "__main__":
     # A stage that is killed outright cannot stop its server; the kernel does (Linux).
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    # `vllm serve` fails with the CPU wheel, whose distribution has another name; the module works.
+    # `vllm serve` fails with the CPU wheel, whose distribution has a different name; the module works.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")

@@ -1,10 +1,10 @@
-"""What runs inside the vLLM server: two extra routes and the weight update. Loaded by vLLM through its own options
-(`--middleware`, `--worker-extension-cls`), so any vLLM server started with them can serve Reforge.
+"""The code that runs inside the vLLM server: three extra routes and the weight update. vLLM loads it through its own
+options (`--middleware`, `--worker-extension-cls`), so any vLLM server started with them can serve Reforge.
 
 One route takes a whole wave of prompts. The engine is paused, the requests enter its queue in their order, and it is
 resumed: so the composition of every engine step is a function of the wave alone, and with per-request seeds the same
-wave gives bitwise the same tokens and log-probs, whatever the network's timing. The other swaps the weights between two
-engine steps, and each token is known by the policy version that it was drawn from.
+wave gives bitwise the same tokens and log-probs, whatever the network's timing. The second swaps the weights between
+two engine steps, and each token is marked with the policy version that it was drawn from. The third reports the flags.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ _NUMBERS = itertools.count()
 
 
 class Routes:
-    """ASGI middleware that answers three paths and passes everything else on; with a token, only to who has it.
+    """ASGI middleware that answers three paths and passes everything else on; where a token is set, only for callers
+    who send it.
 
     POST /reforge/wave {"requests": [{"token_ids": [...], "seed": 1, "max_tokens": 8, "temperature": 1.0, "top_p": 1.0,
     "prompt_logprobs": false}, ...]}: one JSON line per request, as each finishes; while none does, now and then an
     empty line, which says that the engine lives.
-    "next_of": [ids] asks for the log-probs of these at the place of the first token drawn.
+    "next_of": [ids] asks for the log-probs of these tokens at the place of the first token drawn.
     POST /reforge/weights {"folder": "...", "version": 3}: {"version": 3, "pause_seconds": 0.1}.
-    GET /reforge/flags: what the engine runs with. With wrong flags (flags.py) the two others are refused.
+    GET /reforge/flags: the flags that the engine runs with. With wrong flags (flags.py) the two others are refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -73,7 +74,7 @@ class Routes:
         try:
             async with self._one_pause:
                 response = await answer(engine, body)
-        except Exception as error:  # the engine is dead, or the caller asked for what cannot be
+        except Exception as error:  # the engine is dead, or the request is impossible
             status = 500 if engine.errored else 400
             response = JSONResponse({"error": f"{type(error).__name__}: {error}"}, status_code=status)
         await response(scope, receive, send)
@@ -88,7 +89,7 @@ class Routes:
         try:
             for request in body["requests"]:
                 wave.append(await self._enqueue(engine, request))
-        except Exception:  # one of them cannot be: none of them is drawn
+        except Exception:  # one of the requests is impossible: none of them is drawn
             await self._forget(engine, wave)
             raise
         finally:
@@ -136,7 +137,7 @@ class Routes:
             self._aborting = asyncio.ensure_future(self._forget(engine, wave))  # nobody listens any more
 
     async def _forget(self, engine: Any, wave: list[str]) -> None:
-        """Draw no more of what is not finished."""
+        """Abort those requests of the wave that are not finished."""
         left = [name for name in wave if self._running.pop(name, None)]
         if left:
             await engine.abort(left)
@@ -155,13 +156,14 @@ class Routes:
 
 
 class _Running:
-    """`policies`: (first token, version) of each policy that draws a request's tokens."""
+    """A running request. `policies`: (first token, version) of each policy that draws its tokens."""
 
     def __init__(self, collector: Any, policies: list[tuple[int, int]], named: list[int]) -> None:
         self.collector, self.policies, self.named = collector, policies, named
 
     def goes_on_with(self, version: int, drawn: int | None) -> None:
-        """`drawn` tokens it has so far; None: it is finished, or has not begun."""
+        """Note that `version` draws from now on. `drawn`: the tokens that the request has so far; None: it is finished,
+        or has not begun."""
         if drawn is None and self.collector.output is not None:
             return
         if self.policies[-1][0] == (drawn or 0):
@@ -170,7 +172,8 @@ class _Running:
 
 
 def _of(name: str, drawn: dict[str, int]) -> int | None:
-    """vLLM adds something of its own to a request's name."""
+    """Return the count in `drawn` of the request `name`, None where it has none. vLLM adds something of its own to a
+    request's name."""
     return next((count for full, count in drawn.items() if full == name or full.startswith(f"{name}-")), None)
 
 
@@ -196,13 +199,13 @@ def _answer(number: int, output: Any, running: _Running) -> dict[str, Any]:
 
 
 class WeightUpdate:
-    """Mixed into vLLM's worker; called between two of its steps."""
+    """The weight update, mixed into vLLM's worker and called between two of its steps."""
 
     def alive(self) -> bool:
         return True
 
     def update_weights_from(self, folder: str) -> dict[str, int]:
-        """How many tokens each running request has."""
+        """Load the weights in `folder`, and return how many tokens each running request has drawn so far."""
         runner: Any = self.model_runner  # type: ignore[attr-defined]
         runner.reload_weights(weights_path=folder)
         model = runner.get_model()

@@ -1,4 +1,4 @@
-"""Assert tests taken apart, so that as little of them as can be meets the program.
+"""Take assert tests apart, so that the program meets as little of them as possible.
 
 `assert f(1, 2) == 3` becomes a call, whose value is compared here. Anything else runs as it is in a process of its own,
 where the names that only the program knows stand for objects of the program's process.
@@ -16,13 +16,13 @@ from typing import Any
 
 from reforge.records import Problem
 
-_once_for_each_problem = functools.lru_cache(64)  # whose many programs come one after the other
+_once_for_each_problem = functools.lru_cache(64)  # the many programs of a problem come one after the other
 _CLASS_MAKERS = ("namedtuple", "NamedTuple", "Enum", "IntEnum", "make_dataclass")
 
 
 @dataclass(frozen=True)
 class Want:
-    """What an assertion asks of a value, by Python's own rules."""
+    """The demand of an assertion on a value, by Python's own rules."""
 
     operator: str  # ==, !=, is, truth
     value: Any
@@ -30,7 +30,7 @@ class Want:
     def holds(self, given: Any) -> bool:
         if self.operator == "truth":
             return bool(given) is self.value
-        if self.operator == "is":  # of None, True and False: only they are safe to compare so
+        if self.operator == "is":  # only None, True and False are safe to compare so
             return type(given) is type(self.value) and bool(given == self.value)
         return bool(given == self.value) is (self.operator == "==")
 
@@ -44,7 +44,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Source:
-    """The tests of this kind of a problem have their own numbering: they are sent to their process at once."""
+    """A test that runs as it is, in the tests' process. All such tests of a problem are sent there at once, in a
+    numbering of their own."""
 
     text: str
 
@@ -54,7 +55,7 @@ Step = Call | Source
 
 @_once_for_each_problem
 def steps_of(problem: Problem) -> list[Step]:
-    """One for each test."""
+    """Return one step for each test."""
     return [_step(test.input, problem.entry_point) for test in problem.tests]
 
 
@@ -76,7 +77,7 @@ def _step(source: str, entry: str) -> Step:
 
 @_once_for_each_problem
 def job_of(problem: Problem) -> dict[str, Any]:
-    """Return what the tests' process is told."""
+    """Return the job of the tests' process."""
     sources = [step.text for step in steps_of(problem) if isinstance(step, Source)]
     entries = entries_of(problem.entry_point)
     free = set[str]().union(*(_free_names(f"{problem.setup}\n{source}") for source in ["", *sources]))
@@ -94,7 +95,7 @@ def job_of(problem: Problem) -> dict[str, Any]:
 
 
 def entries_of(entry: str) -> set[str]:
-    """Names that stand for the entry point, or for the class whose method it is."""
+    """Return the names that stand for the entry point, or for the class whose method it is."""
     owner, _, name = entry.rpartition(".")
     return {entry, name, owner or "Solution"}
 
@@ -129,14 +130,16 @@ def _classes(tree: ast.Module | None, entries: set[str]) -> list[tuple[str, ast.
 
 
 def _asserts(node: ast.ClassDef) -> bool:
-    """Where its objects are made, a class may ask for the right arguments and be no test."""
+    """Return whether the class asserts something outside of its constructors: there it may ask for the right arguments
+    and be no test."""
     made = ("__init__", "__new__", "__post_init__")
     others = [part for part in node.body if not (isinstance(part, ast.FunctionDef) and part.name in made)]
     return any(isinstance(inner, ast.Assert) for part in others for inner in ast.walk(part))
 
 
 def _holds_values(node: ast.ClassDef) -> bool:
-    """A plain class without methods, of which a value is more than a beginning such as 0: perhaps what is expected."""
+    """Return whether this is a plain class without methods, one of whose values is more than a beginning such as 0:
+    perhaps it is what a test expects."""
     if node.bases or node.decorator_list or any(isinstance(part, ast.FunctionDef) for part in node.body):
         return False
     values = [part.value for part in node.body if isinstance(part, ast.Assign | ast.AnnAssign) and part.value]
@@ -144,7 +147,8 @@ def _holds_values(node: ast.ClassDef) -> bool:
 
 
 def _taken_apart(source: str) -> tuple[ast.expr, Want] | None:
-    """Of a lone assertion about one expression, the expression and what is asked of its value."""
+    """Return the expression of a lone assertion about one expression, and what is asked of its value; None for any
+    other source."""
     tree = parsed(source)
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Assert):
         return None
@@ -167,7 +171,7 @@ def _taken_apart(source: str) -> tuple[ast.expr, Want] | None:
 
 
 def _free_names(source: str) -> set[str]:
-    """Names that the source uses and neither makes nor finds among the builtins."""
+    """Return the names that the source uses and neither makes nor finds among the builtins."""
     tree = parsed(source)
     if tree is None:
         return set()

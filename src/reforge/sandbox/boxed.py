@@ -1,4 +1,4 @@
-"""Where a text that works something out has its final answer."""
+"""Find the last `\\boxed{}` answer in a text that works something out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 
 _COMMAND = re.compile(r"\\{1,2}(?:boxed|fbox)(?![A-Za-z])\s*")
 _TOKEN = re.compile(rf"(?P<box>{_COMMAND.pattern})(?P<brace>\{{)?|\\.|[{{}}]", re.DOTALL)
-# TeX boxes the one token that follows, models mean the whole number or command. A word is none: "in \boxed as asked".
+# TeX boxes the one token that follows, models mean the whole number or command. A word is none of it: "in \boxed as
+# asked".
 _BARE = re.compile(r"[-+]?(?:\.?\d|\\(?!boxed|fbox)[A-Za-z])[^\s$]{0,200}|[A-Z](?![A-Za-z])")
 _ENDING = re.compile(r"(?:[.,;:]|\\[)\]])+$")
 _BLANK = re.compile(r"(?:\s|~|\\[ ,;:!])*")
@@ -14,12 +15,12 @@ _NESTED = 8  # boxes around a box that are taken off
 
 
 def boxed(text: str) -> str | None:
-    """Return what the last `\\boxed{…}` or `\\fbox{…}` holds, with all of a box around it. Empty ones, as in "I put it
-    into \\boxed{}", do not count beside others. None where there is none, or the last one is not closed. In linear
-    time.
+    """Return what the last `\\boxed{…}` or `\\fbox{…}` holds, or the outermost box around it. Empty boxes, as in "I put
+    it into \\boxed{}", do not count beside others. None where there is no box, or the last one is not closed. Takes
+    linear time.
     """
-    opened: list[int] = []  # where what a brace holds begins; −1 where it is no box's
-    boxes: list[tuple[int, int]] = []  # begin and end of closed ones, the inner before the outer
+    opened: list[int] = []  # where the content of each open brace begins; −1 where it is no box's
+    boxes: list[tuple[int, int]] = []  # begin and end of the closed boxes, the inner before the outer
     last = -1
     for token in _TOKEN.finditer(text):
         if token["box"] is not None:
@@ -52,7 +53,7 @@ def _blank_until(text: str, begin: int) -> int:
 
 
 def _plain(content: str) -> str:
-    """Return it without boxes, and without the braces that one around everything leaves."""
+    """Return the content without boxes, and without the braces that a box around everything leaves."""
     if _COMMAND.search(content) is None:
         return content.strip()
     content = _COMMAND.sub("", content).strip()

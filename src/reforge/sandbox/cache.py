@@ -1,4 +1,4 @@
-"""Verdicts already known, in memory and, with a path, in a file of JSON lines that outlives the process."""
+"""A cache of verdicts, in memory and, with a path, in a file of JSON lines that outlives the process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from reforge.records import Problem, Status, Verdict
 from reforge.sandbox.limits import Limits
 
-# Of a problem, what no verdict depends on.
+# The fields of a problem that no verdict depends on.
 _ASIDE = frozenset(
     ("id", "statement", "solution", "thinking", "difficulty", "family", "alternatives", "date", "several_answers")
 )
@@ -21,7 +21,8 @@ _ASIDE = frozenset(
 
 @dataclass(frozen=True)
 class Configuration:
-    """All of a judge that a verdict depends on. `packages`: name, version and digest of each; `code`: a digest."""
+    """Everything about a judge that a verdict depends on. `packages`: name, version and digest of each; `code`: a
+    digest."""
 
     limits: Limits
     layers: tuple[str, ...]
@@ -35,7 +36,8 @@ class Configuration:
 
 
 def verdict_key(program: str, problem: Problem, configuration: Configuration) -> str:
-    """A digest of all that a verdict depends on: every field of these, but those of a problem that only describe it."""
+    """Return a digest of all that a verdict depends on: every field of the arguments, except those that only describe
+    the problem."""
     return _digest([program, _asked(problem), configuration.digest])
 
 
@@ -50,13 +52,13 @@ def _digest(of: object) -> str:
 
 @functools.cache
 def code_digest() -> str:
-    """Of this package: after a change to a checker old verdicts must not come back."""
+    """Return a digest of this package's code: after a change to a checker old verdicts must not come back."""
     sources = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 class VerdictCache:
-    """Not thread-safe by itself. Infrastructure failures are never kept."""
+    """The verdicts already known. It is not thread-safe by itself. Infrastructure failures are never kept."""
 
     def __init__(self, path: Path | None) -> None:
         self._known: dict[str, Verdict] = {}
@@ -87,7 +89,7 @@ class VerdictCache:
         assert self._file is not None
         self._file.seek(0)
         for line in self._file:
-            with suppress(ValueError, TypeError, KeyError):  # torn by a crash
+            with suppress(ValueError, TypeError, KeyError):  # a line that a crash has torn
                 values = json.loads(line)
                 self._known[values["key"]] = Verdict(**{**values, "status": Status(values["status"])})
         self._file.write("\n")  # whatever was torn must not swallow the next line

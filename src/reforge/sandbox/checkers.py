@@ -1,8 +1,8 @@
-"""When an answer is right. All see only text or plain builtin values, outside the program's process.
+"""Rules that say when an answer is right. All see only text or plain builtin values, outside the program's process.
 
-Tokens are testlib's wcmp and rcmp in one: words exact, integers exact, a tolerance only for expected reals; in one
-of few decimals it ends at half a unit of the last. The `lcb` rules are LiveCodeBench's (`testing_util.py`), false
-rejections included, for numbers that must be comparable.
+Tokens are compared as by testlib's wcmp and rcmp in one: words exact, integers exact, a tolerance only for expected
+reals; for a real of few decimals it ends at half a unit of the last one. The `lcb` rules are LiveCodeBench's
+(`testing_util.py`), false rejections included, for numbers that must be comparable.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from reforge.records import Checker
 
-VERSION = 2  # of every rule here; part of each verdict
+VERSION = 2  # the version of every rule here; part of each verdict
 _LONGEST = 4000  # characters of a real; a longer one must be the same text
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _ROUNDED = 3  # decimals; a number that shows so few was rounded to them, as an amount of money
@@ -27,11 +27,11 @@ def name_of(checker: Checker) -> str:
 
 
 def same_output(expected: str, printed: str, checker: Checker = Checker()) -> bool:  # noqa: B008 - frozen
-    """By any rule but `program`."""
+    """Return whether the output is right, by any rule but `program`."""
     match checker.rule:
         case "lcb":
             return _lcb_output(expected, printed)
-        case "lines":  # where blanks end a line, and empty lines the output, they do not count
+        case "lines":  # blanks at the end of a line and empty lines at the end of the output do not count
             wanted, given = expected.rstrip().split("\n"), printed.rstrip().split("\n")
             pairs = zip(wanted, given, strict=False)
             return len(wanted) == len(given) and all(_same_tokens(*pair, checker.tolerance) for pair in pairs)
@@ -51,8 +51,8 @@ def _same_tokens(expected: str, printed: str, tolerance: float) -> bool:
 
 
 def _same_token(wanted: str, given: str, tolerance: float) -> bool:
-    """A number is expected where a point or an exponent says so; anything else, integers with leading zeros or signs
-    among them, is a word: `0011` may be a bit string, and `7` is no `007`.
+    """Return whether the tokens are the same. A number is expected where a point or an exponent says so; anything else,
+    integers with leading zeros or signs among them, is a word: `0011` may be a bit string, and `7` is no `007`.
     """
     if wanted == given:
         return True
@@ -71,7 +71,7 @@ def _same_token(wanted: str, given: str, tolerance: float) -> bool:
 
 
 def _close(wanted: float, given: float, tolerance: float) -> bool:
-    """NaN equals NaN only, an infinity itself only."""
+    """Return whether the numbers are equal within the tolerance. NaN equals NaN only, an infinity itself only."""
     if math.isfinite(wanted) and math.isfinite(given):
         return abs(wanted - given) <= (tolerance + _SLACK) * max(1.0, abs(wanted))
     return wanted == given or (math.isnan(wanted) and math.isnan(given))
@@ -93,9 +93,9 @@ def _lcb_decimals(wanted: str, given: str) -> bool:
 
 
 def same_value(expected: Any, returned: Any, checker: Checker = Checker()) -> bool:  # noqa: B008 - frozen
-    """Equal with equal types: True is not 1, 1.0 is not 1. An expected float allows an int and a tolerance (not inside
-    sets and keys); an expected list allows a tuple, because plain JSON has no other way to write one. By `lcb`:
-    Python's equality, a tuple allowed at the top only.
+    """Return whether the values are equal with equal types: True is not 1, 1.0 is not 1. An expected float allows an
+    int and a tolerance (not inside sets and keys); an expected list allows a tuple, because plain JSON has no other way
+    to write one. By `lcb`: Python's equality, a tuple allowed at the top only.
     """
     if checker.rule == "lcb":
         return bool((list(returned) if type(returned) is tuple else returned) == expected)
@@ -131,7 +131,7 @@ def _by_exact_key(items: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _exact(value: Any) -> Any:
-    """A hashable stand-in that is equal only for equal types: to Python 1, 1.0 and True are one key."""
+    """Return a hashable stand-in that is equal only for equal types: to Python 1, 1.0 and True are one key."""
     if type(value) in (tuple, frozenset):
         return (type(value), type(value)(map(_exact, value)))
     return (type(value), value)

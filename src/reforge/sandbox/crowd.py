@@ -1,4 +1,4 @@
-"""Programs beside each other, or one by itself to measure its time again."""
+"""Let programs run side by side, or one alone to measure its time again."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SHARE = 0.25  # of all time that may pass with one program alone: everybody else waits
-SAVED = 5.0  # seconds of it that may be used at once
+SHARE = 0.25  # the share of all time that may pass with one program alone: everybody else waits
+SAVED = 5.0  # seconds of the time alone that may be used at once
 
 
 class Crowd:
-    """Let in many at a time, or one alone, who enters as soon as those before him have left.
+    """Lets in many at a time, or one alone, who enters as soon as those before have left.
 
     Where more than a share of the time has gone to being alone, who asks for it joins the others.
     """
@@ -21,7 +21,7 @@ class Crowd:
         self._clock = clock
         self._changed = threading.Condition()
         self._inside = 0
-        self._waiting = 0  # to be alone
+        self._waiting = 0  # how many wait to be alone
         self._left, self._counted = SAVED, clock()  # seconds alone that are left, and when they were counted
         self._ended = clock()  # when somebody was alone last
 
@@ -39,7 +39,7 @@ class Crowd:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Alone, if there is time for it."""
+        """Let the caller in alone if there is time for it, and with the others if not."""
         with self._changed:
             asked = self._clock()  # from now on nobody else is let in
             self._waiting += 1

@@ -16,9 +16,10 @@ from reforge.sandbox.packages import paths_of
 
 
 class Fleet:
-    """At most `size` servers, all alike. The first is started at once and settles which layers this machine offers.
+    """The servers of a judge: at most `size`, all alike. The first is started at once and settles which layers this
+    machine offers.
 
-    Raises UserError where that is less than `minimum`, or where a package is not installed.
+    Raises UserError where their isolation is below `minimum`, or where a package is not installed.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Fleet:
     ) -> None:
         self._packages = [path for package in packages for path in paths_of(package)]
         self._folders: dict[Server, str] = {}
-        self._idle: queue.LifoQueue[Server | None] = queue.LifoQueue()  # None: one that may yet be started
+        self._idle: queue.LifoQueue[Server | None] = queue.LifoQueue()  # None: a server that may yet be started
         self.refused: dict[str, str] = {}
         self._closed = False
         first = self._first(tuple(layers))
@@ -45,7 +46,7 @@ class Fleet:
 
     @contextmanager
     def borrow(self) -> Iterator[Server]:
-        """A server for oneself. One that was lost in between is not given back."""
+        """Yield a server that nobody else uses meanwhile. One that was lost in between is not given back."""
         if self._closed:
             raise UserError("This judge is closed: judge inside its `with` block.")
         server = self._idle.get()
@@ -55,7 +56,7 @@ class Fleet:
                 server = None
             if server is None:
                 server = self._start(self.layers)
-            if server.layers != self.layers:  # the next attempt gets another one
+            if server.layers != self.layers:  # the next attempt gets a new one
                 raise InfrastructureError(f"a fork-server has {server.layers} of {self.layers}: {server.refused}")
             yield server
             if server.broken:
@@ -75,8 +76,9 @@ class Fleet:
             self._discard(server)
 
     def _first(self, layers: tuple[str, ...]) -> Server:
-        """A layer is missing here if the system refuses it, or ends whoever asks for it, time after time: who is ended
-        once may have been so by chance, and programs would be fenced in less from then on."""
+        """Return the first server. A layer is missing here if the system refuses it, or ends whoever asks for it three
+        times in a row: a server that is ended once may have been so by chance, and programs would be fenced in less
+        from then on."""
         for last in (False, False, True):
             try:
                 server = self._start(layers)

@@ -1,4 +1,4 @@
-"""Fork-servers, as the judge sees them."""
+"""The judge's side of a fork-server."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Lost(InfrastructureError):
 class Server:
     """One fork-server. Raises InfrastructureError whenever it cannot be had or does not answer; it is then dead.
 
-    `layers` are those that it achieved, `refused` says of the others why not. `broken`: what a program did to the
-    folder that programs run in; no other may meet that, and the server must be replaced.
+    `layers` are those that it achieved, `refused` says why it did not achieve the others. `broken`: what a program did
+    to the folder that programs run in; no other program may meet that, and the server must be replaced.
     """
 
     def __init__(self, layers: tuple[str, ...], packages: list[str], scratch: str) -> None:
-        self._started = 0  # processes, so far
-        self._endings: dict[int, dict[str, Any]] = {}  # heard of and not yet asked for
+        self._started = 0  # processes that were started so far
+        self._endings: dict[int, dict[str, Any]] = {}  # endings that were reported and not yet asked for
         self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         asked = json.dumps({"layers": layers, "packages": packages, "scratch": scratch})
         try:
@@ -74,8 +74,8 @@ class Server:
         self.layers: tuple[str, ...] = tuple(report["layers"])
         self.refused: dict[str, str] = report["refused"]
         self.interpreter: str = report["interpreter"]
-        self.resident_kb: int = report["resident_kb"]  # of memory, that each of its processes begins with
-        self.reads_all: bool = report["reads_all"]  # its programs, whatever root may read that no wall hides
+        self.resident_kb: int = report["resident_kb"]  # memory that each of its processes begins with
+        self.reads_all: bool = report["reads_all"]  # whether its programs read whatever root may and no wall hides
         self.broken = ""
 
     @property
@@ -83,7 +83,8 @@ class Server:
         return level_of(self.layers)
 
     def start(self, order: dict[str, Any], descriptors: list[int]) -> int:
-        """The number by which both sides know the new process. Raises Failed once a program has broken the server."""
+        """Start a process, and return the number by which both sides know it. Raises Failed once a program has broken
+        the server."""
         if self.broken:
             raise Failed(Status.RUNTIME_ERROR, self.broken)
         self._started += 1
@@ -91,7 +92,7 @@ class Server:
         return self._started
 
     def handle(self, process: int) -> int | None:
-        """A pidfd of it, unless it has ended or the kernel has none."""
+        """Return a pidfd of the process; None where it has ended or the kernel has none."""
         self._tell({"order": "handle", "process": process})
         while True:
             message, handles = self._hear(PATIENCE)
@@ -102,7 +103,7 @@ class Server:
         self._tell({"order": "kill", "process": process})
 
     def ending(self, process: int, seconds: float) -> dict[str, Any] | None:
-        """How it ended and what it used, if it ends in that time."""
+        """Return how the process ended and what it used; None where it does not end within `seconds`."""
         while process not in self._endings:
             if not ready(self._door.fileno(), select.POLLIN, seconds):
                 return None
@@ -141,14 +142,15 @@ class Server:
         return message, descriptors
 
     def lost(self, reason: str) -> Lost:
-        """End it; what to raise."""
+        """End the server, and return the error to raise."""
         self._process.kill()
         self.close()
         return Lost(f"a fork-server was lost: {reason} (exit code {self._process.returncode})")
 
 
 def ready(descriptor: int, event: int, seconds: float) -> bool:
-    """`select` would fail above 1024 descriptors, which a trainer may hold."""
+    """Return whether `event` comes within `seconds`. `select` would fail above 1024 descriptors, which a trainer may
+    hold."""
     poll = select.poll()
     poll.register(descriptor, event)
     return bool(poll.poll(seconds * 1000))

@@ -1,4 +1,4 @@
-"""From a program and a problem to a verdict, one function for each kind of test.
+"""A program and a problem → a verdict, with one function for each kind of test.
 
 Expected answers stay in this process or, for assert tests, in the evaluator's; never in the program's.
 """
@@ -27,19 +27,21 @@ from reforge.sandbox.replies import value_of
 from reforge.sandbox.running import ask_checker, end_of, loaded, memory_file, program_job, quiet_child, typed
 
 EXPOSED = "exposed: what the tests compare was decided by the program itself (sandbox.exposed: refuse)"
-_KEPT_BYTES = 1 << 26  # of all answers of a program together, kept for a checker of the problem's own
+_KEPT_BYTES = 1 << 26  # all answers of a program together that are kept for the problem's own checker
 
 
 @dataclass(frozen=True)
 class Graded:
-    """`nearly_in_time`: all is right but a time limit, missed by so little that the neighbours may have caused it."""
+    """A verdict. `nearly_in_time`: all is right but a time limit, missed by so little that the neighbours may have
+    caused it."""
 
     verdict: Verdict
     nearly_in_time: bool = False
 
 
 def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Graded:
-    """Raises InfrastructureError or OSError where the machine, not the program, failed."""
+    """Run the program against the problem's tests, and return the verdict. Raises InfrastructureError or OSError where
+    the machine, not the program, failed."""
     run = _Run(program, problem, limits, server)
     kind = problem.tests[0].kind
     status, reason, index = Status.ACCEPTED, "", -1
@@ -82,7 +84,8 @@ def grade(program: str, problem: Problem, limits: Limits, server: Server) -> Gra
 
 
 class _Run:
-    """One program against its tests: where it is and what it has used. The tests return, or raise Failed."""
+    """The run of one program against its tests: where it is and what it has used. The methods that test it return, or
+    raise Failed."""
 
     def __init__(self, program: str, problem: Problem, limits: Limits, server: Server) -> None:
         self._program = program
@@ -103,7 +106,7 @@ class _Run:
                 raise Failed(Status.TIME_LIMIT)
 
     def answer_tests(self) -> None:
-        """What was handed in is no program but the answer."""
+        """Compare what was handed in: it is no program but the answer."""
         problem = self._problem
         for self.test_index, test in enumerate(problem.tests):
             self._compare(test, self._program)
@@ -117,7 +120,8 @@ class _Run:
             _ask(partial(same_output, test.expected, text, checker))
 
     def _print(self, test: TestCase) -> str:
-        """What the program prints. stdin and stdout are files in memory: no pipe to fill up, a bound on their size."""
+        """Return what the program prints. stdin and stdout are files in memory: no pipe can fill up, and their size is
+        bounded."""
         longest = self._limits.output_bytes(len(test.expected.encode()))
         with memory_file(test.input.encode()) as stdin, memory_file() as stdout:
             job = program_job(self._program, "", self._problem.files, self._preamble)
@@ -131,8 +135,8 @@ class _Run:
             return os.pread(stdout, longest, 0).decode(errors="replace")
 
     def call_tests(self) -> None:
-        """A checker of the problem's own gets to work when all answers are there and the program has ended: they never
-        live side by side.
+        """Call the program with the arguments of each test. The problem's own checker, if there is one, starts when all
+        answers are there and the program has ended: the two never live side by side.
         """
         problem, calls = self._problem, calls_of(self._problem)
         kept: list[str] = []
@@ -211,7 +215,7 @@ def _ended_alike(text: str, expected: str) -> str:
 
 
 def _ask(compare: Callable[[], bool]) -> None:
-    """Raises Failed where an answer is not right, or such that the comparison fails."""
+    """Raise Failed where an answer is not right, or such that the comparison fails."""
     try:
         right = compare()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How well a program is fenced in: layers that a machine may or may not offer, and the levels they add up to."""
+"""The isolation of a program: layers that a machine may or may not offer, and the levels they add up to."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ LAYERS = (NAMESPACES, LANDLOCK, SECCOMP)
 
 
 class Isolation(IntEnum):
-    """Each level holds what the one below it holds. docs/sandbox.md lists what is still open at each."""
+    """A level of isolation, which holds what the one below holds. docs/sandbox.md lists what is still open at each."""
 
     LIMITS = 0  # limits on time, memory, files; no privileges. For programs that one trusts
-    SYSCALLS = 1  # and no new processes, no network, no signals or tracing (seccomp)
-    FILES = (
-        2  # and only the interpreter's library readable, only an own folder writable (Landlock or a mount namespace)
-    )
-    FULL = 3  # and namespaces and Landlock both: own processes, network, mounts, IPC, host name
+    SYSCALLS = 1  # also no new processes, no network, no signals or tracing (seccomp)
+    FILES = 2  # also only the interpreter's library readable, only an own folder writable (Landlock or namespaces)
+    FULL = 3  # also namespaces and Landlock both: own processes, network, mounts, IPC, host name
 
     @property
     def label(self) -> str:

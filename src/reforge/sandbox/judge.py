@@ -1,4 +1,4 @@
-"""The sandbox's door: programs in, verdicts out."""
+"""The entrance to the sandbox: programs in, verdicts out."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from reforge.sandbox.reasons import fit
 __all__ = ["Isolation", "Judge", "Judging", "Limits"]
 
 log = logging.getLogger(__name__)
-_TRACEBACK = 4000  # characters of one that are logged
-_LIVES = 3  # of a program whose server is lost
+_TRACEBACK = 4000  # characters of a traceback that are logged
+_LIVES = 3  # attempts at a program while its server is lost or fails
 _ECHO = Problem("echo", "", "", (TestCase("stdin", "1", "1"),))
 
 Job = TypeVar("Job")
@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 
 class Judging(Protocol):
-    """What `Judge` and `service.RemoteJudge` have in common: all that the rest of the system needs."""
+    """The interface of `Judge` and `service.RemoteJudge`: all that the rest of the system needs."""
 
     events: Events
 
@@ -48,7 +48,8 @@ class Judging(Protocol):
 
 
 class Judge:
-    """Thread-safe. At most `workers` programs run at a time; of equal jobs one runs and the others get its verdict.
+    """Judges programs, from any thread. At most `workers` of them run at a time; of equal jobs one runs and the others
+    get its verdict.
 
     Raises UserError where this machine's isolation is below `minimum`, or a package is missing. `packages`:
     distributions that programs may import beside the interpreter's own library. `events`: servers `lost`, with the
@@ -76,7 +77,7 @@ class Judge:
             limits, self._fleet.layers, self._fleet.interpreter, installed, code_digest()
         )
         self._crowd = Crowd()
-        self._lock = threading.Lock()  # of the two below
+        self._lock = threading.Lock()  # guards the cache and the running jobs
         self._cache = VerdictCache(cache)
         self._running: dict[str, Future[Verdict]] = {}
 
@@ -86,13 +87,13 @@ class Judge:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Of each layer that this machine does not offer, why not."""
+        """Return, for each layer that this machine does not offer, why not."""
         return self._fleet.refused
 
     def judge(self, program: str, problem: Problem) -> Verdict:
-        """Status INFRA where not the program failed but the machine, BROKEN where the problem's own test code did:
-        such a verdict says nothing about the program. Raises UserError for a problem that cannot be judged, as one
-        without tests.
+        """Return the verdict on a program. Its status is INFRA where not the program failed but the machine, BROKEN
+        where the problem's own test code did: such a verdict says nothing about the program. Raises UserError for a
+        problem that cannot be judged, as one without tests.
         """
         if not isinstance(program, str):
             raise TypeError(f"a program is text, not {type(program).__name__}")
@@ -122,7 +123,7 @@ class Judge:
         return verdict
 
     def judge_many(self, jobs: Sequence[tuple[str, Problem]]) -> list[Verdict]:
-        """In the order of `jobs`."""
+        """Return the verdicts in the order of `jobs`."""
         return in_parallel(lambda job: self.judge(*job), jobs, self._workers)
 
     def close(self) -> None:
@@ -136,7 +137,8 @@ class Judge:
         self.close()
 
     def _grade(self, program: str, problem: Problem) -> Verdict:
-        """A limit just missed may be the neighbours' fault: it is measured again, and the lesser time counts."""
+        """Return the verdict. A limit just missed may be the neighbours' fault: the program is measured again, and the
+        lesser time counts."""
         with self._crowd.joined():
             first = self._grade_once(program, problem)
         if not first.nearly_in_time:
@@ -170,7 +172,8 @@ class Judge:
         return Graded(Verdict(Status.INFRASTRUCTURE, reason))
 
     def _sound(self) -> bool:
-        """Whether a program of ours is judged well. If so, the machine is not to blame for what another one loses."""
+        """Return whether a program of ours is judged well. If so, the machine is not to blame for the servers that a
+        different program loses."""
         try:
             with self._fleet.borrow() as server:
                 verdict = grade("print(input())", _ECHO, self.configuration.limits, server).verdict
@@ -182,8 +185,8 @@ class Judge:
 def in_parallel(
     call: Callable[[Job], Result], jobs: Sequence[Job], workers: int, on_done: Callable[[], None] | None = None
 ) -> list[Result]:
-    """The results in the order of `jobs`; `on_done` is called after each, from several threads. The first failure ends
-    the others that wait.
+    """Return the results in the order of `jobs`; `on_done` is called after each, from several threads. The first
+    failure is raised, and cancels the jobs that wait.
     """
 
     def one(job: Job) -> Result:

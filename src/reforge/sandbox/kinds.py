@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-_FRACTION_BITS = 1 << 16  # of either part: reducing longer ones takes time that is not the program's
+_FRACTION_BITS = 1 << 16  # in either part of a fraction: reducing longer ones takes time that is not the program's
 _DECIMAL_DIGITS = 1 << 16
 # ~4200 digits, below the interpreter's own limit for converting from text. Longer integers cross as hexadecimal digits,
 # which takes linear time.
@@ -19,7 +19,7 @@ TYPES = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozense
 
 
 class NotPlainError(Exception):
-    """A value that has no typed JSON; the message says what it is."""
+    """The error for a value that has no typed JSON; the message says what the value is."""
 
 
 def _builtin_name(kind: object) -> str:
@@ -62,7 +62,7 @@ def _bounded(text: Any, longest: int) -> str:
 
 
 def _moment(value: Any) -> list[Any]:
-    """Date and time with a fixed offset from UTC, which is all that comparisons look at."""
+    """Return date and time with a fixed offset from UTC, which is all that comparisons look at."""
     offset = datetime.utcoffset(value)
     plain = datetime.isoformat(datetime.replace(value, tzinfo=None))
     return [plain, None if offset is None else _span(offset), value.fold]
@@ -130,7 +130,7 @@ def _maxlen(value: Any) -> Any:
 
 
 def without_numpy(value: object) -> object:
-    """A scalar of numpy as the Python scalar that it stands for; anything else as it is."""
+    """Return a scalar of numpy as the Python scalar that it stands for; anything else as it is."""
     numpy = sys.modules.get("numpy")
     generic = getattr(numpy, "generic", None)
     if isinstance(generic, type) and issubclass(type(value), generic):

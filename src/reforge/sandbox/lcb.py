@@ -18,8 +18,8 @@ PREAMBLE = "\n".join(
 
 
 def compiled(source: str, file: str) -> CodeType:
-    """A program that reads and prints. It is run inside a function there, so that it may `return`; here only where it
-    does: as a script it means the same, and helpers may say `global`.
+    """Compile a program that reads and prints. LiveCodeBench runs it inside a function, so that it may `return`; here
+    that is done only where it does: as a script it means the same, and helpers may say `global`.
     """
     try:
         return compile(source, file, "exec", dont_inherit=True)

@@ -1,4 +1,4 @@
-"""What a program may use, and how it can fail."""
+"""The limits on what a program may use, and how it can fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ MARGIN = 1.6
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one process. Time is that of each stdin and call test, and of all assert tests of a program together.
+    """The limits of one process. Time is that of each stdin and call test, and of all assert tests of a program
+    together.
 
     The CPU time decides. The wall clock is a backstop for programs that sleep; time spent waiting for a processor does
     not count. `memory_mb` is real memory. `output_kb` bounds what it prints and each value it returns; where a test's
@@ -45,8 +46,8 @@ class Limits:
 
 
 class Failed(Exception):
-    """The program did not pass, and this is how. `exit_code`: how its process ended by itself, or,
-    negative, by a signal.
+    """The program did not pass, and this is how. `exit_code`: how its process ended by itself, or, negative, by a
+    signal.
 
     Whoever wrote the reason, it is fit for a verdict from here on.
     """

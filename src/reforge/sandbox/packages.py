@@ -14,7 +14,8 @@ from typing import Any
 from reforge.errors import UserError
 
 _INFO = ".dist-info"
-# Tables that math-verify's parser builds at its first use: each answer would build them again, for half of its time.
+# Answers that make math-verify's parser build its tables, as it does at its first use: each answer of a program would
+# build them again, for half of its time.
 _FIRST_ANSWERS = [
     (r"\frac{1}{2}-\sqrt{3}\cdot x^2+2\pi", r"\frac12 - 3^{1/2} x^{2} + 2 \times \pi"),
     (r"2x+3y-1=0", r"y = -\frac{2}{3}x + \frac{1}{3}"),
@@ -28,7 +29,8 @@ _FIRST_ANSWERS = [
 
 
 def paths_of(package: str) -> list[str]:
-    """What an installed distribution put beside the others: its modules, the libraries that they load, its version."""
+    """Return the paths of what an installed distribution put beside the others: its modules, the libraries that they
+    load, its version. Raises UserError where it is not installed."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -40,7 +42,8 @@ def paths_of(package: str) -> list[str]:
 
 
 def version_of(package: str) -> str:
-    """Name, version and, of all its files as they were installed, a digest."""
+    """Return the distribution's name, its version and a digest of all its files as they were installed. Raises
+    UserError where it is not installed."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -52,7 +55,7 @@ def version_of(package: str) -> str:
 
 
 def interpreter() -> str:
-    """This one, which is that of programs, too."""
+    """Return name and version of this interpreter, which is that of programs, too."""
     return f"{sys.implementation.name} {sys.version.split()[0]}"
 
 
@@ -91,7 +94,7 @@ class _Finder:
         return PathFinder.find_spec(name, [self.folders[name]]) if name in self.folders else None
 
     def find_distributions(self, context: Any) -> Iterator[object]:
-        """For libraries that ask which version of another is installed."""
+        """Yield distributions, for libraries that ask which version of a different one is installed."""
         from importlib.metadata import PathDistribution
         from pathlib import Path
 
@@ -101,5 +104,5 @@ class _Finder:
 
 
 def _plain(name: str) -> str:
-    """`Math-Verify` and `math_verify-0.9.0.dist-info` name the same thing."""
+    """Return the distribution's plain name, as `Math-Verify` and `math_verify-0.9.0.dist-info` name the same thing."""
     return re.sub(r"[-_.]+", "-", name.removesuffix(_INFO).partition("-")[0] if name.endswith(_INFO) else name).lower()

@@ -19,10 +19,10 @@ from reforge.sandbox.forkserver import PATIENCE, Server, ready
 from reforge.sandbox.isolation import NAMESPACES, SECCOMP
 from reforge.sandbox.limits import MARGIN, Failed, Limits
 
-FILE_BYTES = 16 << 20  # of each file that it writes: as large as a jail's scratch folder
-_QUICK = 0.02  # seconds
+FILE_BYTES = 16 << 20  # the largest file that a program may write: as large as a jail's scratch folder
+_QUICK = 0.02  # seconds below which a test is not measured by itself
 _ENVELOPE = 1024  # bytes around a value in a message
-_TESTS_BYTES = 1 << 27  # of a message from the tests; they are ours
+_TESTS_BYTES = 1 << 27  # the longest message from the tests, which are ours
 FOREIGN = "the program wrote to the channel of its results"
 
 
@@ -63,7 +63,7 @@ class Child:
         self.memory_kb = 0
         order = {
             "role": role,
-            "cpu_seconds": math.ceil(MARGIN * most) + 1,  # the kernel's, should this process be held up
+            "cpu_seconds": math.ceil(MARGIN * most) + 1,  # the kernel's limit, should this process be held up
             "memory_bytes": limits.memory_mb << 20,
             "file_bytes": max(FILE_BYTES, output + 1),
             "value_bytes": output,
@@ -79,7 +79,7 @@ class Child:
 
     @property
     def out_of_reach(self) -> bool:
-        """Whether no signal of a different sandbox process reaches it."""
+        """Return whether no signal of a different sandbox process reaches this one."""
         return bool({NAMESPACES, SECCOMP} & set(self._server.layers))
 
     def send(self, message: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ class Child:
             self._await(self._requests, select.POLLOUT)
 
     def _write(self, rest: memoryview) -> memoryview:
-        """Return what the pipe does not take yet. Of a process that has ended, receive() will say how."""
+        """Write to the pipe, and return what it does not take yet. How a process ended, receive() will say."""
         try:
             while rest:
                 rest = rest[os.write(self._requests, rest) :]
@@ -110,13 +110,13 @@ class Child:
         return rest[:0]
 
     def receive(self) -> dict[str, Any]:
-        """The next message. Raises Failed where none comes, or one that is none."""
+        """Return the next message. Raises Failed where none comes, or what comes is not a message."""
         if not self._fenced:
             self._check_fence()
         return self._next()
 
     def finish(self) -> None:
-        """Let it come to its end without a word. Raises Failed where a limit ends it."""
+        """Wait until the process ends by itself, without a message. Raises Failed where a limit ends it."""
         try:
             self._hand_over()
             while self._exit_code is None:
@@ -126,8 +126,9 @@ class Child:
                 self._check_fence()
 
     def _check_fence(self) -> None:
-        """Its first message must say that it is fenced in: until then, no failure is the program's. But where signals
-        reach the tests, the program, which runs already, may have ended them.
+        """Raise InfrastructureError unless the first message says that the process is fenced in: until then, no failure
+        is the program's. But where signals reach the tests, the program, which runs already, may have ended them: that
+        raises Failed.
         """
         try:
             self._hand_over()
@@ -143,7 +144,7 @@ class Child:
     def _next(self) -> dict[str, Any]:
         searched = 0
         while (end := self._buffer.find(b"\n", searched) + 1) == 0:
-            searched = len(self._buffer)  # not again what was searched: it may come byte by byte
+            searched = len(self._buffer)  # nothing is searched twice: it may come byte by byte
             if searched > self._longest:
                 raise Failed(Status.OUTPUT_LIMIT, f"returned more than {self._longest >> 10} kB")
             try:
@@ -182,7 +183,7 @@ class Child:
             self.longest = max(self.longest, self.cpu_seconds - self._before[0])
 
     def _ended(self) -> Failed:
-        """How a process ended that has closed its pipe; it may take its time to."""
+        """Return how a process ended that has closed its pipe; wait for its end, for which it may take its time."""
         while self._exit_code is None:
             self._note(self._server.ending(self._process, self._patience()))
         if self._exit_code < 0:
@@ -192,8 +193,8 @@ class Child:
         )
 
     def next_test(self) -> None:
-        """Count time for the next test from here on. To ask what was used takes longer than many a test: what quick
-        ones use counts for the one after them.
+        """Count time for the next test from here on. Asking what was used takes longer than many a test, so what quick
+        ones use counts for the one after them. Raises Failed where all tests together used too much.
         """
         now = time.monotonic()
         if now - self._since < _QUICK:
@@ -209,7 +210,8 @@ class Child:
             pass
 
     def _patience(self) -> float:
-        """Seconds that may pass before the limits need another look. Raises Failed where one is exceeded."""
+        """Return the seconds that may pass before the limits are looked at again. Raises Failed where one is
+        exceeded."""
         stop = MARGIN * self._limits.cpu_seconds
         wall = time.monotonic() - self._since
         if wall < stop:
@@ -222,7 +224,8 @@ class Child:
         return max(0.01, min(stop - used, self._limits.wall_seconds - wall + waited))
 
     def _used(self) -> tuple[float, float]:
-        """Seconds of CPU time so far, and seconds of waiting for a processor; zeros where the kernel does not tell."""
+        """Return the seconds of CPU time so far, and the seconds of waiting for a processor; zeros where the kernel
+        does not say."""
         try:
             if self._handle is None:
                 self._handle = self._server.handle(self._process)
@@ -240,7 +243,7 @@ class Child:
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
-    """A pipe whose ends close with their owners."""
+    """Return a pipe whose ends close with their owners."""
     ends = os.pipe()
     reader.callback(os.close, ends[0])
     writer.callback(os.close, ends[1])

@@ -1,4 +1,4 @@
-"""Which problems can be judged at all: their tests are there, of one kind, and can be read."""
+"""Check which problems can be judged at all: those whose tests are there, of one kind, and can be read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reforge.sandbox import wire
 from reforge.sandbox.kinds import NotPlainError
 
 FILES_BYTES = 8 << 20  # half a scratch folder: the other half is the program's
-TESTS_BYTES = 1 << 26  # of what a test hands over; the tests are ours
+TESTS_BYTES = 1 << 26  # the most that a test hands over; the tests are ours
 
 
 def check_tests(problem: Problem) -> None:
-    """Raises UserError for a problem that cannot be judged: without tests everything would pass."""
+    """Raise UserError for a problem that cannot be judged: without tests everything would pass."""
     kinds = sorted({test.kind for test in problem.tests})
     if unknown := set(kinds) - {"stdin", "call", "assert", "answer"}:
         known = "stdin, call, assert or answer"
@@ -46,7 +46,8 @@ def check_tests(problem: Problem) -> None:
 
 
 def calls_of(problem: Problem) -> list[tuple[list[Any], Any]]:
-    """Of each call test the arguments, still in typed JSON, and the expected value."""
+    """Return for each call test the arguments, still in typed JSON, and the expected value. Raises UserError where they
+    are malformed."""
     calls = []
     for index, test in enumerate(problem.tests):
         try:

@@ -17,13 +17,14 @@ _FOLDER = re.compile(r"/reforge-\w+")
 
 
 def fit(reason: str) -> str:
-    """Its first words without what differs each time: addresses of objects and the names of temporary folders."""
+    """Return the reason's beginning without what differs each time: addresses of objects and the names of temporary
+    folders."""
     steady = _ADDRESS.sub("0x…", _UNFIT.sub("\ufffd", reason[:_READ]))
     return _WORD.sub(_without_folder, steady)[:LONGEST]
 
 
 def _without_folder(word: re.Match[str]) -> str:
-    """The path to the last temporary folder of a word, left out. Each character is looked at a few times at most."""
+    """Return a word without the path to its last temporary folder. Each character is looked at a few times at most."""
     text = word.group()
     at = text.rfind("/reforge-")
     folder = _FOLDER.match(text, at) if at >= 0 else None

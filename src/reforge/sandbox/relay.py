@@ -1,4 +1,5 @@
-"""The judge between the tests' process and the program's: carries questions and answers, and notes who decided.
+"""The judge stands between the tests' process and the program's: it carries questions and answers, and notes who
+decided.
 
 A verdict is *exposed* where the truth of a test came from the program itself: it compared, or one of its names other
 than the entry point said something plain, or a method of an answer did whose type only the program knows. An object
@@ -16,7 +17,7 @@ from reforge.sandbox.limits import Failed
 from reforge.sandbox.process import FOREIGN, Child
 from reforge.sandbox.replies import failure_of, outcome_of, stumbled
 
-_NESTED = 50  # questions in answer to questions
+_NESTED = 50  # depth of questions that are asked in answer to questions
 _HELPER, _ANSWER, _RESULT, _METHOD, _OWN, _ENTRY = range(6)  # how far what an object says is the answer itself
 _COMPARING = {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"}
 _CHANGING = {"__setattr__", "__delattr__", "__setitem__", "__delitem__"}
@@ -27,17 +28,17 @@ _UNARY = {
 
 
 class Exposure:
-    """`entry` names the entry point; of a method, its class is one, too. A name that begins with a capital is that of a
-    class: what its instances say is what was asked for.
+    """The record of who decided the tests. `entry` names the entry point; where that is a method, its class is one,
+    too. A name that begins with a capital is that of a class: what its instances say is what was asked for.
     """
 
     def __init__(self, entry: str) -> None:
-        self.answered = False  # by the entry point, in this test
-        self.touched = False  # what the tests work with: what breaks from then on, the program may have broken
+        self.answered = False  # whether the entry point has answered in this test
+        self.touched = False  # whether it touched what the tests work with, and may have broken what breaks then
         self._decided = False
         self._entries = entries_of(entry)
         self._levels: dict[int, int] = {}
-        self._names: set[int] = set()  # of objects that a name of the program stands for
+        self._names: set[int] = set()  # objects that a name of the program stands for
         self._classes: set[int] = set()
         self._iterated: set[int] = set()
         self._bare: set[int] = set()  # objects that are true because they are there
@@ -51,7 +52,7 @@ class Exposure:
         return self._decided or bool(self._loose)
 
     def note(self, number: int, special: str, question: Any, message: dict[str, Any]) -> None:
-        """One question to the program and its answer. Whatever is malformed counts as exposed."""
+        """Note one question to the program and its answer. Whatever is malformed counts as exposed."""
         try:
             if number == 0:
                 self._resolve(question, message["value"])
@@ -64,12 +65,12 @@ class Exposure:
         self._decided |= not self.answered
 
     def _resolve(self, question: Any, answer: Any) -> None:
-        """Names of the program, looked up by the tests."""
+        """Note what the names of the program stand for that the tests have looked up."""
         known = len(question["nodes"])
         nodes = dict(enumerate(answer["nodes"], known))
         for name, item in nodes[nodes[answer["root"][0]][1][0][0]][1]:
             if type(item) is not list:
-                self._decided = True  # plain
+                self._decided = True  # the name stands for something plain
                 continue
             node = nodes[item[0]]
             if node[0] != "remote":
@@ -123,7 +124,8 @@ class Exposure:
                 self._loose.add(handle)
 
     def _judged(self, number: int, level: int, special: str) -> tuple[bool, int]:
-        """Whether something plain may come of it, and how far an object that comes of it is the answer."""
+        """Return whether something plain may come of a question, and how far an object that comes of it is the
+        answer."""
         if level == _HELPER or special in _COMPARING:
             return False, _HELPER
         if special == "__call__":
@@ -142,8 +144,8 @@ class Exposure:
 
 
 def _content(answer: Any) -> tuple[list[int], bool, set[int]]:
-    """The program's objects in an answer; whether there is anything plain in it that says something, as a tuple and a
-    class of exceptions do by themselves; and which objects are true because they are there.
+    """Return the program's objects in an answer; whether there is anything plain in it that says something, as a tuple
+    and a class of exceptions do by themselves; and which objects are true because they are there.
     """
     handles, bare = [], set()
     plain = answer["root"] is not None and type(answer["root"]) is not list
@@ -158,7 +160,8 @@ def _content(answer: Any) -> tuple[list[int], bool, set[int]]:
 
 
 def carry(tests: Child, program: Child, exposure: Exposure) -> None:
-    """Until the tests have finished one. Returns if it passed."""
+    """Carry questions and answers until the tests have finished one test. Returns if it passed; raises Failed if it did
+    not."""
     asked: list[tuple[int, str, Any]] = []
     turns: list[Child] = []  # who waits for an answer
     answered = exposure.touched or exposure.exposed

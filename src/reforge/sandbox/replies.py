@@ -1,5 +1,5 @@
-"""What the messages of a sandbox process mean: a value, or why there is none. The program may have forged any of them:
-it can only harm itself.
+"""Read the messages of a sandbox process: they give a value, or say why there is none. The program may have forged any
+of them: it can only harm itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def value_of(message: dict[str, Any]) -> Any:
 
 
 def failure_of(message: dict[str, Any]) -> Failed:
-    """What a message that is not a value says."""
+    """Return the failure that a message which is not a value reports."""
     if is_exception(message, "broken"):
         return Failed(Status.COMPILE_ERROR, ": ".join(filter(None, message["broken"])))
     if is_exception(message):
@@ -40,7 +40,7 @@ def is_exception(message: dict[str, Any], kind: str = "raised") -> bool:
 
 
 def outcome_of(message: dict[str, Any], answered: bool) -> Failed:
-    """Why a test did not pass: the program's value, its exception, or the test code itself."""
+    """Return why a test did not pass: the program's value, its exception, or the test code itself."""
     ((kind, (name, text)),) = message.items()
     if kind == "failed":
         return Failed(Status.WRONG_ANSWER, text)
@@ -50,8 +50,8 @@ def outcome_of(message: dict[str, Any], answered: bool) -> Failed:
 
 
 def stumbled(reason: str, answered: bool) -> Failed:
-    """Test code broke. After an answer of the program, the answer did that (`None[0]`): it is wrong. Before, the test
-    is broken for every program: no program is to blame.
+    """Return the failure of test code that broke. After an answer of the program, the answer did that (`None[0]`): it
+    is wrong. Before, the test is broken for every program: no program is to blame.
     """
     if answered:
         return Failed(Status.WRONG_ANSWER, f"the test could not use the returned value: {reason}")

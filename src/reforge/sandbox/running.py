@@ -17,7 +17,7 @@ from reforge.sandbox.questions import TESTS_BYTES
 from reforge.sandbox.replies import failure_of, value_of
 
 NewChild = Callable[[dict[str, Any], int], AbstractContextManager[Child]]  # given its job, and bytes it may return
-_CHECKER_BYTES = 1 << 16  # that a checker may return: it says yes or no
+_CHECKER_BYTES = 1 << 16  # the most that a checker may return: it says yes or no
 
 
 @contextmanager
@@ -31,7 +31,8 @@ def quiet_child(
     stdout: int | None = None,
     tests: int = 1,
 ) -> Iterator[Child]:
-    """A child that hears and says nothing but through these."""
+    """Yield a child whose standard streams are `stdin` and `stdout`, or /dev/null where those are None; its stderr
+    always is /dev/null."""
     with open(os.devnull, "r+b", buffering=0) as file:
         null = file.fileno()
         streams = (null if stdin is None else stdin, null if stdout is None else stdout, null)
@@ -56,7 +57,7 @@ def memory_file(content: bytes = b"") -> Iterator[int]:
 def program_job(
     program: str, entry: str = "", files: Sequence[tuple[str, str]] = (), preamble: str = "", **shown: Any
 ) -> dict[str, Any]:
-    """Return what a child is told to do with a program. `shown`: of the tests' setup."""
+    """Return the job of a child that runs a program. `shown`: what the program gets of the tests' setup."""
     return {"program": program, "entry": entry, "files": dict(files), "preamble": preamble, **shown}
 
 
@@ -68,7 +69,7 @@ def loaded(child: Child) -> None:
 
 
 def end_of(child: Child) -> Failed:
-    """How a program that owes no answer ended. It speaks only to say that it failed."""
+    """Return how a program that owes no answer ended. Its process sends a message only to say that it failed."""
     try:
         return failure_of(child.receive())
     except Failed as failed:
@@ -76,9 +77,10 @@ def end_of(child: Child) -> Failed:
 
 
 def ask_checker(new_child: NewChild, source: str, given: Any, expected: Any, returned: Any) -> None:
-    """The problem's own checker, a program like any other, in a process and a folder that no other program has been in.
-    All three are typed JSON. If it fails at this answer but not at the expected one, the answer is wrong, not the
-    checker broken: no answer may buy a verdict that is not scored.
+    """Run the problem's own checker, a program like any other, in a process and a folder that no other program has been
+    in, and raise Failed where it does not accept the answer. What is given, expected and returned is typed JSON. If the
+    checker fails at this answer but not at the expected one, the answer is wrong, not the checker broken: no answer may
+    buy a verdict that is not scored.
     """
     try:
         right = _checked(new_child, source, [given, expected, returned])
@@ -104,5 +106,5 @@ def _checked(new_child: NewChild, source: str, of: list[Any]) -> bool:
 
 
 def typed(value: Any) -> Any:
-    """Typed JSON, parsed, of a value of a test."""
+    """Return the typed JSON, parsed, of a value of a test."""
     return json.loads(wire.dumps(value, TESTS_BYTES, wire.MESSAGE_DEPTH))

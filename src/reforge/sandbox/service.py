@@ -42,7 +42,8 @@ class Job(BaseModel):
 
 
 def app_of(judge: Judge, queue: int, token: str = "") -> FastAPI:
-    """More than `queue` jobs at a time are turned away with 503: the client waits, not a growing heap of requests."""
+    """Return the web application of a judge. More than `queue` jobs at a time are turned away with 503: the client
+    waits, not a growing heap of requests."""
     app = FastAPI(title="Reforge judge", docs_url=None, redoc_url=None)
     room = threading.BoundedSemaphore(queue)
 
@@ -120,16 +121,15 @@ def _series(interpreter: str) -> str:
 
 
 class _Busy(InfrastructureError):
-    """It will take the job later."""
+    """The server is busy: it will take the job later."""
 
 
 class RemoteJudge:
-    """Thread-safe. The same as `Judge`, by way of servers that hold one each.
+    """Judges as `Judge` does, from any thread, through servers that hold one each.
 
     Raises UserError where a server would judge by anything else than a judge of this configuration here, or is less
-    isolated than `minimum`. Only what a judge said
-    becomes a verdict: a job without an answer goes to the next server, and after `patience` seconds to none (INFRA).
-    `events`: servers `lost`.
+    isolated than `minimum`. Only what a judge said becomes a verdict: a job without an answer goes to the next server,
+    and after `patience` seconds to none (INFRA). `events`: servers `lost`.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class RemoteJudge:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(10.0, read=patience))
         self._turns = itertools.cycle(urls)
-        self._lock = threading.Lock()  # of the turns
+        self._lock = threading.Lock()  # guards the turns
         try:
             ours = _plain(Configuration(limits, (), interpreter(), tuple(map(version_of, packages)), code_digest()))
             self.isolation = min(self._examine(url, ours, minimum) for url in urls)
@@ -190,7 +190,7 @@ class RemoteJudge:
         self.close()
 
     def _note(self, url: str, error: InfrastructureError) -> None:
-        """Once for each time that a server is away; a busy one is not."""
+        """Report a server that is away, once each time; a busy one is not away."""
         if not isinstance(error, _Busy) and url not in self._away:
             self._away.add(url)
             self.events.note("lost", f"A judge gave no verdict, and the next one is asked: {error}")
@@ -204,7 +204,7 @@ class RemoteJudge:
 
     def _examine(self, url: str, ours: dict[str, Any], minimum: Isolation) -> Isolation:
         health = self._call("GET", f"{url}/health")
-        if health.keys() >= {"isolation", "limits"}:  # as they said until they told all of their configuration
+        if health.keys() >= {"isolation", "limits"}:  # from before servers reported all their configuration
             raise UserError(f"sandbox.urls: {url} is of an older version of Reforge. Start it from this one.")
         try:
             isolation = Isolation[health["isolation"].upper()]

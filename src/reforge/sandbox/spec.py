@@ -32,7 +32,7 @@ class CheckerSpec(_Spec):
 
 
 class ProblemSpec(_Spec):
-    """What the sandbox needs to know of a problem."""
+    """The part of a problem that the sandbox needs to know."""
 
     tests: list[TestSpec] = Field(min_length=1)
     entry_point: str = ""
@@ -53,7 +53,8 @@ class ProblemSpec(_Spec):
         )
 
     def problems(self, name: str, rules: list[str] | None) -> list[Problem]:
-        """One for each of these rules of checking, or the one that the file has."""
+        """Return the problem once for each of these rules of checking, or, without any, by the rule that the file has.
+        Raises UserError for a rule that does not exist."""
         if not rules:
             return [self.problem(name)]
         try:
@@ -81,7 +82,7 @@ def spec_of(problem: Problem) -> ProblemSpec:
 
 
 def read_spec(path: Path) -> ProblemSpec:
-    """Raises UserError for what is no such file, naming the place in it."""
+    """Read the problem of a JSON file. Raises UserError for what is no such file, naming the place in it."""
     try:
         return ProblemSpec.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:

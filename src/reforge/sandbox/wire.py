@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from reforge.sandbox.kinds import CONTAINERS, DECIMAL_BITS, IN_LISTS, SCALARS, NotPlainError, without_numpy
 
-MAX_DEPTH = 100  # of a value that a program returns
-MESSAGE_DEPTH = MAX_DEPTH + 4  # of a message of ours with such values in it
+MAX_DEPTH = 100  # the depth of a value that a program returns
+MESSAGE_DEPTH = MAX_DEPTH + 4  # the depth of a message of ours with such values in it
 # Members of one set, or keys of one dict, with the same hash are all compared with each other, which takes quadratic
 # time: so many there may be, and more than a few only where all of those together are short.
 _MOST_ALIKE, _FEW_ALIKE, _SHORT = 100, 16, 1 << 18  # the last in characters
@@ -28,7 +28,8 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def dumps(value: object, max_bytes: int, max_depth: int = MAX_DEPTH) -> str:
-    """Typed JSON of a value. Raises NotPlainError for what is not plain data, too deep or longer than `max_bytes`."""
+    """Return the typed JSON of a value. Raises NotPlainError for what is not plain data, too deep or longer than
+    `max_bytes`."""
     text = json.dumps(_Encoder(max_bytes, max_depth).encode(value, 0))
     if len(text) > max_bytes:
         raise NotPlainError(f"a value of more than {max_bytes} bytes")
@@ -36,7 +37,7 @@ def dumps(value: object, max_bytes: int, max_depth: int = MAX_DEPTH) -> str:
 
 
 def loads(text: str) -> Any:
-    """The value of a typed JSON text. Raises ValueError for anything malformed, however wild."""
+    """Return the value of a typed JSON text. Raises ValueError for anything malformed, however wild."""
     return build(parse(text))
 
 
@@ -49,7 +50,8 @@ def parse_long(text: str) -> Any:
 
 
 def build(tree: Any, max_depth: int = MAX_DEPTH) -> Any:
-    """The value of parsed typed JSON. Raises ValueError for anything malformed, deeper, or made to be slow to build."""
+    """Return the value of parsed typed JSON. Raises ValueError for anything malformed, deeper than `max_depth`, or made
+    to be slow to build."""
     try:
         return _build(tree, max_depth)
     except Exception as error:  # whoever wrote it chose what goes wrong
@@ -57,8 +59,9 @@ def build(tree: Any, max_depth: int = MAX_DEPTH) -> Any:
 
 
 def parse(text: str | bytes) -> Any:
-    """`json.loads`, but UTF-8 only, and raises ValueError for anything malformed, however deep. How deep it may be does
-    not depend on the interpreter's limit, which whoever imports this may have raised beyond what the stack holds.
+    """Parse a text as `json.loads` does, but UTF-8 only, and raise ValueError for anything malformed, however deep. How
+    deep it may be does not depend on the interpreter's limit, which whoever imports this may have raised beyond what
+    the stack holds.
     """
     try:
         _check_depth(text.encode() if isinstance(text, str) else text)
@@ -68,7 +71,7 @@ def parse(text: str | bytes) -> Any:
 
 
 def _check_depth(text: bytes) -> None:
-    """Raises ValueError for brackets that are nested deeper than those of any message."""
+    """Raise ValueError for brackets that are nested deeper than those of any message."""
     if text.count(b"[") + text.count(b"{") <= _DEEPEST:
         return
     unquoted = b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
@@ -90,7 +93,7 @@ class _Encoder:
     def __init__(self, max_bytes: int, max_depth: int) -> None:
         self._longest = max_bytes
         self._deepest = max_depth
-        self._left = max_bytes  # nodes, of which each takes a byte or more
+        self._left = max_bytes  # nodes that may follow: each takes a byte or more
 
     def encode(self, value: object, depth: int) -> Any:
         self._left -= 1  # a value shared by reference (a = [a, a]) can unfold to any size
@@ -142,7 +145,7 @@ for _name, (_kind, _held, _) in CONTAINERS.items():
 
 
 def _build(node: Any, left: int) -> Any:
-    """`left`: how much deeper it may be."""
+    """Return the value of a node. `left`: how much deeper it may be."""
     if left < 0:
         raise ValueError("too deep")
     if type(node) is list:
@@ -207,7 +210,7 @@ def _complex(parts: list[Any], left: int) -> complex:
     return complex(real, imaginary)
 
 
-# For each type what its value is written as, and how it is made from that.
+# For each type the JSON type that its value is written as, and the function that makes the value from it.
 _BUILD: dict[str, tuple[type, Callable[[Any, int], Any]]] = {
     "dict": (list, _mapping),
     "set": (list, lambda v, left: set(_members(v, left))),

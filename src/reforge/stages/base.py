@@ -45,7 +45,8 @@ def run(ctx: StageContext) -> None:
 
 
 def _require_room(ctx: StageContext, folder: Path, tokenizer: Tokenizer, train: Sequence[Problem]) -> None:
-    """Ask now for what later stages will sample on the same problems; each asks again for itself."""
+    """Check now that the model has room for what later stages will sample on the same problems; each stage checks again
+    for itself."""
     texts = ctx.input("texts")
     sides = {"train": train, "heldout": read_problems(texts / "heldout.parquet")}
     template = Template(tokenizer)

@@ -80,7 +80,7 @@ def _problem(source: ProblemSource, row: Row) -> Problem:
 
 
 def _id_of(row: Any) -> str:
-    """What an unusable row calls itself, if it does."""
+    """Return what an unusable row calls itself; empty if it has no name."""
     keys = ("id", "task_id", "problem_id", "question_id", "name", "url")
     found = next((row[key] for key in keys if row.get(key) is not None), "") if isinstance(row, dict) else ""
     return str(found).encode(errors="replace").decode()[:100]
@@ -88,7 +88,7 @@ def _id_of(row: Any) -> str:
 
 def _generated(ctx: StageContext, folder: Path) -> Iterator[Row]:
     cfg = ctx.cfg.curate[ctx.key]
-    assert cfg.train is not None  # or Problems would have refused it
+    assert cfg.train is not None  # or Curate would have refused it
     streams = {d: generate([d], cfg.tests_per_problem, ctx.seed + d) for d in cfg.difficulties}
     with progress.bar(desc="generate", unit="problem") as bar:
         problems = balanced(streams, cfg.train, cfg.heldout, _advancing(bar))
@@ -101,7 +101,7 @@ def _filter(funnel: Funnel, step: str, reason: Callable[[Entry], str]) -> None:
 
 
 def _verify(ctx: StageContext, funnel: Funnel) -> None:
-    """Problems without a reference go on where their source may give such."""
+    """Verify the problems that have a reference. Those without one go on only where their source is `unverified`."""
     cfg, sandbox = ctx.cfg.curate[ctx.key], ctx.cfg.sandbox
     entries = funnel.kept
     given = [entry for entry in entries if entry.problem.solution.strip()]
@@ -127,7 +127,7 @@ def _evaluation_sets(ctx: StageContext) -> Iterator[Problem]:
                     f"{ctx.where}.against.{name}: {source.path}, line {row.line}: {reason}. An evaluation set must be "
                     "read whole, or what it contaminates goes unseen: mend the row, or correct the adapter."
                 ) from reason
-            if not problem.date or not filters.outside(problem, source):  # who knows when: better sought than missed
+            if not problem.date or not filters.outside(problem, source):  # of unknown date: better sought than missed
                 read += 1
                 yield problem
         if not read:

@@ -56,7 +56,8 @@ def run(ctx: StageContext) -> None:
 
 
 class _Draws:
-    """First turns are drawn once, at the longest limit, and cut for each; what follows hangs on the cut."""
+    """The draws of an evaluation. First turns are drawn once, at the longest limit, and cut for each; what follows
+    depends on the cut."""
 
     def __init__(self, ctx: StageContext, sampler: Sampler, template: Template) -> None:
         self._config, self._name, self._sampler, self._template = ctx.cfg.evaluate[ctx.key], ctx.name, sampler, template
@@ -77,7 +78,7 @@ class _Draws:
 
 
 def _outcomes(members: Sequence[tuple[Rollout, Reward]], problem: Problem, limit: str) -> list[Outcome]:
-    """Return one for each attempt: it has solved the problem where one of its turns has."""
+    """Return one outcome for each attempt: it has solved the problem where one of its turns has."""
     last = {rollout.index: rollout for rollout, _ in members}
     solved = solved_by_attempt(
         (rollout.index, None if refusal(rollout) else reward.solved) for rollout, reward in members

@@ -65,7 +65,8 @@ def build_report(ctx: StageContext) -> Report:
 
 
 def _gain(cfg: Config, scores: Scores, limit: str) -> Gain | None:
-    """The last rung against the model that the first rung started from, where both are evaluated."""
+    """Return the gain of the last evaluated rung over the model that the first rung started from; None unless both are
+    evaluated."""
     compared = compared_models(cfg)
     if compared is None:
         return None

@@ -1,4 +1,4 @@
-"""One context rung of reinforcement learning, from the weights of the stage before it."""
+"""Train one context rung by reinforcement learning, from the weights of the stage before it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def run(ctx: StageContext) -> None:
 
 
 def _fitting(ctx: StageContext, questions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Return those that are not too long, by problem."""
+    """Return the prompts that are not too long, by problem. Raises UserError where none is left."""
     config = ctx.cfg.rl[ctx.key]
     fitting = {name: ids for name, ids in questions.items() if len(ids) <= config.max_prompt_tokens}
     if not fitting:
@@ -115,7 +115,7 @@ def _fitting(ctx: StageContext, questions: Mapping[str, tuple[int, ...]]) -> dic
 
 
 def show(timeline: Timeline, events: Mapping[str, Events]) -> None:
-    """Each of a part's on the timeline, the moment it happens."""
+    """Show each event of a part on the timeline, the moment it happens."""
     for part, of in events.items():
         of.tell = partial(timeline.moment, part)
 
@@ -125,7 +125,8 @@ def counts(events: Mapping[str, Events]) -> dict[str, float]:
 
 
 def _handover(ctx: StageContext) -> Path:
-    """Where policies are published: of this stage alone, so what a killed one left there is found and removed."""
+    """Return where policies are published. The folder is this stage's alone, so what a killed one left there is found
+    and removed. Raises UserError where memory has no room for it."""
     if ctx.cfg.sampler.handover == "files":
         return ctx.scratch / "weights"
     name = hashlib.sha256(str(ctx.scratch.resolve()).encode()).hexdigest()[:16]

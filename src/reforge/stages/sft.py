@@ -1,4 +1,4 @@
-"""Supervised steps: on worked answers (a cold start, stopped while RL still has room), on a teacher's, or on both."""
+"""Train on answers: on worked ones (a cold start, stopped while RL still has room), on a teacher's, or on both."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Files of MLflow's runs. Beside a database on this disk they lie in mlartifacts/, and the database names them without
-that folder's path: database and folder may be moved together. `reforge ui` serves them from there."""
+"""The files of MLflow's runs. With a database on this disk they lie beside it in mlartifacts/, and the database names
+them without that folder's path: database and folder may be moved together. `reforge ui` serves them from there."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SCHEME = "mlflow-artifacts:/"
 
 
 def location(uri: str, experiment: str) -> str | None:
-    """Return where a new experiment's files lie; None where a server knows."""
+    """Return where a new experiment's files lie; None where a server decides it."""
     return _SCHEME + re.sub(r"[^\w.-]+", "-", experiment) if uri.startswith("sqlite:") else None
 
 
 def put(client: MlflowClient, run_id: str, path: Path) -> None:
-    """A file, or a folder under its name, among the run's."""
+    """Add a file, or a folder under its name, to the run's files."""
     place = _place(client, client.get_run(run_id).info.artifact_uri)
     if place is not None:
         copy(path, place / path.name)
@@ -42,7 +42,7 @@ def text_of(client: MlflowClient, run_id: str, name: str) -> str | None:
 
 
 def put_model_files(client: MlflowClient, model_id: str, folder: Path) -> None:
-    """All files of `folder` among those of a logged model."""
+    """Add all files of `folder` to those of a logged model."""
     place = _place(client, client.get_logged_model(model_id).artifact_location)
     if place is not None:
         copy(folder, place)
@@ -59,7 +59,7 @@ def copy(path: Path, target: Path) -> None:
 
 
 def _place(client: MlflowClient, artifact_uri: str) -> Path | None:
-    """Where on this disk; None: only MLflow's client knows the way."""
+    """Return where on this disk the files lie; None where only MLflow's client can reach them."""
     uri = client.tracking_uri
     if not uri.startswith("sqlite:") or not artifact_uri.startswith(_SCHEME):
         return None

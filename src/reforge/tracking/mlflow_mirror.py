@@ -28,7 +28,8 @@ _KIND = "mlflow.experimentKind"
 
 
 class MlflowMirror:
-    """`state` remembers the run id beside the checkpoint, so that a resumed stage goes on in the same run."""
+    """A stage's run in MLflow. `state` keeps the run id beside the checkpoint, so that a resumed stage goes on in the
+    same run."""
 
     def __init__(self, uri: str, info: RunInfo, state: Path) -> None:
         with connected(uri, info.experiment) as (client, experiment):
@@ -38,14 +39,15 @@ class MlflowMirror:
             if not self.run_id:
                 self.run_id = _child(client, experiment, self._parent, info, "ran")
                 state.write_text(json.dumps({"run_id": self.run_id}))
-        # Asked of MLflow and not remembered here: steps logged twice would both stay (mlflow issue 4248).
+        # MLflow is asked what it has, nothing is remembered here: a step logged twice would stay twice (mlflow#4248).
         said = self._said()
         self.mark = max((point.step for points in said.values() for point in points), default=-1)
         self._varies = {key: len({point.value for point in points}) > 1 for key, points in said.items()}
         self._first = {key: (points[0].step, points[0].value) for key, points in said.items()}
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """Leave out what has not changed since its first step: MLflow would draw a chart of it."""
+        """Log a step, without the metrics that have not changed since their first step: MLflow would draw a chart of
+        each."""
         sent: list[Any] = []
         for key, value in metrics.items():
             began, before = self._first.setdefault(key, (step, value))
@@ -54,7 +56,7 @@ class MlflowMirror:
                     continue
                 self._varies[key] = True
                 if began < step - 1:
-                    sent += _entities({key: before}, step - 1)  # where the line leaves its level
+                    sent += _entities({key: before}, step - 1)  # the last point before the line leaves its level
             sent += _entities({key: value}, step)
         self._client.log_batch(self.run_id, metrics=sent)
 
@@ -62,7 +64,7 @@ class MlflowMirror:
         mlflow_files.put(self._client, self.run_id, path)
 
     def close(self, status: RunStatus, metrics: Metrics, tags: dict[str, str]) -> None:
-        """Numbers that the steps have told already are not told again."""
+        """Close the run. Numbers that the steps have logged already are not logged again."""
         final = {f"{FINAL}{key}": value for key, value in metrics.items() if key not in self._first}
         _finish(self._client, self.run_id, status, final, tags)
         with connected(self._uri, self._info.experiment):
@@ -71,15 +73,16 @@ class MlflowMirror:
             summarise(self._client, self._experiment, self._parent, self._info)
 
     def _said(self) -> dict[str, list[Any]]:
-        """Each metric's points so far."""
+        """Return each metric's points so far."""
         keys = [key for key in self._client.get_run(self.run_id).data.metrics if not key.startswith(FINAL)]
         return {key: self._client.get_metric_history(self.run_id, key) for key in keys}
 
 
 def add_cached(uri: str, infos: list[tuple[RunInfo, Metrics]]) -> None:
-    """Give each stage that has no child in its pipeline one tagged `cached`, pointing at the run that made its output.
+    """Give each stage that has no child in its pipeline a child tagged `cached`, pointing at the run that made its
+    output.
 
-    `reforge.out` must be among the tags: it is what the producing run is found by.
+    `reforge.out` must be among the tags: the producing run is found by it.
     """
     for info, metrics in infos:
         with connected(uri, info.experiment) as (client, experiment):
@@ -105,7 +108,8 @@ def finish_pipeline(uri: str, info: RunInfo, status: RunStatus) -> None:
 
 
 def reports(uri: str) -> list[str]:
-    """Of each report in any experiment that nobody has deleted: dvc.lock as it was before it, with its own digest."""
+    """Return, for each report in any experiment that nobody has deleted, dvc.lock as it was before the report, followed
+    by the digests of the report itself. Raises UserError where a report has no dvc.lock."""
     client = _there(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     made = "tags.`reforge.stage` = 'report' AND tags.`reforge.out` != ''"
@@ -118,14 +122,15 @@ def reports(uri: str) -> list[str]:
 
 
 def page_of(uri: str, experiment: str) -> str:
-    """Where MLflow's pages show the experiment's runs: without being told, they open those for prompts and agents."""
+    """Return the part of an address that makes MLflow show the experiment's runs: by itself, MLflow opens the pages for
+    prompts and agents."""
     found = _there(uri).get_experiment_by_name(experiment)
     place = f"experiments/{found.experiment_id}/runs" if found else "experiments"
     return f"#/{place}?workflowType=machine_learning"
 
 
 def unknown(uri: str, run_ids: Iterable[str]) -> list[str]:
-    """Those that this MLflow has never heard of, or has forgotten: it may be another database."""
+    """Return the run ids that this MLflow does not know, or knows no longer: it may be a different database."""
     from mlflow.exceptions import MlflowException
 
     client, missing = _there(uri), []
@@ -140,7 +145,7 @@ def unknown(uri: str, run_ids: Iterable[str]) -> list[str]:
 
 
 def _there(uri: str) -> MlflowClient:
-    """Of a database that is not made by asking for it."""
+    """Return a client. Raises UserError where the database is a file that is missing, and does not create it."""
     from mlflow import MlflowClient
 
     database = Path(_absolute(uri).removeprefix("sqlite:///"))
@@ -164,12 +169,12 @@ def _lock_of(client: MlflowClient, run: Any) -> str:
 
 @contextmanager
 def connected(uri: str, experiment: str) -> Iterator[tuple[MlflowClient, str]]:
-    """A client and the experiment's id, alone in this workspace: two processes that open a fresh database both
-    create its tables, and one fails; two that look for a parent run both make one."""
+    """Yield a client and the experiment's id, to one process of this workspace at a time: two that open a fresh
+    database both create its tables, and one fails; two that look for a parent run both make one."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs it raises, too: ours to tell
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # we report it: it is raised, too
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(LOCK, timeout=120):
         from mlflow import MlflowClient
@@ -186,7 +191,8 @@ def connected(uri: str, experiment: str) -> Iterator[tuple[MlflowClient, str]]:
 
 
 def _absolute(uri: str) -> str:
-    """MLflow keeps one engine per address, and a relative one means another file in another folder."""
+    """Return the address with an absolute path: MLflow keeps one engine per address, and a relative path means a
+    different file in a different folder."""
     kind, slashes, path = uri.partition(":///")
     return f"{kind}{slashes}{Path(path).absolute()}" if kind == "sqlite" and slashes else uri
 
@@ -217,7 +223,7 @@ def _child(client: MlflowClient, experiment: str, parent: str, info: RunInfo, st
     tags = {PARENT: parent, "reforge.pipeline": info.pipeline, "reforge.stage": info.stage, "reforge.status": status}
     run_id = str(client.create_run(experiment, tags={**tags, **info.tags}, run_name=info.stage).info.run_id)
     _log_params(client, run_id, info.params)
-    # The entity itself, not mlflow.data.MetaDataset: that needs pandas and a second longer, to say the same.
+    # The entity itself, not mlflow.data.MetaDataset, which says the same but needs pandas and takes a second longer.
     inputs = [Dataset(path, digest, "local", json.dumps({"uri": path})) for path, digest in info.inputs.items()]
     client.log_inputs(run_id, [DatasetInput(dataset) for dataset in inputs])
     _log_files(client, run_id, info)
@@ -260,5 +266,5 @@ def _entities(metrics: Metrics, step: int) -> list[Any]:
 
 
 def _name(key: str) -> str:
-    """MLflow takes no @ in a name, as in pass@1."""
+    """Return the name without @, as in pass@1: MLflow allows none in a name."""
     return key.replace("@", "_at_")

@@ -22,12 +22,12 @@ CHAMPION = "champion"
 
 
 def registered_name(info: RunInfo) -> str:
-    """Return the name without / and :, which MLflow takes in no name."""
+    """Return the name without / and :, which MLflow allows in no name."""
     return re.sub(r"[^\w.-]+", "-", f"{info.experiment}-{info.name}")
 
 
 def register(client: MlflowClient, experiment: str, run_id: str, info: RunInfo, tags: Mapping[str, str]) -> None:
-    """A version for what the run has made, unless there is one; the stage's alias names it."""
+    """Register a version for what the run has made, unless there is one, and point the stage's alias at it."""
     version = _version(client, info, f"run_id = '{run_id}'")
     if version is None:
         model_id = _log_model(client, experiment, run_id, info, tags)
@@ -41,7 +41,7 @@ def register(client: MlflowClient, experiment: str, run_id: str, info: RunInfo, 
 
 
 def point_at(client: MlflowClient, info: RunInfo, run_id: str, alias: str = "") -> None:
-    """The alias, that of the stage if empty, at the version that this run has made; if there is one."""
+    """Point `alias` (empty: the stage's alias) at the version that this run has made, if there is one."""
     version = _version(client, info, f"run_id = '{run_id}'")
     if version is not None:
         client.set_registered_model_alias(registered_name(info), alias or _alias(info.stage), version)
@@ -63,7 +63,7 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
 
 
 def _log_model(client: MlflowClient, experiment: str, run_id: str, info: RunInfo, tags: Mapping[str, str]) -> str:
-    """A model of the run whose weights MLflow does not keep, with what leads to them."""
+    """Log a model of the run whose weights MLflow does not keep, with what leads to them, and return the model's id."""
     from mlflow.entities import LoggedModelOutput
 
     known = {"mlflow.model.isExternal": "true", "reforge.path": info.model, "reforge.out": tags["reforge.out"]}

@@ -1,4 +1,4 @@
-"""The parent run of a pipeline: what compares it with others, gathered from its stages' runs."""
+"""The parent run of a pipeline: the numbers that compare it with other pipelines, gathered from its stages' runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PARENT = "mlflow.parentRunId"
 FINAL = "final/"
-_OF_TRAINING = ("reward/mean", "truncated", "length/mean", "loss")  # the last step's
+_OF_TRAINING = ("reward/mean", "truncated", "length/mean", "loss")  # metrics whose value at the last step is shown
 
 
 def newest_runs(client: MlflowClient, experiment: str, parent: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _headline(stage: str, run: Any) -> Iterator[tuple[str, float]]:
 
 
 def _minutes(runs: dict[str, Any]) -> Metrics:
-    """Return the minutes that each stage took that ran, and those from the first beginning to the last end."""
+    """Return the minutes that each stage took that ran, and their sum."""
     found = {
         f"wall_minutes/{stage.replace('@', '-')}": round((run.info.end_time - run.info.start_time) / 60_000, 2)
         for stage, run in runs.items()
@@ -67,7 +67,8 @@ def _minutes(runs: dict[str, Any]) -> Metrics:
 
 
 def _crown(client: MlflowClient, info: RunInfo, runs: dict[str, Any], wanted: Metrics) -> None:
-    """The alias for the model with the best pass@1 at the limit that the report compares at."""
+    """Give the champion's alias to the model with the best pass@1 at the limit that the report compares at, once all
+    evaluated models have a score."""
     scored = {
         stage: wanted[f"pass_at_1/{model}/{info.compared_at}"]
         for model, stage in info.evaluated.items()

@@ -1,4 +1,4 @@
-"""Who did what when, as Chrome trace events: open the file in https://ui.perfetto.dev.
+"""A log of who did what when, as Chrome trace events: open the file in https://ui.perfetto.dev.
 
 A span is written when it ends, a line each, so a killed run leaves all that was finished; the format allows the closing
 bracket to be missing, and a resumed stage goes on in the same file.
@@ -18,7 +18,7 @@ from threading import Lock
 
 @dataclass(frozen=True)
 class Span:
-    """Seconds of the clock; a moment has no length."""
+    """The work of a lane from `start` to `end`, in seconds of the clock; a moment has no length."""
 
     lane: str
     name: str
@@ -32,7 +32,8 @@ class Span:
 
 
 def steady_clock() -> Callable[[], float]:
-    """Seconds since 1970 by the machine's clock of now, which counts on steadily whatever that is set to."""
+    """Return a clock: seconds since 1970, read once from the machine's clock and then counted on steadily, whatever
+    that clock is set to."""
     offset = time.time() - time.monotonic()
     return lambda: offset + time.monotonic()
 
@@ -65,7 +66,7 @@ class Timeline:
         with self._lock:
             self.spans.append(span)
             events: list[dict[str, object]] = []
-            where = {"pid": 0, "tid": zlib.crc32(span.lane.encode()) >> 8}  # the same again in a resumed stage
+            where = {"pid": 0, "tid": zlib.crc32(span.lane.encode()) >> 8}  # the same number again in a resumed stage
             if span.lane not in self._named:
                 self._named.add(span.lane)
                 events.append({"ph": "M", "name": "thread_name", **where, "args": {"name": span.lane}})

@@ -1,6 +1,6 @@
-"""The timeline of a reinforcement-learning stage, drawn: what each part was busy with, and in words who waited.
+"""Draw the timeline of a reinforcement-learning stage: what each part was busy with, and, as text, who waited.
 
-On a page of its own, not in the report: what DVC versions holds nothing that depends on a clock.
+It is a page of its own, not part of the report: what DVC versions holds nothing that depends on a clock.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ COLOURS = {
     "sample": "#2f855a", "grade": "#c05621",
 }  # fmt: skip
 _RED = "#c53030"
-_SLACK = 0.1  # a part that waits less is busy
+_SLACK = 0.1  # a part that waits for a smaller share of the time is busy
 
 Shares = Mapping[str, Mapping[str, float]]  # lane → what it did → share of the time
 
 
 def shares(spans: Sequence[Span]) -> dict[str, dict[str, float]]:
-    """Of the time from the first step's beginning to the last one's end."""
+    """Return what each lane did, as shares of the time from the first span's start to the last one's end."""
     if not spans:
         return {}
     whole = max(span.end for span in spans) - min(span.start for span in spans)
@@ -38,7 +38,7 @@ def shares(spans: Sequence[Span]) -> dict[str, dict[str, float]]:
 
 
 def bottleneck(parts: Shares) -> str:
-    """One sentence."""
+    """Return a sentence that says which part waits for which, and what to change."""
     learner, sampler = parts.get("learner", {}).get("wait", 0.0), parts.get("sampler", {}).get("wait", 0.0)
     if learner >= _SLACK and sampler >= _SLACK:
         return (
@@ -59,7 +59,7 @@ def bottleneck(parts: Shares) -> str:
 
 
 def render_timeline(title: str, spans: Sequence[Span]) -> str:
-    """A page of its own, without scripts or outside resources."""
+    """Return an HTML page without scripts or outside resources."""
     parts = shares(spans)
     done = {lane: ", ".join(f"{name} {share:.0%}" for name, share in of.items()) for lane, of in parts.items()}
     words = bottleneck(parts)
@@ -80,14 +80,14 @@ def render_timeline(title: str, spans: Sequence[Span]) -> str:
 
 
 def _events(spans: Sequence[Span]) -> Markup:
-    """What was got over in the whole run."""
+    """Return a paragraph that lists what the whole run recovered from; empty where there was nothing."""
     counts = Counter(f"{span.lane} {span.name}" for span in spans if span.is_moment)
     words = ", ".join(f"{what} ({number} times)" if number > 1 else what for what, number in counts.items())
     return Markup("<p>Got over: {}</p>").format(words) if words else Markup("")
 
 
 def _svg(spans: Sequence[Span]) -> Markup:
-    """A few steps in the middle."""
+    """Draw the spans of a few steps in the middle of the run."""
     steps = sorted({span.step for span in spans if span.lane == "learner"})
     middle = steps[max(0, len(steps) // 2 - SHOWN // 2) :][:SHOWN]
     shown = [span for span in spans if span.lane == "learner" and span.step in middle]

@@ -1,5 +1,5 @@
-"""What happened, step by step. The JSONL file is the truth; MLflow and W&B mirror it and may fail without harm: what a
-mirror has missed it gets when it answers again.
+"""Log the metrics of a stage, step by step. The JSONL file is the truth; MLflow and W&B mirror it and may fail without
+harm: what a mirror has missed it gets when it answers again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a mirror says of a stage's run before its first step."""
+    """The facts about a stage's run that a mirror logs before the first step."""
 
     experiment: str
     pipeline: str
@@ -31,10 +31,10 @@ class RunInfo:
     params: dict[str, str]
     tags: dict[str, str]
     inputs: dict[str, str] = field(default_factory=dict)  # path → digest
-    files: tuple[Path, ...] = ()  # kept with the run as they are when it begins
-    name: str = ""  # the experiment's in conf/
+    files: tuple[Path, ...] = ()  # files kept with the run as they are when it begins
+    name: str = ""  # the experiment's name in conf/
     seed: int = 0
-    values: dict[str, str] = field(default_factory=dict)  # of the whole pipeline
+    values: dict[str, str] = field(default_factory=dict)  # the whole pipeline's config
     model: str = ""  # the folder of weights that the stage makes, if it makes one
     evaluated: dict[str, str] = field(default_factory=dict)  # model → the stage that makes it
     compared_at: str = ""  # the limit at which models are compared
@@ -45,7 +45,7 @@ class RunInfo:
 
 
 class Mirror(Protocol):
-    """`mark` is the last step that it has; the tracker sends only later ones."""
+    """A copy of the metrics elsewhere. `mark` is the last step that it has; the tracker sends only later ones."""
 
     mark: int
 
@@ -55,8 +55,8 @@ class Mirror(Protocol):
 
 
 class Tracker:
-    """One line per step. Steps rise; logging an earlier one again drops it and what came after. What is not finite is
-    written as "nan", "inf" or "-inf".
+    """Writes one line of metrics per step. Steps rise; logging an earlier one again drops it and what came after. A
+    value that is not finite is written as "nan", "inf" or "-inf".
 
     After a resume the recomputed steps are compared with what was logged before the interruption, and the outcome is
     kept (`recomputed_steps`): each real crash is a test that resuming changes nothing.
@@ -68,7 +68,7 @@ class Tracker:
         self._timings = runs / "timings.jsonl"
         self._sinks = [_Sink(opener) for opener in openers]
         self.artifacts: list[Path] = []
-        self._before: dict[int, Metrics] = {}  # dropped by a rewind, to be compared
+        self._before: dict[int, Metrics] = {}  # steps that a rewind dropped, to be compared
         scratch.mkdir(parents=True, exist_ok=True)
         runs.mkdir(parents=True, exist_ok=True)
         self._lines = read_lines(self.path)
@@ -92,11 +92,11 @@ class Tracker:
             sink.catch_up(self._lines)
 
     def recomputed(self, step: int, differing: list[str]) -> None:
-        """Step `step` was computed once more after an interruption, and this of it was another."""
+        """Record that `step` was computed again after an interruption, and what of it differed."""
         _append(self._resumed, {"step": step, "differing": differing})
 
     def recomputed_steps(self) -> list[dict[str, Any]]:
-        """All that `recomputed` was told since the stage began, by this process and by those before it."""
+        """Return all that `recomputed` has recorded since the stage began, in this process and in those before it."""
         return list(_whole(self._resumed))
 
     def rewind(self, step: int) -> None:
@@ -108,7 +108,7 @@ class Tracker:
             self._rewrite()
 
     def last(self) -> Metrics:
-        """Those of the newest step, whichever process made it."""
+        """Return the metrics of the newest step, whichever process made it; empty where there is none."""
         return dict(self._lines[max(self._lines)]) if self._lines else {}
 
     def artifact(self, path: Path) -> None:
@@ -119,8 +119,8 @@ class Tracker:
     def close(
         self, status: RunStatus, metrics: Metrics | None = None, tags: dict[str, str] | None = None
     ) -> list[bool]:
-        """`metrics` are the stage's headline numbers, `tags` what is known only at the end. Of each mirror, in the
-        openers' order, whether it has heard all."""
+        """Close the mirrors, and return for each, in the openers' order, whether it has received all. `metrics` are the
+        stage's headline numbers, `tags` what is known only at the end."""
         for sink in self._sinks:
             sink.close(self._lines, self.artifacts, lambda mirror: mirror.close(status, metrics or {}, tags or {}))
         return [not sink.failing for sink in self._sinks]
@@ -142,7 +142,7 @@ class _Sink:
     def __init__(self, opener: Callable[[], Mirror]) -> None:
         self._opener = opener
         self._mirror: Mirror | None = None
-        self._sent = -1  # the last step
+        self._sent = -1  # the last step that was sent
         self._artifacts = 0
         self._failures = self._rest = 0
 
@@ -155,7 +155,7 @@ class _Sink:
         self.attempt(lambda mirror: self._send(mirror, lines, artifacts))
 
     def close(self, lines: Mapping[int, Metrics], artifacts: Sequence[Path], last: Callable[[Mirror], None]) -> None:
-        """The last chance, and one attempt: a run that lacks a step is not closed."""
+        """Send what the mirror lacks and close it, in one last attempt: a run that lacks a step is not closed."""
 
         def send(mirror: Mirror) -> None:
             self._send(mirror, lines, artifacts)
@@ -206,7 +206,7 @@ def read_lines(path: Path) -> dict[int, Metrics]:
 
 
 def _whole(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines up to one that a kill, or a full disk, has torn."""
+    """Yield the lines up to one that a kill, or a full disk, has torn."""
     for text in path.read_text().splitlines() if path.is_file() else []:
         try:
             line = json.loads(text)

@@ -1,4 +1,4 @@
-"""What MLflow has not heard of finished stages, because it was away to the end: kept in folders until it answers."""
+"""Keep what MLflow has not received of finished stages, because it was away to the end, in folders until it answers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def keep(
     metrics: Metrics,
     tags: dict[str, str],
 ) -> None:
-    """A new folder in `place` with all that is to be said: the files themselves, as they will be others by then.
-    `lines` and `state` are those of the tracker and of the mirror; `artifacts` by name."""
+    """Make a new folder in `place` with all that is to be sent: copies of the files, as they will have changed by then.
+    `lines` and `state` are the files of the tracker and of the mirror; `artifacts` maps names to files."""
     with _alone(place):
         number = 1 + max((int(folder.name) for folder in place.glob("[0-9]*")), default=0)
         partial = place / "partial"
@@ -44,7 +44,7 @@ def keep(
 
 
 def send_all(place: Path, uri: str) -> list[Exception]:
-    """Make up for it, run after run; what went wrong with those that stay."""
+    """Send what was kept, run after run, and return the errors of those runs that stay."""
     failures: list[Exception] = []
     if place.is_dir():
         with _alone(place):
@@ -71,6 +71,6 @@ def _send(folder: Path, uri: str) -> None:
 
 
 def _alone(place: Path) -> FileLock:
-    """Stages run side by side, and each sends what it finds."""
+    """Return a lock on `place`: stages run side by side, and each sends what it finds."""
     place.mkdir(parents=True, exist_ok=True)
     return FileLock(place / "lock", timeout=300)

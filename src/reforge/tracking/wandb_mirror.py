@@ -18,7 +18,7 @@ class WandbMirror:
 
     def __init__(self, folder: Path, info: RunInfo) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # its service logs below the home folder, or, where that is read-only, to the terminal
+        # W&B's service logs below the home folder, or, where that is read-only, to the terminal.
         os.environ.setdefault("WANDB_CACHE_DIR", str(folder))
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
@@ -36,7 +36,7 @@ class WandbMirror:
         self._run.log(dict(metrics), step=step, commit=True)
 
     def artifact(self, path: Path) -> None:
-        """A copy: W&B would link to the file, and the next run of the stage changes it."""
+        """Save a copy: W&B would link to the file, and the next run of the stage changes it."""
         copy = shutil.copy(path, self._run.dir)
         self._run.save(copy, base_path=self._run.dir, policy="now")
 

@@ -39,9 +39,9 @@ def save(learner: Learner, folder: Path, step: int, policies: Sequence[Path] = (
 
 
 def resume(learner: Learner, folder: Path) -> int:
-    """Load the newest whole checkpoint into `learner`; its step, 0 where there is none. Any number of ranks and any
-    ZeRO stage may have written it. Raises InfrastructureError where there are some and none is what was written.
-    """
+    """Load the newest whole checkpoint into `learner` and return its step, 0 where there is none. Any number of ranks
+    and any ZeRO stage may have written it. Raises InfrastructureError where there are some and none is what was
+    written."""
     found = _complete(folder)
     for checkpoint in reversed(found):
         mark = _read(checkpoint / _MARK)
@@ -59,7 +59,7 @@ def resume(learner: Learner, folder: Path) -> int:
 
 
 def restore_policies(folder: Path, step: int, target: Path) -> None:
-    """Those that were saved with the checkpoint of `step`, in place of what `target` holds."""
+    """Put the policies that were saved with the checkpoint of `step` in place of what `target` holds."""
     shutil.rmtree(target, ignore_errors=True)
     saved = folder / f"{step:06d}" / _POLICIES
     if saved.is_dir():
@@ -67,7 +67,7 @@ def restore_policies(folder: Path, step: int, target: Path) -> None:
 
 
 def _read(mark: Path) -> dict[str, Any]:
-    """An unreadable mark names itself as changed."""
+    """Return what a mark says; an unreadable one names itself as changed."""
     try:
         return dict(json.loads(mark.read_text()))
     except (ValueError, TypeError):

@@ -17,7 +17,7 @@ def group_advantages(group: Group, config: Rl) -> list[float | None]:
     members = list(zip(group.rollouts, group.rewards, strict=True))
     attempts = [rollout.index for rollout in group.rollouts]
     returns = returns_of(attempts, [_value(*member, config) for member in members], config.returns.discount)
-    if config.returns.over == "attempts":  # each attempt by its first turn's
+    if config.returns.over == "attempts":  # each attempt counts by its first turn's return
         first = {attempt: returns[attempts.index(attempt)] for attempt in attempts}
         returns = [first[attempt] for attempt in attempts]
     counted = {number: value for number, value in enumerate(returns) if value is not None}
@@ -28,7 +28,8 @@ def group_advantages(group: Group, config: Rl) -> list[float | None]:
 
 
 def _compared(counted: dict[int, float], attempts: list[int], config: Rl) -> dict[int, float]:
-    """Compare all turns with each other; or the attempts, each of which counts once, and all its turns get the same."""
+    """Compare all turns with each other; or the attempts, each of which counts once and gives its result to all its
+    turns."""
     compare = ADVANTAGES[config.advantage]
     if config.returns.over == "turns":
         return dict(zip(counted, compare(list(counted.values())), strict=True))

@@ -50,8 +50,7 @@ class Run:
 
 def train(run: Run, start: int = 0) -> None:
     """Run steps `start`+1 … `config.steps`. Everything random is a function of (seed, step), so a resume is exact: on
-    resume, `weights_folder` must hold the older policies that later batches are drawn from.
-    """
+    resume, `weights_folder` must hold the older policies that later batches need."""
     config, clock = run.config, Clock(run.timeline)
     worker = RolloutWorker(run.sampler, run.draw, config.staleness, run.timeline)
     worker.start(start + 1, run.config.steps)
@@ -69,12 +68,12 @@ def train(run: Run, start: int = 0) -> None:
                 metrics |= learn(run.learner, config, groups, advantages, step)
                 metrics["parity/max_abs"] = drawn.parity
             with clock.lap("publish", step):
-                run.recorder.settle()  # the weights that it reads may be lent to the next
+                run.recorder.settle()  # the next policy may be written into the files that it reads
                 weights = _publish(run, worker, step)
             with clock.lap("save", step):
                 run.recorder.begin(step, groups, advantages, weights)
                 if step % config.checkpoint_every == 0:
-                    run.recorder.settle()  # a resume goes on after the checkpoint: what was before it must be there
+                    run.recorder.settle()  # a resume goes on after the checkpoint: all before it must be recorded
                 timings = clock.timings(metrics["tokens/sampled"]) | {
                     "seconds/sampler_pause": drawn.pause_seconds,
                     "memory/peak_gib": run.learner.peak_memory(),
@@ -99,11 +98,12 @@ def _publish(run: Run, worker: RolloutWorker, version: int) -> Path:
 
 
 def problems_of_step(problem_ids: Sequence[str], batch: int, step: int, seed: int | None) -> list[str]:
-    """Steps walk through one pass over the problems after another; no problem twice within a step.
+    """Return the problems of a step. Steps walk through one pass over the problems after another; no problem comes
+    twice within a step.
 
     Where `seed` is None all passes have the given order, and a step that ends one begins the next: what is last in the
     order, such as the hardest problems, is trained on like the rest. Otherwise each pass is shuffled anew, and those
-    that do not fill a step are left out of it, other ones each time.
+    that do not fill a step are left out of it, different ones each time.
     """
     if len(problem_ids) < batch:
         raise UserError(f"rl.*.batch is {batch} problems a step but there are only {len(problem_ids)} to train on")
@@ -117,7 +117,8 @@ def problems_of_step(problem_ids: Sequence[str], batch: int, step: int, seed: in
 
 
 def check_truncation(truncated: float, limit: float, step: int) -> None:
-    """With overlong filtering rambling costs nothing, so a collapse to it must be stopped by someone."""
+    """Raise UserError where too many rollouts are truncated. With overlong filtering rambling costs nothing, so a
+    collapse to it must be stopped by someone."""
     if truncated > limit:
         raise UserError(
             f"Step {step}: {truncated:.0%} of the rollouts hit rl.*.max_tokens, more than rl.*.guards.truncated = "
@@ -127,7 +128,7 @@ def check_truncation(truncated: float, limit: float, step: int) -> None:
 
 
 class Clock:
-    """Seconds of each phase of a step, on the timeline and for the table of timings."""
+    """A clock of the phases of a step, in seconds, for the timeline and for the table of timings."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline, self._laps = timeline, dict[str, float]()
@@ -140,6 +141,7 @@ class Clock:
         self._laps[phase] = time.perf_counter() - began
 
     def timings(self, tokens: float) -> dict[str, float]:
-        """`save` is still running: it is that of the step before."""
+        """Return the seconds of each phase and the tokens per second. `save` is still running: it is that of the step
+        before."""
         laps = {f"seconds/{phase}": seconds for phase, seconds in self._laps.items()}
         return laps | {"tokens_per_second": tokens / sum(laps.values())}

@@ -32,10 +32,9 @@ def publish(
     worn: Path | None = None,
     temperature: float = 1.0,
 ) -> Weights:
-    """The learner's policy as `version`, in a folder of its own in `folder`; that of `worn`, a version that nobody
-    needs any more, where it can be. `temperature` is that which its rollouts are drawn at. Raises UserError where the
-    policy is not finite: nothing is to be drawn from it, and it must not become a checkpoint.
-    """
+    """Write the learner's policy as `version` to a folder of its own in `folder`. It reuses the files of the retired
+    version `worn` if names, shapes and types match. `temperature` is that which its rollouts are drawn at. Raises
+    UserError where the policy is not finite: nothing is to be drawn from it, and it must not become a checkpoint."""
     place = folder_of(folder, version)
     shutil.rmtree(place, ignore_errors=True)
     everyone(Learner.save_model, learner, place, worn)
@@ -57,7 +56,7 @@ def require_finite(weights: Weights) -> None:
 
 
 def published(folder: Path, version: int) -> Weights:
-    """What `publish` wrote."""
+    """Return what `publish` wrote for `version`."""
     place = folder_of(folder, version)
     canaries = json.loads((place / _CANARIES).read_text())
     rest = canaries["temperature"], canaries["next_logprobs"]
@@ -69,7 +68,7 @@ def folder_of(folder: Path, version: int) -> Path:
 
 
 def _logprobs(learner: Learner, sequences: Sequence[Sequence[int]], temperature: float) -> Logprobs:
-    """Every rank computes all: under ZeRO-3 none may stay away."""
+    """Return the log-probs of the sequences. Every rank computes all: under ZeRO-3 none may stay away."""
     return sequence_logprobs(learner.logprobs, sequences, temperature)
 
 
@@ -79,13 +78,13 @@ def sequence_logprobs(
     sequences: Sequence[Sequence[int]],
     temperature: float,
 ) -> Logprobs:
-    """Return log-probs by the policy that `logprobs` runs: of each token but the first at temperature 1; and of the
-    tokens `named` of each sequence, as the one after it, at `temperature`."""
+    """Return log-probs by the policy that `logprobs` runs: of each token but the first, at temperature 1; and of the
+    tokens that `named` picks for each sequence, as the one after it, at `temperature`."""
     given, following = [], []
     for ids in sequences:
         (micro,) = build_batch([Row(tuple(ids[:1]), tuple(ids[1:]))], len(ids)).micro_batches
         given.append(logprobs(micro.inputs, 1.0)[0].tolist())
-        after = [Row(tuple(ids), (token,)) for token in named(ids)]  # which share their prompt: computed once
+        after = [Row(tuple(ids), (token,)) for token in named(ids)]  # these share their prompt, which is computed once
         (micro,) = build_batch(after, 4 * (len(ids) + len(after))).micro_batches
         following.append(logprobs(micro.inputs, temperature)[0].tolist())
     return given, following

@@ -19,7 +19,7 @@ from reforge.training.update import Objective, Unmade, update
 
 log = logging.getLogger(__name__)
 
-Advantages = Sequence[Sequence[float | None]]  # of each group's rollouts
+Advantages = Sequence[Sequence[float | None]]  # one for each rollout of each group
 
 
 def advantages_of(groups: Sequence[Group], config: Rl) -> Advantages:
@@ -27,7 +27,8 @@ def advantages_of(groups: Sequence[Group], config: Rl) -> Advantages:
 
 
 def learn(learner: Learner, config: Rl, groups: Sequence[Group], advantages: Advantages, step: int) -> dict[str, float]:
-    """`rl.*.updates` optimiser steps over equal shares of the groups."""
+    """Make `rl.*.updates` optimiser steps over equal shares of the groups, and return their metrics. Raises UserError
+    where a guard stops the run."""
     share = len(groups) // config.updates
     cuts = [slice(first, first + share) for first in range(0, len(groups), share)]
     batches = [batch for cut in cuts if (batch := batch_of(groups[cut], advantages[cut], config, learner)) is not None]
@@ -49,12 +50,12 @@ def learn(learner: Learner, config: Rl, groups: Sequence[Group], advantages: Adv
 
 
 def renews(refresh: int | None, step: int) -> bool:
-    """Whether the reference of KL becomes the policy of before this step: after every `refresh` steps."""
+    """Return whether the reference of KL becomes the policy of before this step: after every `refresh` steps."""
     return refresh is not None and step > 1 and (step - 1) % refresh == 0
 
 
 def refuse(bad: Sequence[Unmade], rule: str, step: int) -> None:
-    """Stop, or say what is skipped. Raises UserError."""
+    """Raise UserError for updates that stop the run, and log those that are skipped."""
     for one in bad:
         if one.wrong_sampler:
             raise UserError(
@@ -72,10 +73,9 @@ def refuse(bad: Sequence[Unmade], rule: str, step: int) -> None:
 
 
 def batch_of(groups: Sequence[Group], advantages: Advantages, config: Rl, learner: Learner) -> Batch | None:
-    """The rollouts of an update that a gradient comes from, each weighted by the mean over all that count; None where
-    there are none. What has no advantage is not counted; an advantage of 0 is, and needs no forward pass unless KL or
-    entropy act on it.
-    """
+    """Return the rollouts of an update that a gradient comes from, each weighted by the mean over all that count; None
+    where there are none. What has no advantage is not counted; an advantage of 0 is, and needs no forward pass unless
+    KL or entropy act on it."""
     counted = [
         (rollout, advantage)
         for group, values in zip(groups, advantages, strict=True)

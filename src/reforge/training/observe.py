@@ -1,4 +1,4 @@
-"""What a step's rollouts look like. Names, units and what others call them: docs/metrics.md."""
+"""Metrics of what a step's rollouts look like. Names, units and what others call them: docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from reforge.rollouts.refusal import refusal
 
 
 def rollout_metrics(groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]) -> dict[str, float]:
-    """Rewards and their statistics are over scored rollouts, those refused among them; lengths are of completions, in
-    tokens."""
+    """Return the metrics of a step's rollouts. Rewards and their statistics are over scored rollouts, those refused
+    among them; lengths are of completions, in tokens."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     scored = [reward for group in groups for reward in group.rewards if reward.value is not None]
     solved = [_solved(group) for group in groups]

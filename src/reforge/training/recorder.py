@@ -1,4 +1,4 @@
-"""What each step was, kept for a replay: its rollouts, and digests of them and of the weights that it left."""
+"""Record for a replay what each step was: its rollouts, and digests of them and of the weights that it left."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from reforge.training.learn import Advantages
 
 
 class Recorder:
-    """Writes one step beside the training of the next. Where a record of the same step lies there already, this one was
-    computed again after an interruption: they are compared, and `recomputed(step, differing)` is told what is another.
-    """
+    """A recorder that writes one step beside the training of the next. Where a record of the same step lies there
+    already, this one was computed again after an interruption: the two are compared, and `recomputed(step, differing)`
+    is called with what differs."""
 
     def __init__(self, folder: Path, recomputed: Callable[[int, list[str]], None]) -> None:
         self._folder, self._recomputed = folder, recomputed
@@ -26,12 +26,12 @@ class Recorder:
         self._writing: Future[None] | None = None
 
     def begin(self, step: int, groups: Sequence[Group], advantages: Advantages, weights: Path) -> None:
-        """`weights` must stay as they are until `settle` has returned."""
+        """Begin to record a step. `weights` must stay as they are until `settle` has returned."""
         self.settle()
         self._writing = self._thread.submit(self._write, step, groups, advantages, weights)
 
     def settle(self) -> None:
-        """What was begun is on the disk when this returns. Raises what went wrong with it."""
+        """Wait until what was begun is on the disk. Raises what went wrong with it."""
         if self._writing is not None:
             self._writing.result()
             self._writing = None

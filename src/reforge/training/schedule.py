@@ -1,4 +1,4 @@
-"""Which policy draws which batch: a function of the config, never of the clock.
+"""The schedule of which policy draws which batch: a function of the config, never of the clock.
 
 Policy version k is what step k leaves behind; 0 is the first policy. With a staleness of 0 a batch is drawn from the
 newest version, and sampling and training take turns. With 1, the one-off pipelining of DeepCoder, the batch of step
@@ -10,23 +10,24 @@ from __future__ import annotations
 
 
 def version_for(step: int, staleness: int) -> int:
-    """The policy version that the batch of `step` (from 1) is drawn from."""
+    """Return the policy version that the batch of `step` (from 1) is drawn from."""
     return max(0, step - 1 - staleness)
 
 
 def is_drawn_from(version: int, staleness: int, steps: int) -> bool:
-    """Whether any of `steps` batches is, so whether the samplers need it."""
+    """Return whether any of `steps` batches is drawn from `version`, so whether the samplers need it."""
     return version <= version_for(steps, staleness)
 
 
 def older_versions(step: int, staleness: int, steps: int) -> list[int]:
-    """Those before version `step` that batches after `step` are drawn from: what a resume needs besides the newest."""
+    """Return the versions before `step` that batches after `step` are drawn from: what a resume needs besides the
+    newest."""
     return [
         version for version in range(version_for(step + 1, staleness), step) if is_drawn_from(version, staleness, steps)
     ]
 
 
 def step_seconds(sampling: float, grading: float, training: float, staleness: int) -> float:
-    """What a step takes at least, once the pipeline is full: no part works on two batches at a time, and
+    """Return what a step takes at least, once the pipeline is full: no part works on two batches at a time, and
     staleness + 1 batches are on their way at once. `grading` is the time from the last rollout's end to its verdict."""
     return max(sampling, training, (sampling + grading + training) / (staleness + 1))

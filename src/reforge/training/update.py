@@ -1,4 +1,4 @@
-"""One batch → one optimiser step, on every rank; what was seen on the way, summed over all of them.
+"""One batch → one optimiser step, on every rank, and metrics over all of them.
 
 These functions are given to `ranks.everyone`: each rank works on its share of the micro-batches, and all see the same
 totals, so all decide alike.
@@ -22,7 +22,7 @@ from reforge.policy.learner import Learner
 
 @dataclass(frozen=True)
 class Objective:
-    """What every rank has to know of an update."""
+    """All that a rank has to know of an update."""
 
     loss: Loss
     temperature: float
@@ -33,7 +33,7 @@ class Objective:
 
 @dataclass
 class Seen:
-    """Sums and maxima over the trained tokens of an update; rows that only fill up a batch (weight 0) are none."""
+    """Sums and maxima over the trained tokens of an update; rows that only fill up a batch (weight 0) do not count."""
 
     sums: dict[str, float] = field(default_factory=dict)
     maxima: dict[str, float] = field(default_factory=dict)
@@ -59,7 +59,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Unmade:
-    """An optimiser step that must not be made, and why. `wrong_sampler`: it is not the learner's doing."""
+    """An optimiser step that must not be made, and why. `wrong_sampler`: that is the sampler's doing, not the
+    learner's."""
 
     why: str
     loss: float
@@ -68,8 +69,9 @@ class Unmade:
 
 
 def update(learner: Learner, batches: Sequence[Batch], objective: Objective) -> tuple[dict[str, float], list[Unmade]]:
-    """An optimiser step for each batch; metrics are means over all trained tokens. Also the steps not made."""
-    # The first is on-policy by construction; later ones need the log-probs from before it.
+    """Make an optimiser step for each batch. Return metrics, which are means over all trained tokens, and the steps not
+    made."""
+    # The first batch is on-policy by construction; later ones need the log-probs from before its step.
     old = [
         _old_logprobs(learner, batch, objective.temperature) if number else None for number, batch in enumerate(batches)
     ]
@@ -91,8 +93,8 @@ def update(learner: Learner, batches: Sequence[Batch], objective: Objective) -> 
 
 
 def _metrics(seen: Seen, norms: Sequence[float], gradient_clip: float, bad: Sequence[Unmade]) -> dict[str, float]:
-    """Means over tokens, loss and gradient over updates. Where none was made, loss and gradient of the last that was
-    not: they show why."""
+    """Return means over tokens, and over updates for loss and gradient. Where no update was made, loss and gradient are
+    those of the last that was not: they show why."""
     made = len(norms)
     if not made:
         why = {"loss": bad[-1].loss, "grad_norm": bad[-1].norm} if bad else {}
@@ -165,7 +167,7 @@ def _problem(seen: Seen, norm: float, guards: Guards) -> Unmade | None:
     """Return why this step must not be made; None where it may."""
     loss, ratio = seen.sums["loss"], seen.maxima["ratio/max"]
     gap = seen.sums["gap/k3"] / max(1.0, seen.sums["tokens"])
-    if not math.isfinite(seen.sums["kl/old"]):  # the learner's own, so the gap is none of the sampler's doing
+    if not math.isfinite(seen.sums["kl/old"]):  # these are the learner's own, so the gap is not the sampler's doing
         return Unmade("the policy's log-probs are not finite", loss, norm)
     if not gap <= guards.gap:
         return Unmade(f"gap/k3 is {gap:.3g} nats per token (rl.*.guards.gap = {guards.gap:g})", loss, norm, True)
@@ -188,8 +190,8 @@ def _merge(seen: Seen, more: Seen) -> None:
 
 
 def imitate(learner: Learner, batch: Batch, learning_rate: float) -> tuple[float, float]:
-    """A step of supervised learning; (mean negative log-likelihood, norm of the gradient). No step is made where one
-    of them is not finite."""
+    """Make a step of supervised learning. Return (mean negative log-likelihood, norm of the gradient); no step is made
+    where one of them is not finite."""
     seen = Seen({"loss": 0.0})
     share = learner.share(batch.micro_batches)
     for number, micro in enumerate(share):

@@ -1,4 +1,4 @@
-"""Grading on the timeline."""
+"""Show grading on the timeline."""
 
 from __future__ import annotations
 

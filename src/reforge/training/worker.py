@@ -32,7 +32,7 @@ class Draw:
 
 
 class RolloutWorker:
-    """`draw(step)` samples a batch; its last rollouts may still be being graded when it returns."""
+    """The worker. `draw(step)` samples a batch, whose last rollouts may still be being graded when it returns."""
 
     def __init__(self, sampler: Sampler, draw: Callable[[int], Played], staleness: int, timeline: Timeline) -> None:
         self._sampler, self._draw, self._staleness, self._timeline = sampler, draw, staleness, timeline
@@ -40,15 +40,15 @@ class RolloutWorker:
         self._drawn: SimpleQueue[Draw | BaseException] = SimpleQueue()
 
     def start(self, first: int, last: int) -> None:
-        """Begin with the batch of step `first`; the policy versions it and those after it ask for must be published in
-        their order."""
+        """Begin with the batch of step `first`. The policy versions that it and those after it ask for must be
+        published in their order."""
         Thread(target=self._work, args=(first, last), name="rollout worker", daemon=True).start()
 
     def publish(self, weights: Weights) -> None:
         self._published.put(weights)
 
     def take(self) -> tuple[Draw, list[Group]]:
-        """The next batch, all of it graded. Raises what went wrong in the worker."""
+        """Return the next batch, all of it graded. Raises what went wrong in the worker."""
         drawn = self._drawn.get()
         if isinstance(drawn, BaseException):
             raise drawn

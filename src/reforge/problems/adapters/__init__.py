@@ -1,4 +1,5 @@
-"""Published data sets → `Problem`. To add one: a function, its line in `_ADAPTERS`, a name in `config/problems.py`."""
+"""Published data sets → `Problem`. To add one, write a function, its line in `_ADAPTERS` and a name in
+`config/problems.py`."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ _LARGEST = 1 << 28  # characters of all texts of a problem: CodeContests' larges
 
 
 def adapt(adapter: str, row: Any) -> Problem:
-    """Raises UnusableRow, whatever the row holds."""
+    """Return the problem that a row holds. Raises UnusableRow, and nothing else, whatever the row holds."""
     if not isinstance(row, Mapping):
         raise UnusableRow(f"not an object: a JSON {type(row).__name__}")
     try:
@@ -49,7 +50,7 @@ def adapt(adapter: str, row: Any) -> Problem:
 
 
 def _check(problem: Problem) -> None:
-    """What every later step relies on."""
+    """Raise UnusableRow unless the problem has what every later step relies on."""
     size = 0
     for field, content in _texts(problem):
         size += len(content)

@@ -1,4 +1,4 @@
-"""Sets whose problems have one final answer and no program: GSM8K, MATH, AIME. For evaluation.
+"""Adapters of sets for evaluation whose problems have one final answer and no program: GSM8K, MATH, AIME.
 
 An answer counts by what it says, not by its words: math-verify compares them, in the sandbox, since both may come from
 anyone. It must be among `sandbox.packages`, as the configurations of these sets have it.
@@ -22,7 +22,7 @@ _IMPORTS = re.compile(r"^from (?:reforge|__future__)[\w.]* import (?:\([^)]*\)|.
 
 
 def _one_program() -> str:
-    """The checker as the sandbox needs it: its files in one, without imports of this package."""
+    """Return the checker as the sandbox needs it: its files in one, without imports of this package."""
     files = (Path(__file__).with_name(name).read_text() for name in _PROGRAM)
     return "\n".join(_IMPORTS.sub("", text) for text in files)
 
@@ -31,7 +31,8 @@ _EQUAL = _one_program()
 
 
 def gsm8k(row: Mapping[str, Any]) -> Problem:
-    """openai/grade-school-math numbers no rows: a digest tells the questions apart. The answer follows after ####."""
+    """Read a row of openai/grade-school-math. It numbers no rows: a digest tells the questions apart. The answer
+    follows after ####."""
     question, worked = text(row, "question"), text(row, "answer")
     thinking, mark, answer = worked.rpartition(_MARK)
     if not mark or not answer.strip():
@@ -40,7 +41,7 @@ def gsm8k(row: Mapping[str, Any]) -> Problem:
 
 
 def math(row: Mapping[str, Any]) -> Problem:
-    """hendrycks/math and MATH-500: `answer`, or what the solution has in its last box."""
+    """Read a row of hendrycks/math or MATH-500. The answer is `answer`, or what the solution has in its last box."""
     problem, worked = text(row, "problem"), str(row.get("solution") or "")
     answer = text(row, "answer") if row.get("answer") else boxed(worked)
     if not answer:
@@ -51,7 +52,8 @@ def math(row: Mapping[str, Any]) -> Problem:
 
 
 def aime(row: Mapping[str, Any]) -> Problem:
-    """AIME as HuggingFaceH4/aime_2024 has it: an integer from 0 to 999, sometimes with leading zeros."""
+    """Read a row of AIME as HuggingFaceH4/aime_2024 has it: the answer is an integer from 0 to 999, sometimes with
+    leading zeros."""
     answer = row.get("answer")
     if not str(answer).strip().isdecimal():
         raise UnusableRow(f"no reference: answer is {answer!r:.50}, not a whole number")

@@ -1,6 +1,6 @@
-"""Sets of contest problems: TACO, APPS, SYNTHETIC-1, CodeContests, Codeforces, LiveCodeBench. Their programs read
-stdin, or define a function whose name the set gives; that name goes along with the tests (DeepCoder's code lost it).
-"""
+"""Adapters of sets of contest problems: TACO, APPS, SYNTHETIC-1, CodeContests, Codeforces, LiveCodeBench. Their
+programs read stdin, or define a function whose name the set gives; that name goes along with the tests (DeepCoder's
+code lost it)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reforge.problems.adapters.fields import UnusableRow, day, digest, items, le
 from reforge.records import Checker, Problem, TestCase
 from reforge.sandbox import wire
 
-_CALL_BYTES = 1 << 24  # of one test's arguments or answer
+_CALL_BYTES = 1 << 24  # the most bytes of one test's arguments or answer
 _PYTHON3 = 3
 _TACO = ("easy", "medium", "medium_hard", "hard", "very_hard")
 _APPS = ("introductory", "interview", "competition")
@@ -43,7 +43,8 @@ def check(given, expected, printed):
 
 
 def taco(row: Mapping[str, Any]) -> Problem:
-    """TACO and TACO-verified (BAAI, likaixin). They number no rows: the name or the address tells problems apart."""
+    """Read a row of TACO or TACO-verified (BAAI, likaixin). They number no rows: the name or the address tells problems
+    apart."""
     name = str(row.get("url") or row.get("name") or "") or digest(text(row, "question"))
     return replace(_apps_like(row, f"taco/{name}", text(row, "question")), difficulty=level(row, "difficulty", _TACO))
 
@@ -55,7 +56,8 @@ def apps(row: Mapping[str, Any]) -> Problem:
 
 
 def _apps_like(row: Mapping[str, Any], name: str, statement: str) -> Problem:
-    """`input_output` is {inputs, outputs, fn_name?}; `solutions` a list of programs, each possibly wrong."""
+    """Read a row in the form of APPS: `input_output` is {inputs, outputs, fn_name?}; `solutions` a list of programs,
+    each possibly wrong."""
     tests = unpacked(row, "input_output")
     if not isinstance(tests, Mapping):
         raise UnusableRow("wrong type: input_output is not an object")
@@ -75,7 +77,8 @@ def _apps_like(row: Mapping[str, Any], name: str, statement: str) -> Problem:
 
 
 def synthetic1(row: Mapping[str, Any]) -> Problem:
-    """PrimeIntellect's verifiable-coding-problems. Kept: Python, with a fenced reference (DeepCoder's conditions)."""
+    """Read a row of PrimeIntellect's verifiable-coding-problems. Only Python with a fenced reference is kept
+    (DeepCoder's conditions)."""
     info = unpacked(row, "verification_info")
     if not isinstance(info, Mapping):
         raise UnusableRow("wrong type: verification_info is not an object")
@@ -97,7 +100,8 @@ def synthetic1(row: Mapping[str, Any]) -> Problem:
 
 
 def code_contests(row: Mapping[str, Any]) -> Problem:
-    """DeepMind's CodeContests: tests of three origins in one list, references in Python 3 only."""
+    """Read a row of DeepMind's CodeContests: tests of three origins go into one list, and only references in Python 3
+    are kept."""
     tests = []
     for part in ("public_tests", "private_tests", "generated_tests"):
         if row.get(part):
@@ -114,9 +118,8 @@ def code_contests(row: Mapping[str, Any]) -> Problem:
 
 
 def codeforces(row: Mapping[str, Any]) -> Problem:
-    """open-r1/codeforces: official tests where they are complete, and a checker program where several answers count.
-    It has no references of its own: `solution` may be joined to the row.
-    """
+    """Read a row of open-r1/codeforces: official tests, which must be complete, and a checker program where several
+    answers count. It has no references of its own: `solution` may be joined to the row."""
     if row.get("input_mode") not in (None, "stdio"):
         raise UnusableRow(f"reads files: input_mode is {row['input_mode']!r}")
     if row.get("interaction_format"):
@@ -142,9 +145,8 @@ def codeforces(row: Mapping[str, Any]) -> Problem:
 
 
 def livecodebench(row: Mapping[str, Any]) -> Problem:
-    """code_generation_lite. No references: for evaluation. Its private tests are JSON in a pickle in zlib in base64;
-    the pickle is read without being executed.
-    """
+    """Read a row of code_generation_lite, which has no references and is for evaluation. Its private tests are JSON in
+    a pickle in zlib in base64; the pickle is read without being executed."""
     public, private = unpacked(row, "public_test_cases"), _private(text(row, "private_test_cases"))
     cases = [case for case in [*public, *private] if isinstance(case, Mapping)]
     kinds = {case.get("testtype") for case in cases}
@@ -210,7 +212,7 @@ def _programs(found: Any) -> list[str]:
 
 
 def _printed(given: Any, expected: Any) -> TestCase:
-    """Some rows hold lines instead of one text."""
+    """Return a stdin test. Some rows hold lines instead of one text."""
     texts = ["\n".join(map(str, value)) if isinstance(value, list) else value for value in (given, expected)]
     if not all(isinstance(value, str) for value in texts):
         raise UnusableRow("broken tests: an input or output is no text")
@@ -218,9 +220,8 @@ def _printed(given: Any, expected: Any) -> TestCase:
 
 
 def _calls(pairs: Sequence[tuple[Any, Any]]) -> list[TestCase]:
-    """Arguments as a list. Where each answer is a list of one thing it is that thing, as APPS writes it. If that reads
-    a set wrongly, its references fail and say so.
-    """
+    """Return call tests, with arguments as a list. Where each answer is a list of one thing it is that thing, as APPS
+    writes it. If that reads a set wrongly, its references fail and say so."""
     read = [(_json(given), _json(expected)) for given, expected in pairs]
     wrapped = all(isinstance(expected, list) and len(expected) == 1 for _, expected in read)
     tests = []
@@ -232,7 +233,7 @@ def _calls(pairs: Sequence[tuple[Any, Any]]) -> list[TestCase]:
 
 
 def _json(value: Any) -> Any:
-    """Re-uploads turn lists into text."""
+    """Return what a text holds as JSON, else the value itself: re-uploads turn lists into text."""
     if isinstance(value, str):
         try:
             return json.loads(value)
@@ -242,7 +243,7 @@ def _json(value: Any) -> Any:
 
 
 def _lines_called(case: Mapping[str, Any]) -> TestCase:
-    """One argument a line, each JSON."""
+    """Return a call test whose input has one argument a line, each as JSON."""
     try:
         arguments = [json.loads(line) for line in str(case.get("input")).split("\n") if line.strip()]
         return _call(arguments, json.loads(str(case.get("output"))))

@@ -1,7 +1,8 @@
-"""Whether an answer says what the expected one says. Runs in the sandbox, as the checker of problems that ask for one.
+"""Decide whether an answer says what the expected one says. This runs in the sandbox, as the checker of problems that
+ask for an answer.
 
-math-verify compares and latex2sympy reads. Here is what they leave out: which part of a text is the answer, that all
-of it was read, that nothing is too large to be computed, and that two tiny numbers are not one.
+math-verify compares and latex2sympy reads. Here is what they leave out: which part of a text is the answer, that all of
+it was read, that nothing is too large to be computed, and that two tiny numbers are not one.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ from reforge.problems.adapters.spelled import (
     unit,
 )
 
-_SECONDS = 0.45  # of CPU time for all of a comparison
+_SECONDS = 0.45  # CPU time for all of a comparison
 _LONGEST = 1000  # characters; a longer answer must be the same text
-_DEEPEST = 40  # brackets in brackets
-_LARGEST = 10_000  # exponent, or number whose factorial is taken
+_DEEPEST = 40  # levels of brackets in brackets
+_LARGEST = 10_000  # the largest exponent, or number whose factorial is taken
 _POINTS = (Rational(5, 11), Rational(-17, 7), Rational(101, 13))
 _BASE = re.compile(r"([0-9A-Fa-f]+) ?_ ?\{? ?(\d+) ?\}?")
 _NAMED = re.compile(rf"\s*(?:{NAME}|\({NAME}(?:,\s*{NAME})+\)|\d*\s*{NAME}(?:\s*[-+*/]\s*\d*\s*{NAME})+)\s*")
@@ -61,15 +62,15 @@ _SEVERAL = re.compile(r"(?<!_)(?<!_\d)\d\s+\d|[A-Za-z]{4,}")  # two numbers, or 
 
 
 class _TooLong(BaseException):
-    """Not an Exception: sympy and math-verify catch those."""
+    """The error of a comparison that takes too long. It is no Exception, because sympy and math-verify catch those."""
 
 
 def check(given: str, expected: str, answer: str) -> bool:
-    """A comparison that takes too long says that the answer is not the expected one."""
+    """Return whether the answer says what the expected one says; False also where comparing them takes too long."""
     if expected.split() == answer.split() and answer.strip():
         return True
     signal.signal(signal.SIGPROF, _stop)
-    signal.setitimer(signal.ITIMER_PROF, _SECONDS, 0.02)  # again and again, should anybody catch it
+    signal.setitimer(signal.ITIMER_PROF, _SECONDS, 0.02)  # repeated, in case anybody catches the exception
     try:
         return max(len(expected), len(answer)) <= _LONGEST and _same(clean(expected), clean(answer))
     except (_TooLong, Exception):  # whatever a text does to a parser, it is no right answer
@@ -85,7 +86,7 @@ def _stop(*_: object) -> None:
 def _same(gold: str, answer: str) -> bool:
     if not gold or not answer:
         return False
-    if re.fullmatch(r"\(?[A-Z]\)?", gold):  # a choice
+    if re.fullmatch(r"\(?[A-Z]\)?", gold):  # a choice, such as (B)
         return gold.strip("()") == answer.strip("()")
     if _WORDS.fullmatch(gold) and len(gold) > 3:  # `neve` is not `even`, whatever letters multiply to
         return gold.casefold().split() == re.sub(r"[()]", "", answer).casefold().split()
@@ -106,7 +107,7 @@ def _same(gold: str, answer: str) -> bool:
     reduced = [_value(part, "?") if "=" in part else part for part in answers]
     if len(golds) != len(answers) or None in reduced:
         return False
-    for wanted in golds:  # each finds another one
+    for wanted in golds:  # each must find a different one
         found = next((at for at, part in enumerate(reduced) if part is not None and _one(wanted, part)), None)
         if found is None:
             return False
@@ -115,7 +116,7 @@ def _same(gold: str, answer: str) -> bool:
 
 
 def _one(gold: str, answer: str) -> bool:
-    """Whether neither is a list, or both are the same kind of list."""
+    """Return whether two answers, each taken as a whole, say the same."""
     if "=" in answer and "=" not in gold:
         value = _value(answer, gold)
         return value is not None and _one(gold, value)
@@ -126,7 +127,7 @@ def _one(gold: str, answer: str) -> bool:
     gold_base, answer_base = _BASE.fullmatch(gold), _BASE.fullmatch(answer)
     if gold_base and answer_base:
         return gold_base.groups() == answer_base.groups()
-    if gold_base or answer_base:  # the problem asks for a base: only another one is wrong
+    if gold_base or answer_base:  # the problem asks for a base: only a different one is wrong
         return (gold_base[1] if gold_base else gold) == (answer_base[1] if answer_base else answer)
     if tight(gold) == tight(answer):
         return True
@@ -142,9 +143,8 @@ def _one(gold: str, answer: str) -> bool:
 
 
 def _value(answer: str, gold: str) -> str | None:
-    """The right-hand end of a chain of equations, if it holds as far as it can be computed, and names what it begins
-    with: `17 = 18` and `3x - 5 = 18` do not say 18.
-    """
+    """Return the right-hand end of a chain of equations, if it holds as far as it can be computed, and names what it
+    begins with; else None: `17 = 18` and `3x - 5 = 18` do not say 18."""
     *before, value = (part.strip() for part in _EQUALS.split(answer))
     for part in before:
         if re.search(r"[A-Za-z]", re.sub(r"\\(?:d?frac|sqrt|cdot|times|div|pi)(?![A-Za-z])", "", part)):
@@ -161,7 +161,7 @@ def _equal(gold: str, answer: str) -> bool:
     numbers = [Fraction(text.replace(",", "")) if NUMBER.fullmatch(text) else None for text in (gold, answer)]
     if None not in numbers and (numbers[0] == numbers[1] or not ("." in gold or "." in answer)):
         return numbers[0] == numbers[1]
-    if gold.count(":") or answer.count(":"):  # times and ratios
+    if gold.count(":") or answer.count(":"):  # times of day and ratios
         pair = gold.split(":"), answer.split(":")
         return len(pair[0]) == len(pair[1]) and all(_equal(*parts) for parts in zip(*pair, strict=True))
     wanted, found = _read(gold), _read(answer)
@@ -172,7 +172,7 @@ def _equal(gold: str, answer: str) -> bool:
 
 
 def _read(text: str) -> Any:
-    """A sympy expression of the whole text; None where only a part of it can be read."""
+    """Return a sympy expression of the whole text; None where only a part of it can be read."""
     parsers: list[Any] = []
 
     class Reader(_Latex2Sympy):  # type: ignore[misc]
@@ -193,7 +193,7 @@ def _read(text: str) -> Any:
 
 
 def _too_large(tree: Any) -> bool:
-    """Whether it holds what takes too long to compute; told without computing it."""
+    """Return, without computing it, whether an expression holds what takes too long to compute."""
     for node in postorder_traversal(tree):  # the exponents of exponents come first
         if isinstance(node, Sum | Product | Integral | Limit):
             return True
@@ -205,8 +205,8 @@ def _too_large(tree: Any) -> bool:
 
 def _decided(one: Any, other: Any) -> bool | None:
     """Compare exactly for rational numbers, else by 50 digits, at three points where there are variables. math-verify
-    is slower and takes what is below 1e-15 for zero; it decides the rest: rounded numbers, sets, relations.
-    """
+    is slower and takes what is below 1e-15 for zero; it decides the rest, for which this returns None: rounded numbers,
+    sets, relations."""
     if isinstance(one, Eq) and isinstance(other, Eq):
         return True if _proportional(one.lhs - one.rhs, other.lhs - other.rhs) else None
     if not (isinstance(one, Expr) and isinstance(other, Expr)):
@@ -230,7 +230,7 @@ def _decided(one: Any, other: Any) -> bool | None:
 
 
 def _proportional(one: Any, other: Any) -> bool:
-    """`2x + 4y - 6 = 0` is `x + 2y = 3`."""
+    """Return whether one is a multiple of the other, as where `2x + 4y - 6 = 0` is `x + 2y = 3`."""
     ratios = [None if pair is None or not pair[1] else pair[0] / pair[1] for pair in _values(one, other)]
     first = ratios[0]
     if first is None:
@@ -239,10 +239,10 @@ def _proportional(one: Any, other: Any) -> bool:
 
 
 def _values(one: Any, other: Any) -> Iterator[tuple[Any, Any] | None]:
-    """Return the values of both at each point; None where one has none."""
+    """Yield the values of both at each point; None where one has none."""
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
     for start in _POINTS if symbols else _POINTS[:1]:
         at = {symbol: start + Rational(index * index + index, 3) for index, symbol in enumerate(symbols)}
         pair = one.subs(at).evalf(50), other.subs(at).evalf(50)
         known = (value.is_number and value.is_finite and getattr(value, "_prec", 0) != 1 for value in pair)
-        yield pair if all(known) else None  # a precision of 1 is sympy's word for: zero as far as I can tell
+        yield pair if all(known) else None  # by a precision of 1 sympy says: zero as far as I can tell

@@ -12,19 +12,21 @@ from typing import Any
 
 
 class UnusableRow(Exception):
-    """Why a row of a source is no problem. Quarantines the row; the message begins with the kind of reason."""
+    """The error of a row of a source that cannot be made a problem. It quarantines the row; its message begins with the
+    kind of reason."""
 
 
 def parsed(source: str, what: str) -> ast.Module:
     try:
-        with warnings.catch_warnings(action="ignore"):  # a stray backslash in old code
+        with warnings.catch_warnings(action="ignore"):  # old code warns of stray backslashes
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UnusableRow(f"not Python: the {what} does not parse, {error}") from error
 
 
 def text(row: Mapping[str, Any], key: str, empty: bool = False) -> str:
-    """With line feeds alone, whatever system it was typed on."""
+    """Return a text with line feeds alone, whatever system it was typed on. Raises UnusableRow where it is missing or
+    not text, or blank where that is not allowed (`empty`)."""
     value = row.get(key)
     if value is None:
         raise UnusableRow(f"missing field: {key}")
@@ -72,7 +74,8 @@ def record(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def unpacked(row: Mapping[str, Any], key: str) -> Any:
-    """A field that holds JSON as text, as many published sets do; or the value itself, as re-uploads have it."""
+    """Return what a field holds as JSON in a text, as many published sets do; or the value itself, as re-uploads have
+    it."""
     value = row.get(key)
     if value is None or value == "":
         raise UnusableRow(f"missing field: {key}")
@@ -85,7 +88,7 @@ def unpacked(row: Mapping[str, Any], key: str) -> Any:
 
 
 def day(row: Mapping[str, Any], key: str) -> str:
-    """YYYY-MM-DD; empty where the row has none. A number is seconds since 1970."""
+    """Return a date as YYYY-MM-DD; empty where the row has none. A number is seconds since 1970."""
     value = row.get(key)
     if value is None or value == "":
         return ""
@@ -98,11 +101,11 @@ def day(row: Mapping[str, Any], key: str) -> str:
 
 
 def level(row: Mapping[str, Any], key: str, names: tuple[str, ...]) -> int:
-    """Where a published grade of difficulty stands among `names`, from 1; 0 where the row has none of them."""
+    """Return where a published grade of difficulty stands among `names`, from 1; 0 where the row has none of them."""
     grade = str(row.get(key) or "").lower()
     return names.index(grade) + 1 if grade in names else 0
 
 
 def digest(said: str) -> str:
-    """For sets that number no rows: a name that tells them apart and can be typed."""
+    """Return a name for a row of a set that numbers none: it tells rows apart and can be typed."""
     return hashlib.sha256(said.encode(errors="replace")).hexdigest()[:12]

@@ -1,6 +1,5 @@
-"""Sets of single functions with assertions as tests: MBPP, HumanEval, LeetCodeDataset; and EvalPlus' inputs for the
-first two.
-"""
+"""Adapters of sets of single functions with assertions as tests: MBPP, HumanEval, LeetCodeDataset; and EvalPlus' inputs
+for the first two."""
 
 from __future__ import annotations
 
@@ -13,9 +12,9 @@ from reforge.records import Problem, TestCase
 
 
 def mbpp(row: Mapping[str, Any]) -> Problem:
-    """Mostly Basic Python Problems: one assertion a test. The statement gives no more of the tests than the names. The
-    sanitized half and MBPP+ call `text` prompt; MBPP+ has one more program of tests.
-    """
+    """Read a row of Mostly Basic Python Problems: one assertion a test. The statement gives no more of the tests than
+    names and numbers of arguments. The sanitized half and MBPP+ call `text` prompt; MBPP+ has one more program of
+    tests."""
     tests, solution = texts(row, "test_list"), text(row, "code")
     imports = "".join(f"{line}\n" for line in row.get("test_imports") or [])
     prepared = text(row, "test_setup_code", empty=True) if row.get("test_setup_code") else ""
@@ -36,7 +35,8 @@ def mbpp(row: Mapping[str, Any]) -> Problem:
 
 
 def humaneval(row: Mapping[str, Any]) -> Problem:
-    """A function's beginning to complete. Its tests are one program; the prompt defines helpers they may need."""
+    """Read a row of HumanEval: the beginning of a function, to be completed. Its tests are one program; the prompt
+    defines helpers they may need."""
     prompt, entry_point, name = text(row, "prompt"), text(row, "entry_point"), text(row, "task_id")
     return Problem(
         id=name,
@@ -50,8 +50,8 @@ def humaneval(row: Mapping[str, Any]) -> Problem:
 
 
 def leetcode(row: Mapping[str, Any]) -> Problem:
-    """LeetCodeDataset (newfacade): a method of `class Solution`. `test` defines `check(candidate)`, an assertion a
-    line; `prompt` holds the imports and the classes (ListNode, TreeNode) that solution and tests both need.
+    """Read a row of LeetCodeDataset (newfacade): a method of `class Solution`. `test` defines `check(candidate)`, an
+    assertion a line; `prompt` holds the imports and the classes (ListNode, TreeNode) that solution and tests both need.
     """
     prompt, name = text(row, "prompt"), text(row, "task_id")
     entry = text(row, "entry_point")
@@ -72,7 +72,8 @@ def leetcode(row: Mapping[str, Any]) -> Problem:
 
 
 def _checks(test: str, name: str) -> list[str]:
-    """Each statement of `check(candidate)`, calling the entry point by its own name."""
+    """Return each statement of `check(candidate)`, calling the entry point by its own name; all in one test unless all
+    are assertions."""
     functions = [node for node in parsed(test, "test").body if isinstance(node, ast.FunctionDef)]
     if [function.name for function in functions] != ["check"]:
         raise UnusableRow("no tests: test does not define check(candidate) and nothing else")
@@ -87,7 +88,7 @@ def _checks(test: str, name: str) -> list[str]:
 
 
 def _calling_form(solution: str, tests: list[str], setup: str) -> tuple[str, str]:
-    """The function of the solution that the tests call, and a sentence on how they call it, free of values."""
+    """Return the function of the solution that the tests call, and a sentence on how they call it, free of values."""
     body = parsed(solution, "solution").body
     defined = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     nodes = [node for source in [*tests, setup] for node in ast.walk(parsed(source, "test"))]
@@ -107,7 +108,7 @@ def _calling_form(solution: str, tests: list[str], setup: str) -> tuple[str, str
 
 
 def _needed_imports(solution: str, tests: list[str]) -> str:
-    """What the tests use of the solution's imports: they were written to run in one namespace with it."""
+    """Return the solution's imports that the tests use: they were written to run in one namespace with it."""
     used = {node.id for test in tests for node in ast.walk(parsed(test, "test")) if isinstance(node, ast.Name)}
     return "".join(
         f"{ast.unparse(node)}\n"

@@ -1,4 +1,4 @@
-"""One spelling of answers that are written in several ways: signs, units, lists, intervals."""
+"""Spell answers that are written in several ways in one way: signs, units, lists, intervals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _UNITS = {
     "sec": "s", "minute": "min", "hour": "h", "hr": "h", "kilogram": "kg", "gram": "g", "degree": "", "unit": "",
 }  # fmt: skip
 _SHORT = r"cm|km|mm|kg|mg|ft|in|hr|mi|ml|lb|oz|mph"
-_MORE = r"(?:(?:\.? +|\s*/\s*)[A-Za-z]+)*\.?\s*(?:\^\s*\{?[23]\}?)?$"  # of a unit, as in miles per hour
+_MORE = r"(?:(?:\.? +|\s*/\s*)[A-Za-z]+)*\.?\s*(?:\^\s*\{?[23]\}?)?$"  # the rest of a unit, as in miles per hour
 _UNIT = re.compile(rf"\s*(?:(?<=\d)(?:{_SHORT})|\s(?:{_SHORT}|[msghL]|[A-Za-z]{{3,}})){_MORE}")
 NUMBER = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d+)?(?<=\d)")
 NAME = r"(?:\\?[A-Za-z|](?:\\?[A-Za-z |']|\{[\w |\\,+-]*\}|[_^]\w?)*(?:\([^()=]*\))?)"
@@ -49,7 +49,7 @@ _SYSTEM = re.compile(r"\\?\{?\s*\\begin\{(array|cases|aligned)\}(?:\{[lcr|]*\})?
 
 
 def clean(text: str) -> str:
-    """One spelling of what is written in several ways."""
+    """Return the one spelling of what is written in several ways."""
     for sign, spelled in _SIGNS.items():
         text = text.replace(sign, spelled)
     text = re.sub(r"\\[dtc]frac", r"\\frac", text.strip().strip("`"))
@@ -62,7 +62,7 @@ def clean(text: str) -> str:
 
 
 def as_point(text: str, separator: str) -> str:
-    """Return the point that named values give, in the order of the names."""
+    """Return the point that named values give, in the order of the names; any other text as it is."""
     rows = [row.split("=") for row in text.split(separator)]
     if len(rows) < 2 or any(len(row) != 2 or not ONE_NAME.fullmatch(row[0]) for row in rows):
         return text
@@ -70,8 +70,8 @@ def as_point(text: str, separator: str) -> str:
 
 
 def parts(text: str) -> list[str]:
-    """Return the items of a list without brackets. A comma in a number is none of a list, unless there is a blank after
-    it."""
+    """Return the items of a list without brackets. A comma in a number separates no items, unless there is a blank
+    after it."""
     if NUMBER.fullmatch(text):
         return [text]
     parts, depth, begin = [], 0, 0
@@ -89,7 +89,7 @@ def signed(text: str) -> list[str]:
 
 
 def interval(text: str) -> str:
-    """`a < x \\le b` as `(a,b]`; several joined by `or` as their union."""
+    """Return `a < x \\le b` as `(a,b]`, and several joined by `or` as their union; any other text as it is."""
     pieces = []
     for part in re.split(r"(?<![A-Za-z])or(?![A-Za-z])|,", text):
         said = [piece.strip() for piece in _ORDER.split(part)]
@@ -105,7 +105,7 @@ def interval(text: str) -> str:
 
 
 def unit(text: str) -> tuple[str, str]:
-    """The value and what it is measured in, in one spelling; nothing where there is no unit."""
+    """Return the value and what it is measured in, in one spelling; that is empty where there is no unit."""
     percent = re.fullmatch(r"(.*?)\s*\\?%", text)
     if percent:
         return percent[1], "%"

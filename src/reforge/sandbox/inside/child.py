@@ -42,15 +42,15 @@ class Channel:
         return message
 
     def send(self, kind: str, content: str) -> None:
-        """`content` is JSON already."""
+        """Send a message. `content` is JSON already."""
         data = f'{{"{kind}": {content}}}\n'.encode()
         while data:
             data = data[os.write(ANSWERS, data) :]
 
 
 def run(channel: Channel, role: str, value_bytes: int) -> None:
-    """`role`: "program" or "tests". `value_bytes` bounds what a program may return. Until it says that it is ready,
-    whatever fails is the machine's fault.
+    """Do the job that comes through the channel. `role`: "program" or "tests". `value_bytes` bounds what a program may
+    return. Until this process says that it is ready, whatever fails is the machine's fault.
     """
     try:
         job = channel.receive()
@@ -69,8 +69,8 @@ def run(channel: Channel, role: str, value_bytes: int) -> None:
 
 
 def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None:
-    """Define a program with an entry point, then answer for ever; run one without, which uses stdin and stdout, and
-    ends. A preamble is LiveCodeBench's, whose grader does not mind how a program exits.
+    """Define a program that has an entry point, then answer for ever; or run one without, which uses stdin and stdout,
+    and end. A preamble is LiveCodeBench's, whose grader does not mind how a program exits.
     """
     entry, source = job["entry"], job["program"]
     module = types.ModuleType("program" if entry else "__main__")
@@ -81,7 +81,7 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
         code = compiled(source.removeprefix("\ufeff"), "program.py")
     except BaseException as error:
         stop(channel, "broken", error)
-    for definition in job.get("definitions", ()):  # of the tests' setup, as a statement shows them
+    for definition in job.get("definitions", ()):  # those of the tests' setup that a statement would show
         with contextlib.suppress(BaseException):
             exec(compile(definition, "setup.py", "exec", dont_inherit=True), module.__dict__)
     try:
@@ -104,7 +104,7 @@ def run_program(channel: Channel, job: dict[str, Any], value_bytes: int) -> None
 
 
 def _write_files(files: dict[str, str]) -> None:
-    """Beside the program, where it can import and read them."""
+    """Write the files beside the program, where it can import and read them."""
     for name, text in files.items():
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         with open(name, "w", encoding="utf-8") as file:
@@ -120,7 +120,8 @@ def _exit(code: object, scope: dict[str, Any], source: str) -> NoReturn:
 
 
 def _entry_point(names: dict[str, Any], entry: str) -> Callable[..., object]:
-    """A function, or a method: `Class.method`, or one of a class `Solution`. Each call gets a new object."""
+    """Return the entry point: a function, or a method (`Class.method`, or one of a class `Solution`), each call of
+    which gets a new object. Raises TypeError or NameError where there is none."""
     if entry in names:
         function: Callable[..., object] = names[entry]
         if not callable(function):
@@ -134,7 +135,7 @@ def _entry_point(names: dict[str, Any], entry: str) -> Callable[..., object]:
 
 
 def _answer(channel: Pipe, peer: Peer, function: Callable[..., object], request: dict[str, Any], limit: int) -> None:
-    """A call of the entry point with plain values, or a question of the tests."""
+    """Answer a call of the entry point with plain values, or a question of the tests."""
     if "ask" in request:
         peer.serve(request["ask"])
         return
@@ -150,12 +151,13 @@ def _answer(channel: Pipe, peer: Peer, function: Callable[..., object], request:
 
 
 def _peer(channel: Pipe, names: dict[str, Any], job: dict[str, Any], entry: object, limit: int) -> Peer:
-    """The program's side of the questions. Its object number 0 tells the tests what the program's names stand for."""
+    """Return the program's side of the questions. Its object number 0 tells the tests what the program's names stand
+    for."""
     peer = Peer(channel, limit, everything)
     peer.classes = {name: names[name] for name in job.get("classes", ()) if isinstance(names.get(name), type)}
 
     def look_up(wanted: list[str]) -> list[dict[str, Any]]:
-        asked = job["entry"].rpartition(".")[2]  # stays here, even where the program has it from the library
+        asked = job["entry"].rpartition(".")[2]  # it stays here, even where the program has it from the library
         found = {name: names[name] for name in wanted if name in names and name != asked}
         library = {name: _library_module(it, name) for name, it in found.items()}
         imported = {name: module for name, module in library.items() if module}
@@ -166,7 +168,7 @@ def _peer(channel: Pipe, names: dict[str, Any], job: dict[str, Any], entry: obje
 
 
 def _library_module(value: object, name: str) -> str:
-    """Where the library has this very object under this name."""
+    """Return the library's module that has this very object under this name; empty where there is none."""
     module = getattr(value, "__module__", None)
     if type(module) is not str or module.lstrip("_") not in sys.stdlib_module_names:
         return ""

@@ -1,7 +1,7 @@
-"""What a process does to itself before it meets a program: limits; no privileges, new processes, signals, network.
+"""Confine a process before it meets a program: limits; no privileges, new processes, signals, network.
 
-Irrevocable, and inherited by all threads. Namespaces and Landlock, where there are any, were set up before (jail.py);
-this filter is a deny list on top of them, and all there is on a machine without them.
+This is irrevocable, and inherited by all threads. Namespaces and Landlock, where there are any, were set up before
+(jail.py); this filter is a deny list on top of them, and all there is on a machine without them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FREEING = (1, 4, 8, 28, 35, 36, 47, 62, 0x59616D61)
 # msgctl, mq_unlink, io_setup, inotify_init, inotify_init1, syslog, migrate_pages, move_pages, pidfd_open,
 # name_to_handle_at, mincore, cachestat, sync, syncfs, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick,
 # mount_setattr, statmount, listmount; memfd_create, whose files no limit on memory counts;
-# file_setattr, which leaves marks on a folder that nothing tells of.
+# file_setattr, which leaves marks on a folder that no event reports.
 # And outside a jail, where Landlock does not cover them: chmod, chown and utime in all their forms; setxattr and
 # removexattr in theirs.
 _MACHINES = {
@@ -66,7 +66,8 @@ _MACHINES = {
 
 
 def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int) -> None:
-    """`threads` 0: not limited. Soft limits equal the hard ones: a program can neither raise nor catch them."""
+    """Limit what this process may use. `threads` 0: not limited. Soft limits equal the hard ones: a program can neither
+    raise nor catch them."""
     limits = [
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, memory_bytes),
@@ -83,7 +84,7 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int) ->
 
 
 def keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
-    """Keep only these of the capabilities that this process has, a bit for each."""
+    """Drop all capabilities of this process but `kept`, which has a bit for each."""
     if libc.capset(struct.pack("<II", _CAPABILITY_VERSION_3, 0), struct.pack("<6I", kept, kept, 0, 0, 0, 0)):
         raise OSError(ctypes.get_errno(), "capset")
 
@@ -100,7 +101,8 @@ def change_user(libc: ctypes.CDLL, user: int, kept: int) -> None:
 
 
 def drop_privileges(libc: ctypes.CDLL, kept: int = 0) -> None:
-    """No process of the same user may look into this one; no program started from here could regain anything."""
+    """Drop all capabilities but `kept`. From then on no process of the same user may look into this one, and no program
+    started from here could regain anything."""
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     keep_capabilities(libc, kept)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
@@ -108,22 +110,23 @@ def drop_privileges(libc: ctypes.CDLL, kept: int = 0) -> None:
 
 
 def filter_calls(libc: ctypes.CDLL, jailed: bool) -> None:
-    """Raises OSError where this machine has no such filter."""
+    """Put the filter of system calls on this process. Raises OSError where this machine has no such filter."""
     if libc.prctl(_PR_SET_SECCOMP, 2, prepared_filter(os.getpid(), jailed)[1], 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_SECCOMP)")
 
 
 @functools.cache
 def prepared_filter(own: int, jailed: bool, /) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_char_p]:
-    """The instructions, and what the kernel takes: how many and where. Cached: in process namespaces of their own, all
-    programs have the same number.
+    """Return the filter's instructions, and what the kernel takes: how many there are, and where. Cached: in process
+    namespaces of their own, the processes of all programs have the same number.
     """
     code = ctypes.create_string_buffer(filter_program(os.uname().machine, own, jailed))
     return code, ctypes.c_char_p(struct.pack("@HP", len(code) // 8, ctypes.addressof(code)))
 
 
 def filter_program(machine: str, own: int, jailed: bool) -> bytes:
-    """Each block either decides or falls through to the next; the accumulator holds the call's number in between."""
+    """Return the filter's instructions. Each block either decides or falls through to the next; the accumulator holds
+    the call's number in between. Raises OSError for a machine whose system calls are not listed here."""
     if machine not in _MACHINES:
         raise OSError(f"no list of system calls for {machine}")
     architecture, clone, clone3, pair, prctl, ownerless, own_only, denied, changing, attributes = _MACHINES[machine]
@@ -177,8 +180,8 @@ def filter_program(machine: str, own: int, jailed: bool) -> bytes:
 
 
 def _search(answers: list[tuple[int, int]]) -> list[bytes]:
-    """Each from its number to the next one. Halving, not one by one: the kernel walks through all of it for each number
-    when a process puts the filter on.
+    """Return instructions that give each answer from its number up to the next one's. They halve the list and do not
+    take it one by one: the kernel walks through all of it for each number when a process puts the filter on.
     """
     if len(answers) == 1:
         return [_op(_RETURN, answers[0][1])]

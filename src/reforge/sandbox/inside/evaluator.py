@@ -7,7 +7,7 @@ from typing import Any
 
 from reforge.sandbox.inside.remote import Peer, Pipe, Remote, of_a_test, stop
 
-# Where a name of the program may come from, if it is the very object that the library has under that name.
+# Modules that a name of the program may come from, if it is the very object that the library has under that name.
 _LIBRARY = {
     "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
     "heapq", "itertools", "math", "operator", "random", "re", "statistics", "string", "typing",
@@ -59,12 +59,14 @@ def run_tests(channel: Pipe, job: dict[str, Any]) -> None:
 
 
 def _asks(value: object) -> bool:
-    """Whether to call it is to ask the program. Of anything else a test would hear no answer, and seem to be broken."""
+    """Return whether to call the value is to ask the program. From anything else a test would get no answer, and seem
+    to be broken."""
     return issubclass(type(value), Remote) and callable(value)
 
 
 def _blame(error: BaseException, peer: Peer, missing: set[str]) -> str:
-    """An AssertionError is the test's verdict. Else it is the program's exception, its value, or the test itself."""
+    """Return what is to blame for a test's error. An AssertionError is the test's verdict. Otherwise it is the
+    program's exception, its value, or the test itself."""
     cause: BaseException | None = error
     while cause is not None:
         if any(cause is raised for raised in peer.raised):

@@ -17,15 +17,15 @@ from typing import Any, Protocol
 from reforge.sandbox import wire
 from reforge.sandbox.kinds import CONTAINER_OF, CONTAINERS, SCALARS, NotPlainError, without_numpy
 
-_DEEPEST = 150  # of tuples and the like in each other: they cannot be made before what they hold
-_SHORT = 1 << 62  # integers that are themselves in typed JSON, as many others are
+_DEEPEST = 150  # depth of tuples and the like in each other: they cannot be made before what they hold
+_SHORT = 1 << 62  # smaller integers are themselves in typed JSON, as many larger ones are
 _SHELLS: dict[str, type] = {"list": list, "dict": dict, "set": set, "deque": deque, "bytearray": bytearray}
 
 
 class Names(Protocol):
     """The names by which a side knows what is no plain data."""
 
-    classes: dict[str, type]  # whose instances cross by value
+    classes: dict[str, type]  # classes whose instances cross by value
 
     def refer(self, value: object) -> list[Any]: ...
 
@@ -33,7 +33,8 @@ class Names(Protocol):
 
 
 def encode(root: object, names: Names, max_bytes: int, seen: list[Any], nodes: list[Any]) -> dict[str, Any]:
-    """`seen` are the objects of the question and `nodes` what they were; both grow by what is new."""
+    """Return a value as a graph. `seen` are the objects of the question and `nodes` what they were; both grow by what
+    is new. Raises NotPlainError for what cannot cross or is too large."""
     return _Encoder(names, max_bytes, seen).graph(root, nodes)
 
 
@@ -86,7 +87,7 @@ class _Encoder:
         return [number]
 
     def _named(self, kind: type) -> str | None:
-        """The name of a class whose instances cross by value."""
+        """Return the name of a class whose instances cross by value, None for any other class."""
         name = kind.__name__
         return name if self._names.classes.get(name) is kind else None
 
@@ -137,13 +138,13 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def is_method(kind: type, name: str) -> bool:
-    """Whether the class has a method of this name, which an attribute of its instance would hide."""
+    """Return whether the class has a method of this name, which an attribute of its instance would hide."""
     found = next((base.__dict__[name] for base in type.mro(kind) if name in base.__dict__), None)
     return hasattr(type(found), "__get__") and not hasattr(type(found), "__set__")
 
 
 def build(graph: Any, names: Names, seen: list[Any], nodes: list[Any]) -> Any:
-    """The root. Raises ValueError for anything malformed; `seen` and `nodes` grow by what is new."""
+    """Return the root of a graph. `seen` and `nodes` grow by what is new. Raises ValueError for anything malformed."""
     try:
         return _Builder(names, seen, nodes).graph(graph)
     except Exception as error:

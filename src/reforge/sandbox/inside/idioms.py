@@ -1,5 +1,5 @@
-"""What programs take for granted of the machine they were written for, and what a fenced-in process has not: set up
-once in the fork-server, before any program.
+"""Provide what programs take for granted of the machine they were written for, and what a fenced-in process has not. It
+is set up once in the fork-server, before any program.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _setrlimit, _prlimit = resource.setrlimit, resource.prlimit
 
 
 def look_new() -> None:
-    """What programs find: an interpreter that has just started, and the same one each time, as verdicts must not depend
-    on more. Done here, because every page that a fork writes to must be copied for it.
+    """Make the interpreter look to programs as if it had just started, and the same each time, as verdicts must not
+    depend on more. This is done here, because every page that a fork writes to must be copied for it.
     """
     _provide()
     random.seed(0)
@@ -43,16 +43,17 @@ def look_new() -> None:
 
 
 def _provide() -> None:
-    """Long integers as text, `/dev/stdin` without /proc, and limits that ask for more than there is."""
+    """Allow long integers as text, `/dev/stdin` without /proc, and limits that ask for more than there is."""
     sys.set_int_max_str_digits(0)
-    atexit.unregister(logging.shutdown)  # which takes its time: wind_up() asks whether there is anything to do
+    atexit.unregister(logging.shutdown)  # it takes its time: wind_up() asks whether there is anything to do
     builtins.open = io.open = _opening(_io.open, os.dup)
     os.open = _opening(os.open, os.dup)
     resource.setrlimit, resource.prlimit = _clamped_limit, _clamped_prlimit
 
 
 def _opening(original: Any, duplicate: Any) -> Any:
-    """`open`, but the names of the standard streams mean those of this process: there is no /proc to find them in."""
+    """Return an `open` to which the names of the standard streams mean those of this process: there is no /proc to find
+    them in."""
     wants_descriptor = original is os.open
 
     def open(file: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -69,8 +70,8 @@ def _opening(original: Any, duplicate: Any) -> Any:
 
 
 def _clamped_limit(what: int, limits: Any, /) -> None:
-    """Like `resource.setrlimit`, but who asks for more than there is gets what there is. Programs ask for the largest
-    stack that a machine allows, and do not need it.
+    """Set a limit as `resource.setrlimit` does, but give what there is to a program that asks for more. Programs ask
+    for the largest stack that a machine allows, and do not need it.
     """
     _setrlimit(what, _within(what, limits))
 
@@ -87,13 +88,14 @@ def _within(what: int, limits: Any) -> Any:
 
 
 def wind_up(scope: dict[str, Any], finalizers: bool) -> bool:
-    """As the interpreter ends: it waits for threads, runs what was registered, and flushes every writer that is still
-    open. False where what was printed could not be written. Nothing is freed, unless there are `finalizers` to run.
+    """End a program as the interpreter does: wait for threads, run what was registered, and flush every writer that is
+    still open. Return False where what was printed could not be written. Nothing is freed, unless there are
+    `finalizers` to run.
     """
     if _thread._count():
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    if len(logging._handlerList) > 1:  # type: ignore[attr-defined]  # the first is its own
+    if len(logging._handlerList) > 1:  # type: ignore[attr-defined]  # the first is logging's own
         logging.shutdown()
     written = flushed()
     if finalizers:
@@ -104,7 +106,8 @@ def wind_up(scope: dict[str, Any], finalizers: bool) -> bool:
 
 
 def flushed() -> bool:
-    """sys.stdout first, whose failure counts; then, as the interpreter does, all others, whose failures do not."""
+    """Flush sys.stdout, and return whether that went well; then, as the interpreter does, all other writers, whose
+    failures do not count."""
     written = True
     try:
         if not sys.stdout.closed:

@@ -1,5 +1,5 @@
 """The fences that a fork-server puts up once, for all the programs it will start: namespaces with a small read-only
-root, and a Landlock rule set. Linux calls that Python has no names for.
+root, and a Landlock rule set. This takes Linux calls that Python has no names for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x4000000
 _CLONE_PIDFD, _CLONE_CHILD_SETTID, _SIGCHLD = 0x1000, 0x01000000, 17
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_GET_TID_ADDRESS, _SIGKILL = 1, 36, 40, 9
-_ROUNDS = 200  # of ending orphans
+_ROUNDS = 200  # rounds of ending orphans at most
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 32, 4096
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
 _MNT_DETACH = 2
@@ -45,7 +45,7 @@ _FOREIGN = ("site-packages", "dist-packages", "_bundled")  # folders in a librar
 
 
 def readable(packages: list[str]) -> list[str]:
-    """What a program may read: the interpreter's library, those it is linked with, and the packages given."""
+    """Return what a program may read: the interpreter's library, those it is linked with, and the packages given."""
     base = {"installed_base": sys.base_prefix, "platbase": sys.base_exec_prefix}
     library = [sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")]
     found = [*sorted({*library, *_LIBRARIES, *_FILES}), *packages]  # outer folders first: others are put into them
@@ -53,7 +53,7 @@ def readable(packages: list[str]) -> list[str]:
 
 
 def foreign(source: str) -> list[str]:
-    """Folders in a library whose packages may only be read where they are named."""
+    """Return the folders in a library whose packages may only be read where they are named."""
     if set(_FOREIGN) & set(source.split("/")):
         return []
     found = [glob.glob(f"{glob.escape(source)}/{inside}{name}") for name in _FOREIGN for inside in ("", "*/")]
@@ -61,9 +61,10 @@ def foreign(source: str) -> list[str]:
 
 
 def enter_namespaces(root: str, sources: list[str]) -> bool:
-    """Returns in a new process, the first of its own process namespace, with `root` as its root: a tmpfs with `sources`
+    """Return in a new process, the first of its own process namespace, with `root` as its root: a tmpfs with `sources`
     bound read-only into it and a scratch folder. The old process only waits for it. Raises OSError where any step is
-    refused; this process is then of no use any more. True if it took a user namespace: there its user is a new one.
+    refused; this process is then of no use any more. Returns True if it took a user namespace: there its user is a new
+    one.
     """
     flags = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
     as_other_user = os.geteuid() != 0 or LIBC.unshare(flags) != 0
@@ -109,7 +110,7 @@ def _build_root(root: str, sources: list[str]) -> None:
 
 
 def drop_scratch() -> None:
-    """Replace the folder of the jail: all that was in it is gone, with its times, attributes and numbers."""
+    """Drop the folder of the jail: all that was in it is gone, with its times, attributes and numbers."""
     _check(LIBC.umount2(SCRATCH.encode(), _MNT_DETACH), "umount2")
 
 
@@ -122,7 +123,7 @@ def _mount_scratch(path: str) -> None:
 
 
 def _bind(source: str, root: str) -> None:
-    """`source` at its own name below `root`: a link as a link, the rest bound and made read-only."""
+    """Put `source` at its own name below `root`: a link as a link, the rest bound and made read-only."""
     target = root + source
     os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
     if os.path.islink(source):
@@ -145,7 +146,7 @@ def _protect(target: str, nodev: int) -> None:
 
 
 def _fork_as_first() -> None:
-    """The child goes on; the parent waits for it and ends as it does. If either is killed, the other ends too."""
+    """Fork: the child goes on; the parent waits for it and ends when it does. If either is killed, so is the other."""
     alive, ours = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -159,7 +160,8 @@ def _fork_as_first() -> None:
 
 
 def die_with_parent(alive: int = -1) -> None:
-    """`alive` is a pipe's end that reports a hang-up once the parent is gone, as it may be already."""
+    """End this process when its parent ends. `alive` is a pipe's end that reports a hang-up once the parent is gone, as
+    it may be already."""
     LIBC.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
     if alive < 0:
         return
@@ -171,7 +173,7 @@ def die_with_parent(alive: int = -1) -> None:
 
 
 def spare_user() -> int:
-    """A user that nobody else runs as, or nearly so where a container has only the first 65536."""
+    """Return a user that nobody else runs as, or nearly so where a container has only the first 65536."""
     pid = os.getpid()
     with open("/proc/self/uid_map") as file:
         highest = max(int(start) + int(count) for start, _, count in map(str.split, file))
@@ -184,7 +186,8 @@ def adopt_orphans() -> None:
 
 
 def end_children() -> bool:
-    """Whether all are gone: those of a program that goes on starting others faster than they can be ended are not."""
+    """End all children, and return whether all are gone: those of a program that goes on starting others faster than
+    they can be ended are not."""
     for _ in range(_ROUNDS):
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
             children = [int(pid) for pid in file.read().split()]
@@ -198,8 +201,8 @@ def end_children() -> bool:
 
 
 class Forker:
-    """Like `os.fork`, less what Python and libc do around it for threads that this process has never had (locks anew,
-    seeds anew): each page that they touch must be copied, and page faults are what a short process costs.
+    """Forks as `os.fork` does, less what Python and libc do around it for threads that this process has never had
+    (locks anew, seeds anew): each page that they touch must be copied, and page faults are what a short process costs.
     """
 
     def __init__(self, own_processes: bool) -> None:
@@ -216,7 +219,7 @@ class Forker:
         self._rest = (None, ctypes.byref(self._handle), *last)
 
     def fork(self) -> tuple[int, int]:
-        """The new process's number, 0 in itself, and its pidfd, -1 on a kernel that has none."""
+        """Return the new process's number, 0 in the new process itself, and its pidfd, -1 on a kernel that has none."""
         self._handle.value = -1
         pid = _HOLDING.syscall(self._call, self._flags, *self._rest)
         _check(pid, "clone")
@@ -224,8 +227,9 @@ class Forker:
 
 
 def make_ruleset(sources: list[str], writable: str, jailed: bool) -> int:
-    """A descriptor of a Landlock rule set: `sources` may be read, `writable` written, all other files neither. Raises
-    OSError on a kernel without Landlock. In a jail what is foreign is covered, and few rules are sooner put on.
+    """Return a descriptor of a Landlock rule set: `sources` may be read, `writable` written, all other files neither.
+    Raises OSError on a kernel without Landlock. In a jail foreign folders are covered and need no rules; few rules are
+    sooner put on.
     """
     version = LIBC.syscall(_LANDLOCK_CREATE, None, 0, 1)
     _check(version, "landlock_create_ruleset")
@@ -244,7 +248,8 @@ def make_ruleset(sources: list[str], writable: str, jailed: bool) -> int:
 
 
 def _allow_library(ruleset: int, path: str, but: list[str]) -> None:
-    """Rules only add up: to leave something out, all that is beside it is named."""
+    """Allow the reading of `path` without the folders `but`. Rules only add up: to leave something out, all that is
+    beside it is named."""
     if not any(other.startswith(f"{path}/") for other in but):
         _allow(ruleset, path, _READ)
         return
@@ -266,7 +271,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 
 
 def restrict(ruleset: int) -> None:
-    """Needs `no_new_privs`."""
+    """Restrict this process by the rule set, which needs `no_new_privs`."""
     _check(LIBC.syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
 
 

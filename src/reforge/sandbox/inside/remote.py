@@ -43,7 +43,7 @@ class Pipe(Protocol):
 
 
 def stop(pipe: Pipe, kind: str, error: BaseException) -> NoReturn:
-    """Say what went wrong, and end this process."""
+    """Send what went wrong, and end this process."""
     pipe.send(kind, described(error))
     os._exit(1)
 
@@ -88,7 +88,7 @@ def _forwarded(special: str) -> Callable[..., Any]:
 @functools.cache
 def _kind(name: str, special: tuple[str, ...]) -> type:
     methods: dict[str, Any] = {it: _forwarded(it) for it in special if it in _SPECIAL}
-    methods["__bool__"] = _forwarded("__bool__")  # whoever is true decides; so the judge must hear of it
+    methods["__bool__"] = _forwarded("__bool__")  # to be true is to decide, so the judge must know of it
     if "__eq__" in methods:
         methods.setdefault("__hash__", None)
     if name in _SEEN_AS:
@@ -103,17 +103,17 @@ def _constant(value: object) -> property:
 
 
 class Peer:
-    """One side of the two. `allowed` says what the other side may do with an object of this one."""
+    """One of the two sides. `allowed` says what the other side may do with an object of this one."""
 
     def __init__(self, pipe: Pipe, max_bytes: int, allowed: Callable[[object, str, tuple[Any, ...]], bool]) -> None:
         self.classes: dict[str, type] = {}
         self.answers = 0
-        self.raised: list[BaseException] = []  # the other side's, as they were raised here
+        self.raised: list[BaseException] = []  # the other side's exceptions, as they were raised here
         self._pipe, self._max_bytes, self._allowed = pipe, max_bytes, allowed
         self._own: list[Any] = []
         self._numbers: dict[int, int] = {}
         self._others: dict[int, Any] = {}
-        self._errors: dict[int, type] = {}  # classes of exceptions among them
+        self._errors: dict[int, type] = {}  # the other side's classes of exceptions
         self._exhausted: set[int] = set()  # iterators of the other side that have ended, and must not begin again
 
     # --- names of objects -------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Peer:
         number = self._numbers.get(id(value))
         if number is None:
             if not self._allowed(value, "", ()):
-                wire.dumps(value, 100)  # says what it is
+                wire.dumps(value, 100)  # raises, and says what it is
             number = self._numbers[id(value)] = len(self._own)
             self._own.append(value)
         if isinstance(value, type) and issubclass(value, Exception):
@@ -246,7 +246,8 @@ _KNOWN = {kind: [name for name in _SPECIAL if _has(kind, name)] for kind in _UNC
 
 
 def _builtin(kind: type) -> str:
-    """The nearest builtin exception among its ancestors, by identity: a class of the same name is a different one."""
+    """Return the nearest builtin exception among a class's ancestors, by identity: a class of the same name is a
+    different one."""
     return next((ERRORS[base] for base in type.mro(kind) if base in ERRORS), "RuntimeError")
 
 
@@ -272,7 +273,8 @@ def _done(target: Any, special: str, arguments: list[Any], keywords: dict[str, A
 
 
 def everything(value: object, special: str, arguments: tuple[Any, ...]) -> bool:
-    """The tests may do anything with the program's objects, but there is nothing to do with a bare `object()`."""
+    """Return whether the tests may do this with an object of the program: they may do anything, but there is nothing to
+    do with a bare `object()`."""
     return type(value) is not object
 
 

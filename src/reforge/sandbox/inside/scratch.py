@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 
 from reforge.sandbox.inside import jail
 
-_EVERYTHING = 0xFFF  # of inotify: opened, read, changed, its attributes too, and all that happens in it
+_EVERYTHING = 0xFFF  # all events of inotify: opened, read, changed, its attributes too, and all that happens in it
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Scratch:
-    """`path` is replaced, `around` stays: what is allowed below `around` needs to be allowed only once."""
+    """The folder of one program after the other. `path` is replaced, `around` stays: what is allowed below `around`
+    needs to be allowed only once."""
 
     def __init__(self, folder: str, jailed: bool) -> None:
-        """`folder`: where it lies outside a jail."""
+        """`folder`: where the scratch folder lies outside a jail."""
         self.path = jail.SCRATCH if jailed else f"{folder}/program"
         self.around = os.path.dirname(self.path)
         self._jailed = jailed
@@ -26,18 +27,20 @@ class Scratch:
         self._as_made: list[tuple[int, ...]] = []
 
     def give_to(self, user: int) -> None:
-        """0: it stays with whoever makes it."""
+        """Make the folder anew, and from then on give it to `user`; 0: it stays with whoever makes it."""
         self._user = user or -1
         self.clear()
         self.make()
 
     def watch(self) -> None:
-        """From now on, know what nobody used. Only where programs cannot call what leaves no event (file_setattr)."""
+        """Notice from now on whether a program used the folder. Only where programs cannot call what leaves no event
+        (file_setattr)."""
         self._watch = jail.LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)  # below 0 where there are too many
         self._look_out()
 
     def touched(self) -> bool:
-        """Whether a program used it since it was made, or may have: else it is as new, and a new one costs time."""
+        """Return whether a program used the folder since it was made, or may have: if not, it is as new, and a new one
+        costs time."""
         if self._watch < 0 or not self._as_made or self._state() != self._as_made:
             return True
         try:
@@ -49,8 +52,8 @@ class Scratch:
         return True
 
     def clear(self) -> None:
-        """Compared with nothing: times, attributes and numbers of files would tell as much as files do. Raises OSError
-        where it cannot be done.
+        """Remove the folder whole, without a look at what has changed in it: times, attributes and numbers of files
+        would tell as much as files do. Raises OSError where it cannot be done.
         """
         if self._jailed:
             jail.drop_scratch()
@@ -60,7 +63,7 @@ class Scratch:
         empty(self.around)
 
     def make(self) -> None:
-        """After `clear`. Raises OSError where the machine cannot, as on a full disk."""
+        """Make the folder after `clear`. Raises OSError where the machine cannot, as on a full disk."""
         if self._jailed:
             jail.make_scratch()
         else:
@@ -69,8 +72,8 @@ class Scratch:
         self._look_out()
 
     def _look_out(self) -> None:
-        """Forget what happened before. A program could leave something beside the folder, too, where it runs as the
-        user that this server runs as.
+        """Watch the folder and the one around it, and forget what happened before. A program could leave something
+        beside the folder, too, where it runs as the user that this server runs as.
         """
         if self._watch < 0:
             return
@@ -95,7 +98,8 @@ class Scratch:
 
 
 def empty(folder: str) -> None:
-    """Remove all that lies in it, however deep and well protected: what is in folders moves up until none are left."""
+    """Remove all that lies in a folder, however deep and well protected: what is in folders moves up until none are
+    left."""
     with _opened(folder) as top:
         number = 0
         while names := os.listdir(top):
@@ -118,7 +122,8 @@ def remove(folder: str) -> None:
 
 
 def _removed(name: str, within: int) -> bool:
-    """Else it is a folder with something in it, which may be entered and moved from now on."""
+    """Remove a file or an empty folder, and return whether it was one. If not, it is a folder with something in it,
+    which may be entered and moved from now on."""
     if not stat.S_ISDIR(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
         os.unlink(name, dir_fd=within)
         return True

@@ -1,7 +1,7 @@
 """A fork-server: a small warm interpreter that starts a fenced-in process for each program it is asked to.
 
 It meets neither programs nor tests: those go from the judge straight to the new process, through pipes of their own
-that are only handed over here. Started, and started anew when it dies, by process.py.
+that are only handed over here. forkserver.py starts it, and fleet.py replaces it when it dies.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from reforge.sandbox.inside.scratch import Scratch
 from reforge.sandbox.isolation import LANDLOCK, NAMESPACES, SECCOMP
 from reforge.sandbox.packages import interpreter, load
 
-# What competitive programs import, loaded once: forks share it.
+# Modules that competitive programs import, loaded once: forks share them.
 _WARM = """
 abc array ast bisect cmath collections copy dataclasses datetime decimal enum fractions functools hashlib heapq io
 itertools json keyword math numbers operator queue random re statistics string struct sys textwrap threading time
 traceback typing unicodedata
 """
-THREADS = 64  # of all programs of a server together, of which one runs at a time
+THREADS = 64  # threads of all programs of a server together, of which one runs at a time
 _MESSAGE = 1 << 16
 _TARGETS = (0, 1, 2, child.REQUESTS, child.ANSWERS)  # where a child finds the descriptors that come with its order
-_STACKS_BYTES = 576 << 20  # of address space for stacks that programs reserve and do not fill (`stack_size(2**29)`)
-_RULESET = 1 + max(_TARGETS)  # here and in a child
+_STACKS_BYTES = 576 << 20  # address space for stacks that programs reserve and do not fill (`stack_size(2**29)`)
+_RULESET = 1 + max(_TARGETS)  # the descriptor of the Landlock rule set, here and in a child
 _READ_ALL = 1 << 2  # CAP_DAC_READ_SEARCH
 _BLIND_PAUSE = 1  # ms between looks at processes that no pidfd watches
 
 
 def main(control: str, asked: str) -> None:
-    """`control`: a descriptor. `asked`: JSON of layers, packages (paths outside the library), scratch (a folder)."""
+    """Run a fork-server. `control`: a descriptor. `asked`: JSON of layers, packages (paths outside the library) and
+    scratch (a folder)."""
     door = _out_of_the_way(int(control))
     try:
         server = ForkServer(door, **json.loads(asked))
@@ -56,8 +57,8 @@ class ForkServer:
         self._door = door
         self._jailed = NAMESPACES in layers
         self._refused: dict[str, str] = {}
-        self._running: dict[int, tuple[int, int]] = {}  # by the judge's number: the process's number and pidfd
-        self._user = self._kept = 0  # a user of the programs' own, and its capabilities
+        self._running: dict[int, tuple[int, int]] = {}  # the judge's number → the process's, and its pidfd
+        self._user = self._kept = 0  # the programs' own user, and its capabilities
         self._spare_user = jail.spare_user()
         for name in _WARM.split():
             importlib.import_module(name)
@@ -65,7 +66,7 @@ class ForkServer:
         with open("/proc/self/statm") as file:
             self._own_memory = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         self._sources = jail.readable(packages)
-        counted = False  # by the kernel, apart from the processes of everybody else
+        counted = False  # whether the kernel counts these processes apart from those of everybody else
         if self._jailed:
             counted = jail.enter_namespaces(scratch, self._sources)
         self._forker = jail.Forker(self._jailed)
@@ -83,7 +84,7 @@ class ForkServer:
         self._filtered = SECCOMP in layers and self._works(SECCOMP, self._try_seccomp)
         if self._filtered:
             self._scratch.watch()
-        self._open = not (self._filtered or self._jailed)  # programs can start others, which may outlive them
+        self._open = not (self._filtered or self._jailed)  # programs can start processes that may outlive them
         if self._open:
             jail.adopt_orphans()
         self._threads = THREADS if counted and self._works("a limit on threads", self._try_threads) else 0
@@ -96,7 +97,7 @@ class ForkServer:
         idioms.look_new()
         gc.collect()
         gc.freeze()
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of it, each process starts with a copy
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # each process starts with a copy of it
         report = {"layers": self._own_layers, "refused": self._refused, "interpreter": interpreter()}
         self._tell({**report, "resident_kb": resident, "reads_all": bool(self._kept)})
         door = self._door.fileno()
@@ -148,7 +149,8 @@ class ForkServer:
             socket.send_fds(self._door, [json.dumps(message).encode()], descriptors)
 
     def _fork(self, then: Callable[[], None]) -> tuple[int, int]:
-        """A process, in a new process namespace if there are any, that does `then` and ends; with its pidfd."""
+        """Start a process, in a new process namespace if there are any, that does `then` and ends. Return its number
+        and its pidfd."""
         pid, handle = self._forker.fork()
         if pid:
             return pid, handle
@@ -174,7 +176,7 @@ class ForkServer:
         child.run(channel, order["role"], order["value_bytes"])
 
     def _fence(self, what: dict[str, Any]) -> None:
-        """The calling process, for good."""
+        """Fence in the calling process, for good."""
         os.setsid()
         self._change_user()
         os.chdir(self._scratch.path if what["role"] == "program" else "/")
@@ -191,11 +193,12 @@ class ForkServer:
         if self._user:
             confine.change_user(jail.LIBC, self._user, self._kept)
             if not self._jailed:
-                jail.die_with_parent()  # which a change of user had undone
+                jail.die_with_parent()  # a change of user has undone it
 
     def _clean(self) -> str:
-        """Remove what a program left: it must not meet the next one. Return why that failed, and the server must go.
-        Where a new folder cannot be had, that is no program's doing: this server ends, and another judges anew.
+        """Remove what a program left: it must not meet the next one. Return why that failed, so that the server must
+        go; empty if it did not. Where a new folder cannot be had, that is no program's doing: this server ends, and a
+        new one judges anew.
         """
         try:
             if self._open and not jail.end_children():
@@ -209,8 +212,8 @@ class ForkServer:
         return ""
 
     def _works(self, what: str, attempt: Callable[[], None]) -> bool:
-        """Whether a process like those to come can do it; if not, why not is kept. One that is ended from outside has
-        said nothing, unless that happens time after time."""
+        """Return whether a process like those to come can do what `attempt` does; if not, why not is kept under `what`.
+        One that is ended from outside has said nothing, unless that happens three times in a row."""
         for last in (False, False, True):
             reason, status = self._tried(attempt)
             if not reason and not status:
@@ -221,7 +224,7 @@ class ForkServer:
         return False
 
     def _tried(self, attempt: Callable[[], None]) -> tuple[str, int]:
-        """What a trial process said of its failure, and how it ended."""
+        """Return what a trial process said of its failure, and the status that it ended with."""
         reader, writer = os.pipe()
 
         def trial() -> None:
@@ -240,7 +243,8 @@ class ForkServer:
         return reason, status
 
     def _becomes_another_user(self) -> bool:
-        """Where the library lies in a folder of root's, with the right to read like root, and never to write."""
+        """Return whether programs can run as a different user: where the library lies in a folder of root's, with the
+        right to read like root, and never to write."""
         what = "another user"
         for self._kept in (0, _READ_ALL):
             if self._works(what, self._try_user):
@@ -276,7 +280,8 @@ class ForkServer:
 
 
 def _out_of_the_way(control: int) -> socket.socket:
-    """Leaves no descriptor of this server's own where a child puts one of its: no child needs detours."""
+    """Return the control socket at a descriptor above those that a child uses. This leaves none of this server's own
+    where a child puts one of its, so no child needs detours."""
     door = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, _RULESET + 1)
     os.close(control)
     for number in range(2, _RULESET + 1):
