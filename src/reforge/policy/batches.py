@@ -1,6 +1,6 @@
 """Token rows → micro-batches without padding, cut by a token budget and dealt evenly to the learner's ranks.
 
-Rows of one prompt that share a micro-batch share the prompt's tokens, too: the shared prompt is computed once per micro-batch.
+Rows of one prompt that share a micro-batch share the tokens of the prompt, too: they are computed once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Inputs = tuple[torch.Tensor, torch.Tensor, tuple[Tree, ...], torch.Tensor, torch
 class Row:
     """One sequence to train on: a prompt, and the completion's tokens with what is known of each rollout.
 
-    `token_weight` is the share of each of its tokens in the batch's loss (see the means in losses.py), `logprobs` are the
-    sampler's.
+    `token_weight` is the share of each of its tokens in the batch's loss (see the means in losses.py), `logprobs` are
+    the sampler's.
     """
 
     prompt_ids: tuple[int, ...]
