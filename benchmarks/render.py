@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.plots import sweep
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 ALL = ROOT / "docs" / "results.md"
 PLOTS = {"pipelining": (ROOT / "docs" / "pipelining.svg", sweep)}  # result → the file of its plot, and what draws it
@@ -29,9 +30,9 @@ def read(folder: Path) -> list[Result]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
 
 
-def full(results: Sequence[Result]) -> str:
-    """Return the page with every claim of every result."""
-    return TITLE + "\n".join(map(_section, results))
+def full(results: Sequence[Result], archived: Sequence[Result] = ()) -> str:
+    """Return the page with every claim of every result, and what those of the archive were and why they are there."""
+    return TITLE + "\n".join(map(_section, results)) + "".join(map(_archived, archived))
 
 
 def headlines(results: Sequence[Result], first: Sequence[str] = HEADLINES) -> str:
@@ -62,18 +63,23 @@ def _section(result: Result) -> str:
     )
 
 
+def _archived(result: Result) -> str:
+    path = f"benchmarks/results/archive/{result['name']}.json"
+    return f"\n## Archive: {result['name']}\n\n{result['why']} Claims and raw runs: `{path}`.\n"
+
+
 def _row(claim: Mapping[str, Any]) -> str:
     text = claim["claim"].replace("|", "\\|")  # else it would end the cell
     return f"| {text} | {claim['value']:g} {claim['unit']} | {claim['goal']} | {MET[claim['met']]} |\n"
 
 
 def main() -> None:
-    results = read(ROOT / "benchmarks" / "results")
+    results, archived = (read(RESULTS / folder) for folder in (".", "archive"))
     for result in results:
         if result["name"] in PLOTS:
             path, draw = PLOTS[result["name"]]
             path.write_text(draw(result))
-    ALL.write_text(full(results))
+    ALL.write_text(full(results, archived))
     README.write_text(insert(README.read_text(), headlines(results)))
 
 

@@ -23,7 +23,6 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.face.browser import Page, browser
 from benchmarks.record import RESULTS, ROOT
-from benchmarks.road.claims import renamed
 from reforge.machine.process import free_port
 
 DOCS = ROOT / "docs"
@@ -70,7 +69,7 @@ def recorded(experiment: str, seed: int) -> dict[str, float]:
     alike = [run for run in runs if run["overrides"] == [f"experiment={experiment}", f"seed={seed}"]]
     return {
         f"pass@1/{model}/{name}": values["pass@1"]["value"]
-        for model, scores in (renamed(alike[-1]["scores"]) if alike else {}).items()
+        for model, scores in (alike[-1]["scores"] if alike else {}).items()
         for name, values in scores["limits"].items()
     }
 

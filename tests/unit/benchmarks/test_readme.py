@@ -11,11 +11,11 @@ render = runpy.run_path(str(ROOT / "benchmarks" / "render.py"))
 
 
 def test_results_in_the_documentation_are_those_of_the_committed_files():
-    results = render["read"](ROOT / "benchmarks" / "results")
+    results, archived = (render["read"](ROOT / "benchmarks" / "results" / folder) for folder in (".", "archive"))
     readme = (ROOT / "README.md").read_text()
     assert readme == render["insert"](readme, render["headlines"](results)), "out of date: python -m benchmarks.render"
     text = (ROOT / "docs" / "results.md").read_text()
-    assert text == render["full"](results), "docs/results.md is out of date: python -m benchmarks.render"
+    assert text == render["full"](results, archived), "docs/results.md is out of date: python -m benchmarks.render"
 
 
 def test_the_readme_is_for_people():
@@ -48,6 +48,9 @@ def test_rendering_by_hand(tmp_path):
     assert "## x\n\n`python x` · commit `abcdef0123` · h · 1 runs" in text
     assert (
         "| gain | 22.5 points | ≥ 15 | yes |\n| low | -1 points | > 0 | **no** |\n| also | 3 points |  |  |\n" in text
+    )
+    assert text + "\n## Archive: old\n\nRenamed. Claims and raw runs: `benchmarks/results/archive/old.json`.\n" == (
+        render["full"](results, [{"name": "old", "why": "Renamed."}])
     )
     few = render["headlines"](results, ["x"])
     assert "| [x](docs/results.md#x) | gain | 22.5 points | ≥ 15 | yes |\n" in few

@@ -168,7 +168,7 @@ def test_a_problem_file_is_pinned_by_its_digest(tmp_path: Path) -> None:
         f"{key}.path={file}",
         f"+curate.problems.against.other={{adapter: mbpp, path: {file}}}",
     ]
-    chosen += [f"curate.problems.pass_rates={{path: {file}, length: a, above: 0.0, below: 1.0}}"]
+    chosen += [f"curate.problems.pass_rates={{path: {file}, limit: a, above: 0.0, below: 1.0}}"]
     problems = compose(chosen)["curate"]["problems"]
     pinned = (problems["sources"]["mbpp"], problems["against"]["other"], problems["pass_rates"])
     assert [item["sha256"] for item in pinned] == [digest] * 3
@@ -231,7 +231,7 @@ def test_experiments_are_the_files_of_their_folder() -> None:
             "no day is from",
         ),
         (
-            ["curate.problems.pass_rates={path: x, length: a, above: 0.9, below: 0.1}"],
+            ["curate.problems.pass_rates={path: x, limit: a, above: 0.9, below: 0.1}"],
             "no rate is above 0.9 and below 0.1",
         ),
         (["curate.problems.train=null"], "how many problems to generate must be a number"),
