@@ -140,7 +140,7 @@ def verify(
     stages: Annotated[list[str] | None, typer.Argument(help="Stages of dvc.yaml, such as sft.")] = None,
     all: Annotated[bool, typer.Option("--all", help="Every stage, from the first.")] = False,
 ) -> None:
-    """Run stages again in a clean copy and compare what they leave with dvc.lock. Exit code 1: it is another."""
+    """Run stages again in a clean copy and compare what they leave with dvc.lock. Exit code 1: the output differs."""
     from reforge.retrace.verify import verify
 
     if bool(stages) == all:
@@ -150,14 +150,14 @@ def verify(
 
 @app.command()
 def sync() -> None:
-    """Tell MLflow what it has missed of finished stages, because it was away. Exit code 75: it still is."""
+    """Send MLflow what it has missed of finished stages while it was away. Exit code 75: it is still away."""
     from reforge.config.load import load_config
     from reforge.frame import runs
 
     os.chdir(project_root())
     config = load_config(runs.PARAMS)
     if not runs.send_unsent(config):
-        raise InfrastructureError("MLflow has not heard all. What it lacks is kept: try again.")
+        raise InfrastructureError("MLflow has not received everything. What it lacks is kept: try again.")
     runs.require_known(config)
     print("MLflow has heard of everything that has finished here.")
 

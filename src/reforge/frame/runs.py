@@ -94,7 +94,9 @@ def keep_unsent(
     artifacts = {path.name: path for path in moved}
     unsent.keep(UNSENT, info, tracker.path, scratch / "mlflow.json", artifacts, metrics, tags)
     sync = command("reforge sync")
-    log.warning("MLflow has not heard all of %s. It will when the next stage begins, or with: %s", info.stage, sync)
+    log.warning(
+        "MLflow has not received all of %s. It gets the rest when the next stage begins, or with: %s", info.stage, sync
+    )
 
 
 def send_unsent(config: Config) -> bool:
@@ -102,7 +104,7 @@ def send_unsent(config: Config) -> bool:
     failures = unsent.send_all(UNSENT, config.tracking.mlflow_uri)
     if failures:
         reason = " ".join(f"{type(failures[0]).__name__}: {failures[0]}".split())[:300]
-        log.warning("MLflow has not heard of %d finished stages yet (%s).", len(failures), reason)
+        log.warning("MLflow has not received %d finished stages yet (%s).", len(failures), reason)
     return not failures
 
 
@@ -123,7 +125,7 @@ def require_known(config: Config) -> None:
         raise UserError(f"MLflow at {uri} cannot be asked ({reason}). Bring it back first.") from error
     if missing:
         raise UserError(
-            f"MLflow at {uri} does not know run {missing[0]} of {told[missing[0]]}: it is another database, or that "
+            f"MLflow at {uri} does not know run {missing[0]} of {told[missing[0]]}: it is a different database, or that "
             "run was deleted for good. Bring the database back, or run the stage again."
         )
 

@@ -46,7 +46,7 @@ def collect(remove: bool) -> Garbage:
     os.chdir(project_root())
     if runs.UNSENT.is_dir() and list(runs.UNSENT.glob("[0-9]*")):
         first = command("reforge sync")
-        raise UserError(f"MLflow has not heard of every run yet, so nobody knows all reports. First: {first}")
+        raise UserError(f"MLflow has not received every run yet, so nobody knows all reports. First: {first}")
     config = load_config(runs.PARAMS)
     runs.require_known(config)
     kept = reports(config.tracking.mlflow_uri)

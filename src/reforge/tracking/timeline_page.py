@@ -83,7 +83,7 @@ def _events(spans: Sequence[Span]) -> Markup:
     """Return a paragraph that lists what the whole run recovered from; empty where there was nothing."""
     counts = Counter(f"{span.lane} {span.name}" for span in spans if span.is_moment)
     words = ", ".join(f"{what} ({number} times)" if number > 1 else what for what, number in counts.items())
-    return Markup("<p>Got over: {}</p>").format(words) if words else Markup("")
+    return Markup("<p>Recovered from: {}</p>").format(words) if words else Markup("")
 
 
 def _svg(spans: Sequence[Span]) -> Markup:

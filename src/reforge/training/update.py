@@ -177,7 +177,9 @@ def _problem(seen: Seen, norm: float, guards: Guards) -> Unmade | None:
         return Unmade(f"the norm of the gradient is {norm:g}", loss, norm)
     if ratio > guards.ratio:
         return Unmade(
-            f"a token became {ratio:.3g} times as probable (rl.*.guards.ratio = {guards.ratio:g})", loss, norm
+            f"a token, or a rollout by `loss.ratio`, became {ratio:.3g} times as probable (rl.*.guards.ratio = {guards.ratio:g})",
+            loss,
+            norm,
         )
     return None
 

@@ -83,7 +83,7 @@ def test_what_mlflow_missed_of_a_whole_stage_is_made_up_for(
     Path("mlflow.db").rename("away.db")
     Path("mlflow.db").mkdir()
     run_stages("base@policy")
-    assert "MLflow has not heard all of base" in caplog.text
+    assert "MLflow has not received all of base" in caplog.text
     assert not runs.send_unsent(load_config(runs.PARAMS))
     runs.close_pipeline("FINISHED")  # does not fail, either
     lock = Path("dvc.lock").read_text()

@@ -40,7 +40,7 @@ def test_the_page_escapes_names_and_needs_nothing_from_outside() -> None:
 def test_what_was_got_over_is_told_and_takes_no_share() -> None:
     moments = [Span("judge", "lost", 1.0, 1.0, 0), Span("sampler", "<restarted>", 2.0, 2.0, 0)]
     page = render_timeline("rl@short", [*SPANS, *moments, moments[0]])
-    assert "Got over: judge lost (2 times), sampler &lt;restarted&gt;" in page
+    assert "Recovered from: judge lost (2 times), sampler &lt;restarted&gt;" in page
     assert shares([*SPANS, *moments]) == shares(SPANS)
 
 
