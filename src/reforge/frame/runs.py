@@ -125,8 +125,8 @@ def require_known(config: Config) -> None:
         raise UserError(f"MLflow at {uri} cannot be asked ({reason}). Bring it back first.") from error
     if missing:
         raise UserError(
-            f"MLflow at {uri} does not know run {missing[0]} of {told[missing[0]]}: it is a different database, or that "
-            "run was deleted for good. Bring the database back, or run the stage again."
+            f"MLflow at {uri} does not know run {missing[0]} of {told[missing[0]]}: it is a different database, or "
+            "that run was deleted for good. Bring the database back, or run the stage again."
         )
 
 

@@ -176,10 +176,9 @@ def _problem(seen: Seen, norm: float, guards: Guards) -> Unmade | None:
     if not math.isfinite(norm):
         return Unmade(f"the norm of the gradient is {norm:g}", loss, norm)
     if ratio > guards.ratio:
+        named = f"rl.*.guards.ratio = {guards.ratio:g}"
         return Unmade(
-            f"a token, or a rollout by `loss.ratio`, became {ratio:.3g} times as probable (rl.*.guards.ratio = {guards.ratio:g})",
-            loss,
-            norm,
+            f"a token (or a rollout, see loss.ratio) became {ratio:.3g} times as probable ({named})", loss, norm
         )
     return None
 
