@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 
 from benchmarks.record import Claim, claim, head, show, write
 from tests.unit.training import test_trl as trl
+from tests.unit.training.forked import run
 from tests.unit.training.policies import new_policy
-from tests.unit.training.test_ranks import TWO, distance, run, start
+from tests.unit.training.test_ranks import TWO, distance, start
 
 
 def beside_trl(folder: Path) -> tuple[list[Claim], dict[str, Any]]:

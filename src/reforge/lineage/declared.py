@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,7 +63,8 @@ def slice_of(config: Config, declared: Sequence[str]) -> dict[str, Any]:
 
 
 class Audit:
-    """A guard that stops this process where it opens a file of the project that is not `allowed`, and remembers which.
+    """A guard that stops this process where it opens a file of the project that is not `allowed`, and remembers which,
+    and the innermost callers.
 
     It sees opens made by Python in this process, not those of child processes or of Rust or C++ readers.
     """
@@ -70,7 +73,7 @@ class Audit:
         self._root = f"{root}{os.sep}"
         self._allowed = tuple(allowed)
         self._stage = stage
-        self.violations: set[str] = set()
+        self.violations: dict[str, str] = {}
 
     def check(self, path: Any, writing: bool) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
@@ -83,14 +86,21 @@ class Audit:
             return
         if not writing and not os.path.isfile(absolute):
             return  # a library looking for what is not there
-        self.violations.add(relative)
+        self.violations[relative] = _callers()
         raise self.error()
 
     def error(self) -> UserError:
         return UserError(
             f"Stage {self._stage!r} opened {', '.join(sorted(self.violations))}, which dvc.yaml does not list "
-            "among its deps: DVC would not see it change. Declare it, or read a declared input. Nothing was written."
+            "among its deps: DVC would not see it change. Declare it, or read a declared input. Nothing was written. "
+            f"Opened by {next(iter(self.violations.values()))}."
         )
+
+
+def _callers(count: int = 4) -> str:
+    """Return where the code is that opens a file, the innermost place first, as `file.py:line`."""
+    places = (f"{frame.f_code.co_filename}:{line}" for frame, line in traceback.walk_stack(None))
+    return ", for ".join(islice((place for place in places if not place.startswith(__file__)), count))
 
 
 _active: Audit | None = None

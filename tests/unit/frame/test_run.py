@@ -6,6 +6,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -164,8 +165,9 @@ def test_reading_an_undeclared_file_fails_and_writes_nothing(implement) -> None:
         Path("secret.txt").read_text()
 
     implement("curate", run)
-    with pytest.raises(UserError, match=r"'curate@problems' opened secret\.txt, which dvc\.yaml does not list"):
+    with pytest.raises(UserError, match=r"'curate@problems' opened secret\.txt, which dvc\.yaml does not list") as said:
         run_stage("curate@problems")
+    assert re.search(r"Opened by \S+pathlib\.py:\d+, .*for \S+test_run\.py:\d+", str(said.value))
     assert not Path("outputs/curate/problems").exists()
 
 

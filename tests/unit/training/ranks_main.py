@@ -73,8 +73,12 @@ def main(folder: Path, spec: dict[str, Any]) -> None:
     ranks.dismiss()
 
 
-if __name__ == "__main__":
+def run(folder: Path, spec: dict[str, Any]) -> None:
     if process.rank():
         ranks.follow()
     else:
-        main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+        main(folder, spec)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), json.loads(sys.argv[2]))

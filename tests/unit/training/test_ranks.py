@@ -1,4 +1,4 @@
-"""Real ranks over gloo, started by torchrun: they do what one does, and die together."""
+"""Real ranks over gloo, forked or started by torchrun: they do what one does, and die together."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from reforge.machine.process import free_port
+from tests.unit.training.forked import run
 from tests.unit.training.policies import new_policy
 
 ROOT = Path(__file__).parents[3]
@@ -42,10 +43,6 @@ def finish(process: subprocess.Popen[str]) -> dict[str, float]:
     assert process.returncode == 0, output
     found = [line.split("METRICS ")[1] for line in output.splitlines() if "METRICS " in line]
     return dict(json.loads(found[0])) if found else {}
-
-
-def run(folder: Path, ranks: int, **spec: Any) -> dict[str, float]:
-    return finish(start(folder, spec, [sys.executable] if ranks == 1 else TWO))
 
 
 def distance(ours: Path, theirs: Path) -> float:
@@ -128,7 +125,7 @@ def test_lora_is_merged_for_the_sampler_and_trains_nothing_else(folder: Path) ->
 def test_two_torchruns_on_two_addresses_do_what_one_does(folder: Path) -> None:
     """Two machines, as far as one can have them: each has its launcher, its rank and its loopback address."""
     spec: dict[str, Any] = {"steps": [1, 2], "learner": {"zero_stage": 3, "micro_batch_tokens": 64}}
-    run(folder, 2, **spec, out=str(folder / "together"))
+    finish(start(folder, {**spec, "out": str(folder / "together")}, TWO))
     shared = [*TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
     port = str(free_port())
     apart = {**spec, "out": str(folder / "apart")}

@@ -13,8 +13,9 @@ from reforge.policy.batches import build_batch
 from reforge.policy.learner import Learner
 from reforge.training import checkpoint, learn
 from reforge.training.update import update
+from tests.unit.training.forked import run
 from tests.unit.training.policies import LOSS, new_policy, objective, open_policy, rows
-from tests.unit.training.test_ranks import distance, run
+from tests.unit.training.test_ranks import distance
 
 KL: dict[str, Any] = {"estimator": "k3", "coefficient": 0.5, "weighted": False}
 
