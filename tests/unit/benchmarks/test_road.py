@@ -65,7 +65,7 @@ def test_the_synchronous_schedule_is_compared_by_hand():
     seeds = claim_of(claims, "as it is", "over seeds -41.28 to 34.61")
     assert (seeds["value"], seeds["goal"], seeds["met"]) == (-3.333, "", None)
     # over 30 problems: one +1, two −1: s = 0.3198, t(0.975, 29) = 2.0452: ± 0.1194
-    assert claim_of(claims, "as it is", "over problems -15.27 to 8.61")["value"] == -3.333
+    assert claim_of(claims, "as it is", "over problems -15.28 to 8.61")["value"] == -3.333
 
 
 def test_other_threads_are_within_the_tolerance_or_not(monkeypatch):

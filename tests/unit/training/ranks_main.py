@@ -16,10 +16,12 @@ from reforge.config.policy import LearnerConfig
 from reforge.machine import process
 from reforge.policy import ranks
 from reforge.policy.batches import build_batch
-from reforge.policy.learner import Learner, open_learner
+from reforge.policy.learner import Learner, import_deepspeed, open_learner
 from reforge.training import checkpoint
 from reforge.training.update import Objective, update
 from tests.unit.training.policies import LEARNER, objective, rows
+
+import_deepspeed()  # before ranks are forked
 
 
 def recorded(learner: Learner, batches: Any, what: Objective, path: str | None) -> Any:
