@@ -1,6 +1,6 @@
 """How surely a result comes about again, by what has happened and not by what was promised: the levels R0 to R3 of an
 output, and R4 of an experiment, which came out the same within a tolerance on a different number of threads
-(`benchmarks/road/run` measures it)."""
+(`benchmarks/road/run.py` measures it)."""
 
 from __future__ import annotations
 
