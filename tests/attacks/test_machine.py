@@ -11,21 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from reforge.records import Problem, Status, TestCase, Verdict
+from reforge.records import Problem, Status, TestCase
 from reforge.sandbox.judge import Judge
+from tests.attacks.asked import called, printed
 from tests.attacks.breaches import BREACHES
-from tests.attacks.gaps import GAPS, TRACES_LEFT, documented, expected, left_by_the_last
+from tests.attacks.gaps import GAPS, TRACES_LEFT, expected, left_by_the_last
 from tests.attacks.levels import judge_at
+from tests.attacks.traces import TRACES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def printed(judge: Judge, program: str, expected: str) -> Verdict:
-    return judge.judge(program, Problem("attack", "", "", (TestCase("stdin", "", expected),)))
-
-
-def called(judge: Judge, body: str) -> Verdict:
-    return judge.judge(f"def f(x):\n    {body}", Problem("f", "", "", (TestCase("call", "[1]", "1"),), entry_point="f"))
 
 
 @pytest.fixture(scope="module")
@@ -203,166 +197,8 @@ def test_large_arguments_that_are_never_read_do_not_hang(strict: Judge) -> None:
     assert strict.judge(program, problem).status is Status.TIME_LIMIT
 
 
-# What one program does, and how the next would notice. Each pair is judged by the same server, one after the other.
-TRACES = {
-    "a file": (
-        "open('left', 'w').write('x')",
-        "import os; print(os.path.exists('left'))",
-    ),
-    "a file in /tmp": (
-        "open('/tmp/left', 'w').write('x')",
-        "import os\nprint(os.path.exists('/tmp/left'))\ntry: os.unlink('/tmp/left')\nexcept OSError: pass",
-    ),
-    "a folder nobody may enter": (
-        "import os\nos.makedirs('a/b')\nopen('a/b/left', 'w').close()\nos.chmod('a', 0)",
-        "import os; print(bool(os.listdir()))",
-    ),
-    "deep folders": (
-        "import os\nfor _ in range(900):\n    os.mkdir('d'); os.chdir('d')",
-        "import os; print(bool(os.listdir()))",
-    ),
-    "a folder closed to all": (
-        "import os\nos.chmod('.', 0)",
-        "open('mine', 'w').write('x'); print(open('mine').read() != 'x')",
-    ),
-    "a full disk": (
-        "for i in range(999):\n    open(f'f{i}', 'wb').write(bytes(60_000))",
-        "print(open('mine', 'w').write('x' * 60_000) != 60_000)",
-    ),
-    "a module": (
-        "import sys, math\nmath.pi = 3\nsys.modules['left'] = sys",
-        "import sys, math; print(math.pi == 3 or 'left' in sys.modules)",
-    ),
-    "a builtin": (
-        "import builtins\nbuiltins.left = 1",
-        "import builtins; print(hasattr(builtins, 'left'))",
-    ),
-    "an environment variable": (
-        "import os\nos.environ['LEFT'] = 'x'",
-        "import os; print('LEFT' in os.environ)",
-    ),
-    "a random state": (
-        "import random\nrandom.seed(1)",
-        "import random; print(random.random() != 0.8444218515250481)",
-    ),
-    "a descriptor": (
-        "import os\nos.dup2(os.memfd_create('left'), 20)",
-        "import os\ntry: os.fstat(20); print(True)\nexcept OSError: print(False)",
-    ),
-    "a limit": (
-        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))",
-        "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 9)",
-    ),
-    "a signal handler": (
-        "import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)",
-        "import signal; print(signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN)",
-    ),
-    "an attribute of the folder": (
-        "import os\nos.setxattr('.', 'user.left', b'x')",
-        "import os; print(bool(os.listxattr('.')))",
-    ),
-    "times of the folder": (
-        "import os\nopen('f', 'w').close()\nos.unlink('f')\nos.utime('.', (7, 7))",
-        "import os; s = os.stat('.'); print(s.st_mtime == 7 or s.st_mtime > s.st_ctime)",
-    ),
-    "flags of an open file": (
-        "import fcntl, os\nfor d in range(3): fcntl.fcntl(d, fcntl.F_SETFL, os.O_NONBLOCK)",
-        "import fcntl, os; print(any(fcntl.fcntl(d, fcntl.F_GETFL) & os.O_NONBLOCK for d in range(3)))",
-    ),
-    "a lock on an open file": (
-        "import fcntl\nfor d in range(3): fcntl.flock(d, fcntl.LOCK_EX)",
-        "import fcntl\ntry: fcntl.flock(open('/dev/null'), fcntl.LOCK_EX | fcntl.LOCK_NB); print(False)\n"
-        "except BlockingIOError: print(True)",
-    ),
-    "a file in /dev/shm": (
-        "open('/dev/shm/left', 'w').write('x')",
-        "import os\nprint(os.path.exists('/dev/shm/left'))\ntry: os.unlink('/dev/shm/left')\nexcept OSError: pass",
-    ),
-    "a mask for new files": (
-        "import os\nos.umask(0o777)",
-        "import os; print(os.umask(0) == 0o777)",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TRACES)
-def test_no_program_meets_what_another_left(judge: Judge, level: str, name: str) -> None:
-    left = found(judge, name)
-    assert left == documented(TRACES_LEFT, name, level), "docs/sandbox.md lists where this is left"
-
-
-def found(judge: Judge, name: str) -> bool:
-    first, second = TRACES[name]
-    printed(judge, f"# {name}\n{first}", "")
-    verdict = printed(judge, f"# {name}\n{second}", "False")
-    assert verdict.status in (Status.ACCEPTED, Status.WRONG_ANSWER), verdict.reason
-    return verdict.status is Status.WRONG_ANSWER
-
-
-def test_no_process_is_left(judge: Judge) -> None:
-    """Where programs can start others, these have left their group and lost their parent."""
-    program = (
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)"
-    )
-    for number in range(3):
-        printed(judge, f"# {number}\n{program}", "")
-    (server,) = judge._fleet._folders
-    for task in Path(f"/proc/{server._process.pid}/task").iterdir():
-        children = (task / "children").read_text().split()
-        assert len(children) <= (judge._fleet.layers[:1] == ("namespaces",))  # there, the server is one itself
-
-
 def test_the_tables_name_what_is_tried() -> None:
     assert GAPS.keys() <= BREACHES.keys()
     assert TRACES_LEFT.keys() <= TRACES.keys()
     for table in (GAPS, TRACES_LEFT):
         assert all(any(levels) and "full" not in levels[0] | levels[1] for levels in table.values())
-
-
-def test_nothing_runs_after_the_verdict(judge: Judge) -> None:
-    """A thread left behind by a function that has answered would go on writing; so the next program would find it."""
-    program = (
-        "import os, threading, time\ndef run():\n    while True:\n        open('beat', 'a').write('x')\n"
-        "        time.sleep(0.001)\nthreading.Thread(target=run).start()\ntime.sleep(0.05)\ndef f(x): return x"
-    )
-    problem = Problem("thread", "", "", (TestCase("call", "[1]", "1"),), entry_point="f")
-    assert judge.judge(program, problem).status is Status.ACCEPTED
-    later = "import os, time\nbefore = os.listdir()\ntime.sleep(0.1)\nprint(before, os.listdir())"
-    assert printed(judge, later, "[] []").status is Status.ACCEPTED
-
-
-def test_threads_work(judge: Judge) -> None:
-    program = "import threading\nt = [threading.Thread(target=print, args=(1,)) for _ in range(4)]\n"
-    program += "[x.start() for x in t]\n[x.join() for x in t]"
-    assert printed(judge, program, "1 1 1 1").status is Status.ACCEPTED
-
-
-def test_a_large_stack_works(judge: Judge) -> None:
-    program = (
-        "import sys, threading\nthreading.stack_size(64 << 20)\nsys.setrecursionlimit(10**6)\n"
-        "def add(n): return 0 if n == 0 else 1 + add(n - 1)\n"
-        "threading.Thread(target=lambda: print(add(50_000))).start()"
-    )
-    assert printed(judge, program, "50000").status is Status.ACCEPTED
-
-
-def test_the_environment_is_the_same_everywhere(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
-    program = "import os\nprint(*sorted(os.environ), sep=',')"
-    expected = "LANG,OPENBLAS_NUM_THREADS,PATH,PYTHONHASHSEED,TMPDIR,TZ"
-    assert printed(judge, program, expected).status is Status.ACCEPTED
-
-
-def test_only_the_interpreters_own_library_is_importable(judge: Judge) -> None:
-    program = (
-        "import sys\nfor name in ('reforge.records', 'reforge.config', 'pydantic', 'pip', 'sitecustomize', 'numpy'):\n"
-        "    try: __import__(name); print(name)\n    except ImportError: pass\nprint(sys.flags.no_site, 'end')"
-    )
-    assert printed(judge, program, "1 end").status is Status.ACCEPTED
-
-
-def test_a_program_starts_in_an_empty_folder_it_may_write_to(judge: Judge) -> None:
-    program = (
-        "import os, tempfile\nopen('x', 'w').write('x')\nprint(os.listdir(), tempfile.gettempdir() == os.getcwd())"
-    )
-    assert printed(judge, program, "['x'] True").status is Status.ACCEPTED

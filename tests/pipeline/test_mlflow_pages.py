@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.face.browser import browser, find_browser
 from benchmarks.face.pictures import compare, mlflow_pages, open_runs, parents
-from tests.unit.tracking.test_mirrors import pipeline
+from tests.unit.tracking.test_parents import pipeline
 
 
 @pytest.mark.skipif(not find_browser(), reason="no Chromium here (apt install chromium)")

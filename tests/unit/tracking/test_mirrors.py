@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from reforge.tracking.mlflow_mirror import MlflowMirror, add_cached, finish_pipeline
 from reforge.tracking.tracker import RunInfo, Tracker
-
-LEARNING = {"rl.short.learning_rate": "0.0003"}
-
-
-def info(stage: str = "sft@cold", **tags: str) -> RunInfo:
-    tags = {"reforge.git_sha": "abc", **{key.replace("_", ".", 1): value for key, value in tags.items()}}
-    return RunInfo(
-        "reforge", "p1", stage, LEARNING, tags, {"outputs/base/policy/model": "d1.dir"}, (Path("params.yaml"),)
-    )
-
-
-@pytest.fixture
-def client(project: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{project}/mlflow.db")
-
-
-def children(client: MlflowClient) -> dict[str, object]:
-    experiment = client.get_experiment_by_name("reforge").experiment_id
-    return {run.data.tags["reforge.stage"]: run for run in client.search_runs([experiment])}
-
-
-def tracked(folder: Path, uri: str = "sqlite:///mlflow.db") -> Tracker:
-    return Tracker(folder / "s", folder / "r", [lambda: MlflowMirror(uri, info(), folder / "mlflow.json")])
-
-
-def files_of(run: Run) -> Path:
-    """Beside the database, which names them without that folder."""
-    return Path("mlartifacts", run.info.artifact_uri.removeprefix("mlflow-artifacts:/"))
-
-
-def history(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in client.get_metric_history(run_id, key)]
+from tests.unit.tracking.runs import LEARNING, children, children_at, files_of, history, info, tracked
 
 
 def test_a_child_under_one_parent_with_all_that_leads_back(client: MlflowClient, tmp_path: Path) -> None:
@@ -119,11 +85,6 @@ def test_two_processes_may_open_a_fresh_database_at_once(tmp_path: Path) -> None
     assert [process.wait() for process in both] == [0, 0]
     parents = {run.data.tags.get("mlflow.parentRunId") for run in children_at(tmp_path)}
     assert len(parents - {None}) == 1
-
-
-def children_at(folder: Path) -> list[object]:
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    return list(client.search_runs([client.get_experiment_by_name("reforge").experiment_id]))
 
 
 def test_an_unwritable_database_does_not_stop_the_tracker(
@@ -240,120 +201,3 @@ def test_what_does_not_change_is_one_point_and_no_chart_and_a_resume_knows_that(
     assert history(client, run.info.run_id, "infra") == [(1, 0.0), (3, 0.0), (4, 1.0), (5, 1.0)]
     assert [step for step, _ in history(client, run.info.run_id, "loss")] == [1, 2, 3, 4, 5]
     assert set(run.data.metrics) == {"loss", "rate", "infra", "final/rows"}  # the loss has been told
-
-
-def of(stage: str, pipeline: str = "p1", name: str = "tiny", **more: object) -> RunInfo:
-    values = {"rl.short.learning_rate": "0.0001" if pipeline == "p1" else "0.0002", "seed": "3"}
-    evaluated = {"sft": "sft@cold", "rl-short": "rl@short"}
-    info = RunInfo("reforge", pipeline, stage, LEARNING, {"reforge.git_sha": "abc"}, name=name, seed=3, values=values)
-    return replace(info, evaluated=evaluated, compared_at="short", **more)
-
-
-def finished(folder: Path, info: RunInfo, metrics: dict[str, float], out: str, level: str = "R1, re-runnable") -> str:
-    mirror = MlflowMirror("sqlite:///mlflow.db", info, folder / f"{info.pipeline}-{info.stage}-{out}.json")
-    tags = {"reforge.out": out, "reforge.out_path": f"outputs/{info.stage}", "reforge.level": level}
-    mirror.close("FINISHED", metrics, tags)
-    return mirror.run_id
-
-
-def pipeline(folder: Path, name: str, scores: tuple[float, float]) -> dict[str, str]:
-    made = {
-        stage: finished(folder, of(stage, name, model=f"outputs/{stage}/model"), {"loss": 0.5}, f"{name}-{stage}.dir")
-        for stage in ("sft@cold", "rl@short")
-    }
-    read = {"read/in": 9.0, "read/kept": 8.0}
-    finished(folder, of("curate@problems", name), read, "c.dir", "R0, recorded: not committed")
-    finished(folder, of("curate@others", name), {"read/in": 5.0, "read/kept": 0.0}, "o.dir")
-    for model, score in zip(("sft", "rl-short"), scores, strict=True):
-        finished(
-            folder, of(f"evaluate@{model}", name), {"pass@1/short": score, "truncated/short": 0.25}, f"e-{model}.dir"
-        )
-    finished(folder, of("report", name), {"gain": 0.125, "gain/low": 0.0, "pass@1/sft/short": scores[0]}, "r.dir")
-    return made
-
-
-def test_a_parent_has_what_compares_it_with_others(client: MlflowClient, tmp_path: Path) -> None:
-    pipeline(tmp_path, "p1", (0.25, 0.5))
-    experiment = client.get_experiment_by_name("reforge")
-    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
-    parent = children(client)["pipeline"]
-    assert re.fullmatch(r"tiny, seed 3, \d{4}-\d\d-\d\d \d\d:\d\d", parent.info.run_name)
-    assert parent.data.params == {"rl.short.learning_rate": "0.0001", "seed": "3"}
-    minutes = {key: value for key, value in parent.data.metrics.items() if key.startswith("wall_minutes/")}
-    assert minutes.keys() >= {f"wall_minutes/{stage}" for stage in ("all", "sft-cold", "rl-short", "report")}
-    assert {key: value for key, value in parent.data.metrics.items() if key not in minutes} == {
-        "pass_at_1/sft/short": 0.25,
-        "pass_at_1/rl-short/short": 0.5,
-        "truncated/sft/short": 0.25,
-        "truncated/rl-short/short": 0.25,
-        "gain/value": 0.125,
-        "gain/low": 0.0,
-        "problems/read/in": 9.0,
-        "problems/read/kept": 8.0,
-        "others/read/in": 5.0,
-        "others/read/kept": 0.0,
-        "sft-cold/loss": 0.5,
-        "rl-short/loss": 0.5,
-    }
-    assert parent.data.tags["reforge.level"].startswith("R0")  # no better than its weakest stage
-
-
-def test_models_are_registered_once_with_aliases_and_without_their_weights(
-    client: MlflowClient, tmp_path: Path
-) -> None:
-    made = pipeline(tmp_path, "p1", (0.25, 0.5))
-    later = pipeline(tmp_path, "p2", (0.75, 0.5))
-    versions = {v.version: v for v in client.search_model_versions("name = 'reforge-tiny'")}
-    assert [versions[n].run_id for n in (1, 2, 3, 4)] == [
-        made["sft@cold"],
-        made["rl@short"],
-        later["sft@cold"],
-        later["rl@short"],
-    ]
-    aliases = client.get_registered_model("reforge-tiny").aliases
-    assert {alias: versions[int(n)].run_id for alias, n in aliases.items()} == {
-        "sft-cold": later["sft@cold"],
-        "rl-short": later["rl@short"],
-        "champion": later["sft@cold"],
-    }
-    assert versions[2].tags["reforge.path"] == "outputs/rl@short/model"
-    assert versions[2].tags["reforge.out"] == "p1-rl@short.dir"
-    model = client.get_logged_model(versions[2].source.removeprefix("models:/"))
-    folder = Path("mlartifacts", model.artifact_location.removeprefix("mlflow-artifacts:/"))
-    assert {path.name for path in folder.iterdir()} == {"MLmodel", "README.md", "weights.json"}
-    assert json.loads((folder / "weights.json").read_text())["dvc_md5"] == "p1-rl@short.dir"
-    finished(
-        tmp_path, of("sft@cold", "p2", model="outputs/sft/cold/model"), {"loss": 0.5}, "p2-sft@cold.dir"
-    )  # told once more
-    assert len(client.search_model_versions("name = 'reforge-tiny'")) == 4
-
-
-def test_a_cached_stage_gives_its_model_the_alias_back(client: MlflowClient, tmp_path: Path) -> None:
-    made = pipeline(tmp_path, "p1", (0.25, 0.5))
-    finished(tmp_path, of("sft@cold", "p2", model="outputs/sft/cold/model"), {"loss": 0.5}, "other.dir")
-    back = of("sft@cold", "p3", model="outputs/sft/cold/model")
-    add_cached("sqlite:///mlflow.db", [(replace(back, tags={"reforge.out": "p1-sft@cold.dir"}), {"loss": 0.5})])
-    version = client.get_model_version_by_alias("reforge-tiny", "sft-cold")
-    assert version.run_id == made["sft@cold"]
-    parent = next(run for run in all_runs(client) if run.data.tags["reforge.stage"] == "pipeline" and pipe(run) == "p3")
-    assert parent.data.tags["reforge.level"] == "R1, re-runnable"
-
-
-def all_runs(client: MlflowClient) -> list[Run]:
-    return list(client.search_runs([client.get_experiment_by_name("reforge").experiment_id]))
-
-
-def pipe(run: Run) -> str:
-    return run.data.tags["reforge.pipeline"]
-
-
-def test_nothing_in_the_database_names_the_folder_that_the_project_lies_in(
-    client: MlflowClient, project: Path, tmp_path: Path
-) -> None:
-    """So it may be moved: `reforge ui` serves files and models from wherever it is started."""
-    pipeline(tmp_path, "p1", (0.25, 0.5))
-    dump = "\n".join(sqlite3.connect(project / "mlflow.db").iterdump())
-    inserted = [
-        line for line in dump.splitlines() if line.startswith("INSERT") and '"experiments" VALUES(0,' not in line
-    ]
-    assert [line for line in inserted if str(project) in line] == []
