@@ -3,6 +3,7 @@ in this package."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal, get_args, get_origin
@@ -63,11 +64,24 @@ class Config(Section):
                     made = [other for other, made in stages.items() if made.makes == slot.wants and other != name]
                     there = f"{', '.join(made)} {'do' if len(made) > 1 else 'does'}" if made else "nothing does"
                     wrong = f"makes {_a(stages[value].makes)}" if value in stages else "is no stage"
-                    raise ValueError(f"{key}: {value} {wrong}; here {_a(slot.wants)} is wanted, and {there} make one")
+                    close = difflib.get_close_matches(value.replace("@", "/"), made, n=1, cutoff=0.7)
+                    near = f". Did you mean {close[0]}?" if close else ""
+                    raise ValueError(
+                        f"{key}: {value} {wrong}; here {_a(slot.wants)} is wanted, and {there} make one{near}"
+                    )
         try:
             TopologicalSorter({name: instance.inputs().values() for name, instance in stages.items()}).prepare()
         except CycleError as error:
-            raise ValueError(f"{' needs '.join(reversed(error.args[1]))}: none of them could be the first") from error
+            waits = list(dict.fromkeys(reversed(error.args[1])))
+            needs = [
+                f"{dotted(name)}.{field} is {value}"
+                for name in waits
+                for field, value in stages[name].inputs().items()
+                if value in waits
+            ]
+            raise ValueError(
+                f"{', '.join(needs)}: none of them could be the first. Let one begin with a different stage"
+            ) from error
         return self
 
     @model_validator(mode="after")

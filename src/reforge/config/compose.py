@@ -228,6 +228,9 @@ def _change(text: str, override: Override, key: str, values: Any) -> None:
                 f"{', '.join(place)}. To add one, give it whole: +{'.'.join(parents[: depth + 1])}={{…}}"
             )
         place = place[part]
+        if place is None:
+            here = ".".join(parents[: depth + 1])
+            raise UserError(f"Override {text!r}: {here} is null here. Give it whole: {here}={{{last}: …}}")
     if last not in list(place) and not (override.is_add() or override.is_force_add()):
         raise UserError(
             f"Override {text!r}: there is no {last!r}, only {', '.join(place)}. To add it, write + in front."

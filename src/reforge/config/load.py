@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
@@ -36,8 +37,28 @@ def build_config(values: Any, where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(dict(item)) for item in error.errors()]
+        begun = _begun_entries(error, values)
+        lines = [text for _, text in sorted(begun.items())]
+        lines += [_explain(dict(item)) for item in error.errors() if item["loc"][:2] not in begun]
         raise UserError(f"{where}: " + "; ".join(lines)) from error
+
+
+def _begun_entries(error: ValidationError, values: Any) -> dict[tuple[int | str, ...], str]:
+    """Return, by place, what is wrong with entries of tables that have some keys and lack most: their name is misspelt,
+    or no file of conf/ gives them the others."""
+    lacks = Counter(item["loc"][:2] for item in error.errors() if item["type"] == "missing" and len(item["loc"]) == 3)
+    found: dict[tuple[int | str, ...], str] = {}
+    for (kind, key), missing in lacks.items():
+        entry = values[kind][key]
+        if kind in KINDS and missing > len(entry):
+            close = difflib.get_close_matches(str(key), [name for name in values[kind] if name != key], n=1)
+            near = f"did you mean {kind}.{close[0]}? If not, " if close else ""
+            found[kind, key] = (
+                f"{kind}.{key}: has {', '.join(map(str, entry)) or 'no keys'} and lacks {missing} others: {near}let a "
+                f"file of conf/{kind}/ begin it, in `defaults` as - /{kind}@{kind}.{key}: FILE, or with "
+                f"+{kind}.{key}=FILE"
+            )
+    return found
 
 
 def with_origins(text: str, origins: Mapping[str, str]) -> str:

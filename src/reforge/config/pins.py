@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import os
 import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from reforge.config import Config, dotted, instances
+from reforge.config.sampling import Acting
 from reforge.errors import UserError
 from reforge.files.digests import sha256
 from reforge.machine.project import command
@@ -24,6 +28,35 @@ def pin_files(values: dict[str, Any], config: Config, root: Path, overrides: lis
             for part in inner.split("."):
                 place = place[part]
             place["sha256"] = _pin(f"{dotted(name)}.{inner}", named, root, overrides)
+        if isinstance(instance, Acting) and instance.own:
+            _check_own(root / os.path.expanduser(instance.own.path), dotted(name), instance.own_names())
+
+
+def _check_own(path: Path, where: str, wanted: Mapping[str, str]) -> None:
+    """Raise UserError where the file at `path` is no Python, or does not define the names `wanted`, by the key of the
+    stage `where` that asks for each. It is read, not run."""
+    try:
+        body = ast.parse(path.read_bytes(), str(path)).body
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise UserError(f"{where}.own.path: {path}{line} is not Python: {getattr(error, 'msg', error)}.") from error
+    defined = [name for statement in body for name in _defined(statement)]
+    for key, name in wanted.items():
+        if name not in defined and "*" not in defined:
+            close = difflib.get_close_matches(name, defined, n=1)
+            near = f" Did you mean {close[0]}?" if close else f" It defines: {', '.join(defined) or 'nothing'}."
+            raise UserError(f"{where}.{key}: {path} defines no {name}.{near}")
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement may bind, those in its blocks included; `*` for all of a different module."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
 
 
 def _pin(key: str, named: Any, root: Path, overrides: list[str]) -> str:

@@ -47,6 +47,10 @@ class Acting(Instance):
     def files(self) -> Mapping[str, OwnFile]:
         return {"own": self.own} if self.own else {}
 
+    def own_names(self) -> dict[str, str]:
+        """Return what the file `own` must define, by the key that asks for it."""
+        return {"environment.kind": "Environment"} if self.environment.kind == "own" else {}
+
     @model_validator(mode="after")
     def _own_is_given(self) -> Acting:
         if self.environment.kind == "own" and self.own is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
+
+from reforge.errors import UserError
 
 Product = Literal["model", "problems", "rollouts"]
 NONE = "none"
@@ -29,7 +31,11 @@ class Slot:
     def path(self, value: str) -> str:
         """Return where the stage `value` leaves this input; for `none` a folder that is always there, because DVC takes
         no empty path."""
-        return f"outputs/{value}/{'model' if self.wants == 'model' else 'data'}"
+        return f"outputs/{value}/{self.folder}"
+
+    @property
+    def folder(self) -> str:
+        return "model" if self.wants == "model" else "data"
 
 
 FromModel = Annotated[str, Slot("model")]
@@ -56,6 +62,11 @@ class Instance(Section):
     makes: ClassVar[Product | None] = None
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if cls.makes not in (None, *get_args(Product)):
+            raise TypeError(f"{cls.__name__}.makes is {cls.makes!r}: {', '.join(get_args(Product))} can be, or None")
+
+    @classmethod
     def slots(cls) -> dict[str, Slot]:
         """Return the slots of the fields that name inputs."""
         return {
@@ -64,6 +75,8 @@ class Instance(Section):
 
     def input(self, slot: str) -> str:
         """Return the folder of the input that `slot` names, relative to the project."""
+        if slot not in self.slots():
+            raise UserError(f"{type(self).__name__} has no slot {slot!r}; there are: {', '.join(self.slots())}.")
         return self.slots()[slot].path(getattr(self, slot))
 
     def inputs(self) -> dict[str, str]:

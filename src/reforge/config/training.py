@@ -164,6 +164,9 @@ class Rl(Acting):
     def completion_limits(self) -> list[Limit]:
         return [Limit("max_tokens", self.max_tokens, prompt=self.max_prompt_tokens)]
 
+    def own_names(self) -> dict[str, str]:
+        return {**super().own_names(), **{f"reward.{name}": name for name in self.reward if name not in PARTS}}
+
     @model_validator(mode="after")
     def _later_turns_are_paid(self) -> Rl:
         if self.environment.turns > 1 and self.returns.over == "attempts" and self.returns.discount == 0:

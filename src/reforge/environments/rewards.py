@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reforge.environments.template import Parsed
-from reforge.errors import UserError
+from reforge.errors import UserError, raised_at
 from reforge.records import Problem, Reward, Rollout, Verdict
 
 
@@ -63,7 +63,8 @@ class Rewards:
         try:
             value = float(self.own[name](graded))
         except Exception as error:  # whatever a user's function raises
-            raise UserError(f"The part {name!r} of the reward failed for {rollout}: {error!r}.") from error
+            place = raised_at(error)
+            raise UserError(f"The part {name!r} of the reward failed for {rollout}: {error!r} at {place}.") from error
         if not math.isfinite(value):
             raise UserError(f"The part {name!r} of the reward is {value} for {rollout}, and must be a finite number.")
         return value

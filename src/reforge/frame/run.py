@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from reforge.config import Config, Determinism, begun_with, instances
+from reforge.config import KINDS, Config, Determinism, begun_with, instances
 from reforge.config.load import load_config
+from reforge.config.section import Slot
 from reforge.errors import UserError
 from reforge.files.digests import sha256
 from reforge.files.jsonfile import write_json
@@ -154,10 +155,21 @@ def _call(ctx: StageContext, profile: Determinism) -> None:
         raise UserError(f"dvc.yaml has a stage {ctx.name!r}, and there is no src/reforge/stages/{kind}.py.") from error
     make_deterministic(ctx.seed, profile)
     module.run(ctx)
+    _require_product(ctx)
     if process.rank() is not None:
         from reforge.policy import ranks
 
         ranks.dismiss()
+
+
+def _require_product(ctx: StageContext) -> None:
+    """Raise UserError where a stage has not written what its kind says that it makes."""
+    kind = KINDS.get(ctx.name.partition("@")[0])
+    if kind is None or kind.makes is None:
+        return
+    folder = ctx.out / Slot(kind.makes).folder
+    if not folder.is_dir():
+        raise UserError(f"Stage {ctx.name!r} makes {kind.makes}, and has written no folder {folder.name!r} in ctx.out.")
 
 
 def _allowed(spec: StageSpec, config: Config, scratch: Path, records: Path) -> list[str]:

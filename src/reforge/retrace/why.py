@@ -180,6 +180,7 @@ def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str
     lines = [f"{name}: {spec.out}  md5 {digests[spec.out]}  {run}"]
     facts = record.facts if made_here else {}
     lines += _changed([path for path in (spec.out, spec.metrics) if path in digests], digests)
+    lines += [f"    read {path}  sha256 {digest}" for path, digest in _pinned(lock.get("params", {}))]
     lines.append(f"    {levels.level(spec.out, digests[spec.out], facts, project_root())}")
     for entry in lock.get("deps", []):
         if any(
@@ -188,3 +189,12 @@ def _describe(name: str, spec: graph.StageSpec, upstream: list[str]) -> list[str
         ):
             lines.append(f"    from {entry['path']}  md5 {entry['md5']}")
     return lines
+
+
+def _pinned(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the files that parameters of a stage pin by a digest: problem sets, and a reward or environment of the
+    user's own."""
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _pinned(inner)
+    if isinstance(value, dict) and value.get("path") and value.get("sha256"):
+        yield value["path"], value["sha256"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from reforge.config import base_of, begun_with, compared_limit, compared_models, dotted, instances
 from reforge.config.compose import compose
-from reforge.config.section import Slot
+from reforge.config.section import Instance, Slot
+from reforge.errors import UserError
 from tests.unit.config.composed import complaint, config
 
 pytestmark = pytest.mark.usefixtures("repository")
@@ -22,8 +24,10 @@ pytestmark = pytest.mark.usefixtures("repository")
         (
             ["rl.long.init=sft/cool"],
             "rl.long.init: sft/cool is no stage; here a model is wanted, and base/policy, base/student, sft/cold, "
-            "sft/student, rl/short do make one (rl.long.init was set by the command line (rl.long.init=sft/cool))",
+            "sft/student, rl/short do make one. Did you mean sft/cold? (rl.long.init was set by the command line "
+            "(rl.long.init=sft/cool))",
         ),
+        (["rl.long.init=rl@short"], "rl/short do make one. Did you mean rl/short?"),
         (["rl.long.init=sft"], "rl.long.init: sft is no stage; here a model is wanted"),
         (["~sft.cold"], "rl.short.init: sft/cold is no stage; here a model is wanted"),
         (
@@ -54,19 +58,29 @@ def test_what_is_optional_may_be_none_and_both_may_be_given() -> None:
 @pytest.mark.parametrize(
     ("overrides", "circle"),
     [
-        (["rl.short.init=rl/long"], ["rl/short needs rl/long", "rl/long needs rl/short"]),
-        (["rl.long.init=rl/long"], ["rl/long needs rl/long"]),
+        (["rl.short.init=rl/long"], ["rl.short.init is rl/long", "rl.long.init is rl/short"]),
+        (["rl.long.init=rl/long"], ["rl.long.init is rl/long"]),
         (
             ["sft.cold.rollouts=sample/teacher"],
-            ["sft/cold needs sample/teacher", "sample/teacher needs rl/long", "rl/short needs sft/cold"],
+            ["sft.cold.rollouts is sample/teacher", "sample.teacher.model is rl/long", "rl.short.init is sft/cold"],
         ),
     ],
 )
 def test_stages_that_wait_for_each_other_are_named(overrides: list[str], circle: list[str]) -> None:
     said = complaint(*overrides)
-    assert said.endswith(": none of them could be the first")
-    assert any(step in said for step in circle)
-    assert all(step.partition(" ")[0] in said for step in circle)
+    assert ": none of them could be the first. Let one begin with a different stage" in said
+    assert all(step in said for step in circle)
+    assert f"{overrides[0].partition('=')[0]} was set by the command line" in said
+
+
+def test_what_a_kind_makes_is_one_of_three_things() -> None:
+    with pytest.raises(TypeError, match=r"Count\.makes is 'statistics': model, problems, rollouts can be, or None"):
+        type("Count", (Instance,), {"makes": "statistics", "__annotations__": {"makes": ClassVar[str]}})
+
+
+def test_a_slot_that_a_kind_does_not_have_is_named() -> None:
+    with pytest.raises(UserError, match=r"Sft has no slot 'problem'; there are: init, problems, rollouts"):
+        config().sft["cold"].input("problem")
 
 
 @pytest.mark.parametrize(

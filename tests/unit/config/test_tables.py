@@ -144,3 +144,45 @@ def test_plain_names_may_be_of_digits(name: str) -> None:
     values = compose([])
     values["rl"][name] = values["rl"]["long"]
     assert f"rl/{name}" in instances(build_config(values, "test"))
+
+
+def test_an_entry_that_no_file_begins_is_one_line_with_the_nearest_name(project: Path) -> None:
+    mine = "# @package _global_\ndefaults: [smoke, _self_]\nexperiment: mine\nsample:\n  teachr: {answers: 2}\n"
+    Path("conf/experiment/mine.yaml").write_text(mine)
+    with pytest.raises(UserError) as error:
+        compose(["experiment=mine"])
+    said = str(error.value)
+    assert "sample.teachr: has answers and lacks " in said
+    assert "did you mean sample.teacher? If not, let a file of conf/sample/ begin it" in said
+    assert "sample.teachr.answers was set by conf/experiment/mine.yaml:5" in said
+    assert "missing key" not in said
+
+
+def test_below_what_is_null_nothing_can_be_set() -> None:
+    said = complaint("rl.*.own.path=parts.py")
+    assert said.endswith("rl.short.own is null here. Give it whole: rl.short.own={path: …}")
+
+
+PART = "def short(graded):\n    return 1.0\n"
+
+
+@pytest.mark.parametrize(("text", "part", "says"), [
+    (PART, "shrt", "rl.short.reward.shrt: {} defines no shrt. Did you mean short?"),
+    ("x = 1\n", "short", "rl.short.reward.short: {} defines no short. It defines: x"),
+    ("def short(graded:\n", "short", "rl.short.own.path: {}, line 1 is not Python: "),
+    ("\0", "short", "rl.short.own.path: {} is not Python: "),
+])  # fmt: skip
+def test_a_file_of_ones_own_is_looked_into_when_composing(tmp_path: Path, text: str, part: str, says: str) -> None:
+    path = tmp_path / "parts.py"
+    path.write_text(text)
+    said = complaint(f"rl.*.own={{path: {path}}}", f"rl.*.reward={{accuracy: 1.0, {part}: 0.2}}")
+    assert says.format(path) in said
+
+
+@pytest.mark.parametrize("text", [PART, "short = len\n", "from os import stat as short\n", "from parts import *\n",
+    "try:\n    import short\nexcept ImportError:\n    short = None\n"])  # fmt: skip
+def test_whatever_may_define_a_part_will_do(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "parts.py"
+    path.write_text(text)
+    values = compose([f"rl.*.own={{path: {path}}}", "rl.*.reward={short: 0.2}"])
+    assert values["rl"]["short"]["own"]["sha256"]

@@ -16,6 +16,7 @@ from reforge.environments.template import parse
 from reforge.errors import UserError
 from reforge.files.digests import sha256
 from reforge.frame.environment import environment_of
+from reforge.frame.own import OwnEnvironment
 from reforge.lineage.declared import Audit, audited
 from reforge.records import Problem, Reward, Rollout, Status, TestCase, Verdict
 
@@ -105,7 +106,10 @@ def test_a_part_of_ones_own_is_a_function_in_a_file(own: OwnFile) -> None:
     rewards = made({"accuracy": 1.0, "short": 0.5}, own).rewards
     assert rewards(graded("just code")).parts == {"accuracy": 1.0, "short": 1.0}
     assert rewards(graded(THOUGHT)).value == 1.0
-    with pytest.raises(UserError, match="part 'broken' of the reward failed for rollout p/0: KeyError"):
+    with pytest.raises(
+        UserError,
+        match=r"'broken' of the reward failed for rollout p/0: KeyError.* at \S+mine\.py:\d+\.",
+    ):
         made({"broken": 1.0}, own).rewards(graded("x"))
     with pytest.raises(UserError, match="part 'nowhere' of the reward is nan"):
         made({"nowhere": 1.0}, own).rewards(graded("x"))
@@ -191,5 +195,25 @@ def test_a_file_of_ones_own_runs_as_it_is_and_leaves_nothing_beside_it(
 
 def test_what_a_class_of_ones_own_raises_is_told_as_theirs(own: OwnFile) -> None:
     environment = made({"accuracy": 1.0}, own, "own")
-    with pytest.raises(UserError, match=r"Environment\.grade of your own file failed: AttributeError"):
+    with pytest.raises(UserError, match=r"mine\.py: Environment\.grade failed: AttributeError.* at \S+mine\.py:\d+\."):
         environment.grade(rollout("x"))  # it hands its rewards a rollout
+
+
+@pytest.mark.parametrize("ids", ["hello", (), [1.5], [True], [-1], 7], ids=repr)
+def test_a_prompt_that_is_none_is_told_as_theirs(ids: object) -> None:
+    environment = OwnEnvironment("mine.py", SimpleNamespace(prompt=lambda problem_id, past: ids))
+    with pytest.raises(UserError, match=r"mine\.py: Environment\.prompt returned .* for p\. It must return the"):
+        environment.prompt("p", [])
+
+
+def test_a_grade_that_is_no_reward_is_told_as_theirs() -> None:
+    environment = OwnEnvironment("mine.py", SimpleNamespace(grade=lambda rollout: 0.5))
+    with pytest.raises(UserError, match=r"mine\.py: Environment\.grade returned 0\.5 for p/0\. It must return"):
+        environment.grade(rollout("x"))
+
+
+def test_a_file_of_ones_own_that_is_no_python_names_the_line(own: OwnFile) -> None:
+    Path(own.path).write_text("import os\ndef short(graded:\n")
+    broken = own.model_copy(update={"sha256": sha256(Path(own.path))})
+    with pytest.raises(UserError, match=r"mine\.py, line 2: "):
+        made({"short": 1.0}, broken)

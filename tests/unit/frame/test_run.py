@@ -93,7 +93,12 @@ def test_instances_of_a_stage_differ_in_key_and_seed(implement) -> None:
 
 def test_an_input_is_the_folder_that_the_stage_s_own_values_name(implement) -> None:
     seen = {}
-    implement("sft", lambda ctx: seen.update({slot: ctx.input(slot) for slot in ("init", "problems", "rollouts")}))
+
+    def run(ctx: StageContext) -> None:
+        seen.update({slot: ctx.input(slot) for slot in ("init", "problems", "rollouts")})
+        (ctx.out / "model").mkdir()
+
+    implement("sft", run)
     for folder in ("outputs/base/policy/model", "outputs/curate/problems/data"):
         Path(folder).mkdir(parents=True)
     run_stage("sft@cold")
@@ -102,6 +107,13 @@ def test_an_input_is_the_folder_that_the_stage_s_own_values_name(implement) -> N
         "problems": Path("outputs/curate/problems/data"),
         "rollouts": Path("outputs/none/data"),  # it has none, and DVC takes no empty path
     }
+
+
+def test_a_stage_that_writes_nothing_of_what_its_kind_makes_is_an_error(implement) -> None:
+    implement("curate", lambda ctx: (ctx.out / "elsewhere").mkdir())
+    with pytest.raises(UserError, match="'curate@problems' makes problems, and has written no folder 'data'"):
+        run_stage("curate@problems")
+    assert not Path("outputs/curate/problems").exists()
 
 
 def test_an_input_that_dvc_yaml_forgets_is_an_error(implement) -> None:
@@ -117,11 +129,15 @@ def test_an_input_that_dvc_yaml_forgets_is_an_error(implement) -> None:
 
 def test_the_first_model_knows_what_began_with_it_and_no_other_stage_does(implement) -> None:
     seen = {}
-    implement("base", lambda ctx: seen.update(base=dict(ctx.later)))
-    implement("sft", lambda ctx: seen.update(sft=dict(ctx.later)))
+
+    def run(ctx: StageContext) -> None:
+        seen[ctx.name.partition("@")[0]] = dict(ctx.later)
+        (ctx.out / "model").mkdir()
+
+    implement("base", run)
+    implement("sft", run)
     Path("outputs/curate/problems/data").mkdir(parents=True)
     run_stage("base@policy")
-    Path("outputs/base/policy/model").mkdir()
     run_stage("sft@cold")
     assert list(seen["base"]) == ["sft/cold", "rl/short", "rl/long", "evaluate/sft", "evaluate/rl-long"]
     assert seen["base"]["rl/long"].max_tokens == 80
