@@ -11,9 +11,11 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from reforge.config.compose import compose
 from reforge.config.params import write_params
@@ -124,9 +126,25 @@ if __name__ == "__main__":
 '''
 
 
+# Files that ask of one finished run of `smoke`, which takes two minutes: one process makes it and runs them all.
+OF_SMOKE = ("test_doors.py", "test_hostile.py")
+
+
+class _OneSmoke(LoadFileScheduling):
+    """xdist's `--dist loadfile`, with the files of `smoke` as one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "smoke" if file.endswith(OF_SMOKE) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _OneSmoke(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest first: with processes side by side, the others then end about when it does."""
-    items.sort(key=lambda item: item.path.name != "test_doors.py")
+    """What takes longest first: with processes side by side, the others then end about when it does."""
+    items.sort(key=lambda item: item.path.name not in OF_SMOKE)
 
 
 @pytest.fixture
