@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from benchmarks.face.pictures import DOCS, older, recorded, save, shown
-
-MADE = shown(DOCS / "report.png")
 
 
 def test_a_picture_keeps_what_it_shows(tmp_path: Path) -> None:
@@ -24,11 +21,8 @@ def test_a_picture_keeps_what_it_shows(tmp_path: Path) -> None:
     assert older({}, {"pass@1/rl-long/long": 0.675})
 
 
-@pytest.mark.xfail(
-    not MADE, strict=True, reason="made before pictures said what they show: benchmarks/face/pictures.py"
-)
 def test_the_report_s_picture_shows_the_results_as_recorded() -> None:
-    results = recorded("tiny", 0)
+    results, made = recorded("tiny", 0), shown(DOCS / "report.png")
     assert results["pass@1/rl-long/long"] > 0
-    assert (MADE.get("experiment"), MADE.get("seed")) == ("tiny", 0)
-    assert older(MADE, results) == []
+    assert (made.get("experiment"), made.get("seed")) == ("tiny", 0)
+    assert older(made, results) == []
