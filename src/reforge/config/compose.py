@@ -57,6 +57,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
             how = command(f"reforge compose {wanted}")
             raise UserError(f"No value for {', '.join(missing)}. Give it as an override: {how}")
         values = OmegaConf.to_container(composed, resolve=True)
+        _require_name(values, parsed)
     except OmegaConfBaseException as error:
         raise UserError(f"conf/ and {overrides} do not compose: {_one_line(error)}") from error
     try:
@@ -67,6 +68,16 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     except UserError as error:
         raise UserError(with_origins(str(error), origins(overrides))) from error
     return resolved
+
+
+def _require_name(values: Any, parsed: Mapping[str, Override]) -> None:
+    """Raise UserError where the file of the chosen experiment calls it differently: reports and MLflow would, too."""
+    chosen = [override.value() for override in parsed.values() if override.key_or_group == "experiment"]
+    if chosen and isinstance(values, dict) and values["experiment"] != chosen[-1]:
+        raise UserError(
+            f"conf/experiment/{chosen[-1]}.yaml: `experiment` is {values['experiment']!r} there. Write: "
+            f"experiment: {chosen[-1]} (and `# @package _global_` in the first line)."
+        )
 
 
 def _missing(values: Any, key: str = "") -> Iterator[str]:
@@ -100,7 +111,8 @@ def _lines(node: Any, key: str) -> Iterator[tuple[str, int]]:
     """Yield each value's key and line in a parsed YAML file whose keys come below `key`."""
     for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
         inner = f"{key}.{name.value}" if key else str(name.value)
-        yield inner, name.start_mark.line + 1
+        if key or not isinstance(value, yaml.MappingNode):  # the name of a whole table is also a word of its own
+            yield inner, name.start_mark.line + 1
         yield from _lines(value, inner)
 
 

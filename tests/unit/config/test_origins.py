@@ -82,3 +82,17 @@ def test_a_stage_names_it_too_as_long_as_the_values_are_those(project: Path) -> 
     assert "tests_per_problem: 8" in Path("conf/experiment/smoke.yaml").read_text().splitlines()[line - 1]
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "# edited\n")
     assert kept_origins(Path("params.yaml")) == {}
+
+
+@pytest.mark.parametrize("text", ["# @package _global_\ndefaults: [smoke, _self_]\n", "defaults: [smoke]\n",
+    "# @package _global_\ndefaults: [smoke, _self_]\nexperiment: other\n"])  # fmt: skip
+def test_an_experiment_is_called_what_its_file_is_called(project: Path, text: str) -> None:
+    Path("conf/experiment/mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"conf/experiment/mine\.yaml: `experiment` is .*Write: experiment: mine"):
+        compose(["experiment=mine"])
+
+
+def test_the_name_of_a_table_is_not_said_to_have_been_set() -> None:
+    found = origins(["experiment=smoke"])
+    assert not {"rl", "evaluate"} & found.keys()
+    assert {"rl.short", "rl.short.steps", "seed"} <= found.keys()
