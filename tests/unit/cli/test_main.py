@@ -154,6 +154,7 @@ def test_a_stage_always_runs_with_one_order_of_sets(project: Path) -> None:
         "import sys, types, os\n"
         "module = types.ModuleType('reforge.stages.curate')\n"
         "def run(ctx):\n"
+        "    (ctx.out / 'data').mkdir()\n"
         "    (ctx.out / 'hash').write_text(os.environ['PYTHONHASHSEED'] + str(hash('a') == hash('a')))\n"
         "module.run = run\n"
         "sys.modules['reforge.stages.curate'] = module\n"

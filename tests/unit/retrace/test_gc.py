@@ -135,7 +135,7 @@ def test_another_database_is_no_reason_to_remove_what_the_lost_one_knew(
     fresh = database.read_bytes()
     seeded(0)
     collect(remove=False)
-    for other, told in ((fresh, "does not know run .* another database"), (b"nonsense", "cannot be asked")):
+    for other, told in ((fresh, "does not know run .* a different database"), (b"nonsense", "cannot be asked")):
         database.write_bytes(other)
         with pytest.raises(UserError, match=told):
             collect(remove=True)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from reforge.config.compose import compose
 from reforge.config.load import build_config
 from reforge.frame.context import StageContext
 from reforge.records import Problem, Status, Verdict
-from reforge.stages import curate
 from reforge.tracking.tracker import Tracker
 
 SQUARES = [
@@ -36,15 +31,6 @@ class Accepting:
     def judge(self, program: str, problem: Problem) -> Verdict:
         said = {"# wrong": Verdict(Status.WRONG_ANSWER, "says so", 0), "# broken": Verdict(Status.INFRASTRUCTURE, "no")}
         return said.get(program.splitlines()[-1], Verdict(Status.ACCEPTED))
-
-
-@pytest.fixture
-def judged_by_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def judge_of(ctx: StageContext) -> Iterator[Accepting]:
-        yield Accepting()
-
-    monkeypatch.setattr(curate, "curation_judge", judge_of)
 
 
 def context(out: Path, overrides: list[str], seed: int = 5) -> StageContext:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -19,11 +18,6 @@ def info(stage: str = "sft@cold", **tags: str) -> RunInfo:
     return RunInfo(
         "reforge", "p1", stage, LEARNING, tags, {"outputs/base/policy/model": "d1.dir"}, (Path("params.yaml"),)
     )
-
-
-@pytest.fixture
-def client(project: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{project}/mlflow.db")
 
 
 def children(client: MlflowClient) -> dict[str, object]:
