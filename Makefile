@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## the whole road: raw problems → trained, distilled, evalu
 	@python -m flows.local --experiment $(EXPERIMENT) $(ARGS)
 
 test: $(INSTALLED) ## all tests that need no GPU
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED) ## the measurements that there are, and how to run them
 	@grep -rl --include=*.py '__name__ == "__main__"' benchmarks | sort | sed 's|/|.|g; s|\.py$$||; s|^|$(VENV)/bin/python -m |'

@@ -127,7 +127,7 @@ if __name__ == "__main__":
 
 
 # Files that ask of one finished run of `smoke`, which takes two minutes: one process makes it and runs them all.
-OF_SMOKE = ("test_doors.py", "test_hostile.py")
+OF_SMOKE = ("test_doors.py", "test_hostile.py", "test_kills.py")
 
 
 class _OneSmoke(LoadFileScheduling):
