@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reforge.policy.model import load_model, load_tokenizer
+from reforge.policy.folder import load_tokenizer
+from reforge.policy.model import load_model
 
 
 def new_trainer(

@@ -30,8 +30,9 @@ from reforge.config import Config
 from reforge.config.compose import compose
 from reforge.config.load import build_config
 from reforge.environments.template import Template
+from reforge.policy.folder import load_tokenizer
 from reforge.policy.learner import open_learner
-from reforge.policy.model import load_tokenizer, new_model, save_model
+from reforge.policy.model import new_model, save_model
 from reforge.records import Reward, Rollout, Status
 from reforge.rollouts.server import open_sampler
 from reforge.sandbox.judge import Isolation, Judge, Limits

@@ -123,16 +123,18 @@ def replay(
 ) -> None:
     """Train a rung again on its recorded rollouts and compare the weights after each step; or draw its rollouts again;
     or judge all programs of a rung, an evaluation or the teacher again. Exit code 1: something differs."""
-    _fixed_hashes()
-    from reforge.retrace import regrade as verdicts
-    from reforge.retrace import replay as rung
-
     if regrade and (resample or steps):
         raise UserError("--regrade judges all that a stage recorded: leave --steps and --resample out.")
+    bounds = _bounds(steps)
+    _fixed_hashes()
     if regrade:
-        _tell(verdicts.regrade(stage))
+        from reforge.retrace.regrade import regrade as judge_again
+
+        _tell(judge_again(stage))
     else:
-        _tell((rung.resample if resample else rung.replay)(stage, *_bounds(steps)))
+        from reforge.retrace import replay as rung
+
+        _tell((rung.resample if resample else rung.replay)(stage, *bounds))
 
 
 @app.command()

@@ -31,7 +31,7 @@ def sampler_serve(
 ) -> None:
     """Sample for stages here or on other machines, with the values of sampler in params.yaml."""
     from reforge.config.load import load_config
-    from reforge.policy.model import check_checkpoint
+    from reforge.policy.folder import check_checkpoint
     from reforge.rollouts.protocol import token_header
     from reforge.rollouts.server import serve
 

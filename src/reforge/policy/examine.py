@@ -20,8 +20,9 @@ from reforge.config.policy import Architecture, Lora
 from reforge.errors import UserError
 from reforge.files.tensors import read_header
 from reforge.policy.examine_tokenizer import check_tokenizer, ids_of
+from reforge.policy.folder import check_checkpoint, load_tokenizer
 from reforge.policy.lora import add_lora
-from reforge.policy.model import TokenLogprobs, check_checkpoint, check_logits, load_tokenizer
+from reforge.policy.model import TokenLogprobs, check_logits
 
 FAMILIES: tuple[str, ...] = get_args(Architecture.model_fields["family"].annotation)
 _FLOATS = ("F64", "F32", "BF16", "F16")

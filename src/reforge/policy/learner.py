@@ -19,8 +19,9 @@ from reforge.config.policy import LearnerConfig
 from reforge.errors import UserError
 from reforge.policy import ranks
 from reforge.policy.batches import Inputs
+from reforge.policy.folder import load_tokenizer
 from reforge.policy.lora import add_lora, merged
-from reforge.policy.model import TokenLogprobs, load_model, load_tokenizer, save_model
+from reforge.policy.model import TokenLogprobs, load_model, save_model
 from reforge.policy.state import read_state, write_state
 
 _REFERENCE = "reference.safetensors"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed, nn
 from torch.nn.functional import pad
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from reforge.config.policy import Architecture
 from reforge.errors import UserError
 from reforge.policy.batches import Inputs, Tree
+from reforge.policy.folder import check_checkpoint
 from reforge.policy.head import LogprobHead
 from reforge.policy.packed import PACKED
 from reforge.policy.rewrite import rewrite
@@ -68,14 +68,6 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer exactly as tokenizer.json has it. AutoTokenizer would put the model family's own
-    pre-tokenizer in its place (transformers 5, model_type qwen2), and every text would silently get different token
-    ids."""
-    check_checkpoint(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-
-
 def save_model(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -91,29 +83,6 @@ def save_model(
         return
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
-
-
-_PICKLE = (
-    " Its *.bin files are pickles, which are never read: make safetensors of them where you trust them, with "
-    "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder)."
-)
-
-
-def check_checkpoint(folder: Path) -> None:
-    wanted = ["config.json", "tokenizer.json", "tokenizer_config.json"]
-    missing = [name for name in wanted if not (folder / name).is_file()]
-    if not list(folder.glob("*.safetensors")):
-        missing.append("*.safetensors")
-    if missing:
-        raise UserError(
-            f"{folder} is not a model checkpoint: {', '.join(missing)} not found there. "
-            "base.*.path must name a local folder written by transformers' save_pretrained with safetensors weights."
-            + (_PICKLE if list(folder.glob("*.bin")) else "")
-        )
-    try:
-        json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise UserError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
 
 
 _ON_LOGITS = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier", "final_logit_softcapping")

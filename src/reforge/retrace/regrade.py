@@ -18,7 +18,7 @@ from reforge.frame.judge import local_judge
 from reforge.lineage import graph
 from reforge.lineage.inputs import require_inputs
 from reforge.machine.project import project_root, quiet
-from reforge.policy.model import load_tokenizer
+from reforge.policy.folder import load_tokenizer
 from reforge.problems.store import read_problems
 from reforge.records import Problem, Reward, Status, Verdict
 from reforge.rollouts.digests import named

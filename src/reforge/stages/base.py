@@ -10,7 +10,8 @@ from reforge.environments.template import Template, Tokenizer, worked_answer
 from reforge.frame.context import StageContext
 from reforge.frame.room import require_room
 from reforge.policy.examine import Needs, examine
-from reforge.policy.model import check_checkpoint, new_model, save_model
+from reforge.policy.folder import check_checkpoint
+from reforge.policy.model import new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.problems.store import read_problems
 from reforge.records import Problem

@@ -20,8 +20,8 @@ from reforge.frame.judge import judge_of
 from reforge.frame.room import require_room, room_for_prompts
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
+from reforge.policy.folder import load_tokenizer
 from reforge.policy.learner import Learner, open_learner
-from reforge.policy.model import load_tokenizer
 from reforge.policy.ranks import everyone
 from reforge.problems.store import read_problems
 from reforge.rollouts.play import Played, play

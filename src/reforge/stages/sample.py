@@ -12,7 +12,7 @@ from reforge.frame.judge import judge_of
 from reforge.frame.room import require_room, room_for_prompts
 from reforge.frame.sampler import sampler_of
 from reforge.machine import progress
-from reforge.policy.model import load_tokenizer
+from reforge.policy.folder import load_tokenizer
 from reforge.problems.store import read_problems
 from reforge.records import Prompt, Rollout, solved_by_attempt
 from reforge.rollouts.play import play

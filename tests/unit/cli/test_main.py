@@ -142,6 +142,12 @@ def test_doctor_names_what_there_is(project: Path) -> None:
     assert "torch " in done.stdout
 
 
+def test_judging_again_needs_no_torch() -> None:
+    """It reads text, and starting would take four times as long."""
+    program = "import sys, reforge.retrace.regrade; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False True\n"
+
+
 def test_help_imports_nothing_heavy() -> None:
     heavy = ("torch", "mlflow", "dvc", "hydra", "vllm")
     program = f"import sys, reforge.cli.main; print([m for m in {heavy} if m in sys.modules])"

@@ -6,7 +6,8 @@ import torch
 from reforge.config.policy import Architecture
 from reforge.environments.template import Template, worked_answer
 from reforge.errors import UserError
-from reforge.policy.model import check_checkpoint, load_model, load_tokenizer, new_model, save_model
+from reforge.policy.folder import check_checkpoint, load_tokenizer
+from reforge.policy.model import load_model, new_model, save_model
 from reforge.policy.tokenizer import train_tokenizer
 from reforge.records import Problem
 from tests.unit.environments.reading import program_in
