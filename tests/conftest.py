@@ -143,7 +143,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest first: with processes side by side, the others then end about when it does."""
+    """Run first what takes longest: with processes side by side, the others then end about when it does."""
     items.sort(key=lambda item: item.path.name not in OF_SMOKE)
 
 

@@ -1,4 +1,4 @@
-"""What does each of vLLM's settings on a CPU do to a wave of rollouts of `tiny`? Servers with it and without take
+"""Does each of vLLM's settings on a CPU speed up a wave of rollouts of `tiny`? Servers with it and without take
 turns.
 
 python -m benchmarks.pipelining.vllm

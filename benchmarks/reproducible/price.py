@@ -1,4 +1,4 @@
-"""What does it cost to be retraceable: recording every step, `determinism: strict`, and a large model's rollouts?
+"""How much does it cost to be retraceable: recording every step, `determinism: strict`, and a large model's rollouts?
 
     python -m benchmarks.reproducible.price
 

@@ -117,7 +117,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the sandbox found out about a program. `test_index` is the first test not passed, −1 where all passed or
+    """The finding of the sandbox about a program. `test_index` is the first test not passed, −1 where all passed or
     none was reached.
 
     `wall_seconds` and `memory_kb` are those of its largest process: each stdin test has one of its own, all call or
@@ -173,9 +173,10 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Reward:
-    """What a rollout earned. `value` is what training maximises, `solved` is what is counted: whatever `value` is made
-    of, pass@k stays what it is. Both are None where nothing can be said, as after an infrastructure failure: unscored
-    is not zero. `parts`: what `value` is the weighted sum of. `verdict`: None where no program or answer was judged."""
+    """The reward that a rollout earned. `value` is what training maximises, `solved` is what is counted: whatever
+    `value` is made of, pass@k stays what it is. Both are None where nothing can be said, as after an infrastructure
+    failure: unscored is not zero. `parts`: what `value` is the weighted sum of. `verdict`: None where no program or
+    answer was judged."""
 
     value: float | None
     solved: bool | None

@@ -1,4 +1,4 @@
-"""What a program leaves behind, and the machine that each one finds."""
+"""No program finds traces of another, and each finds the same machine."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def found(judge: Judge, name: str) -> bool:
 
 
 def test_no_process_is_left(judge: Judge) -> None:
-    """Where programs can start others, these have left their group and lost their parent."""
+    """The processes have left their group and lost their parent, where programs can start any."""
     program = (
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)"
     )

@@ -38,7 +38,7 @@ def build_config(values: Any, where: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         begun = _begun_entries(error, values)
-        lines = [text for _, text in sorted(begun.items())]
+        lines = [*begun.values()]
         lines += [_explain(dict(item)) for item in error.errors() if item["loc"][:2] not in begun]
         raise UserError(f"{where}: " + "; ".join(lines)) from error
 
@@ -46,11 +46,12 @@ def build_config(values: Any, where: str) -> Config:
 def _begun_entries(error: ValidationError, values: Any) -> dict[tuple[int | str, ...], str]:
     """Return, by place, what is wrong with entries of tables that have some keys and lack most: their name is misspelt,
     or no file of conf/ gives them the others."""
-    lacks = Counter(item["loc"][:2] for item in error.errors() if item["type"] == "missing" and len(item["loc"]) == 3)
+    missing_keys = (item["loc"] for item in error.errors() if item["type"] == "missing" and len(item["loc"]) == 3)
+    lacks = Counter(place[:2] for place in missing_keys if place[0] in KINDS)
     found: dict[tuple[int | str, ...], str] = {}
     for (kind, key), missing in lacks.items():
         entry = values[kind][key]
-        if kind in KINDS and missing > len(entry):
+        if missing > len(entry):
             close = difflib.get_close_matches(str(key), [name for name in values[kind] if name != key], n=1)
             near = f"did you mean {kind}.{close[0]}? If not, " if close else ""
             found[kind, key] = (

@@ -37,6 +37,9 @@ def _check_own(path: Path, where: str, wanted: Mapping[str, str]) -> None:
     stage `where` that asks for each. It is read, not run."""
     try:
         body = ast.parse(path.read_bytes(), str(path)).body
+    except OSError as error:
+        said = f"{path} cannot be read: {error.strerror}"
+        raise UserError(f"{where}.own.path: {said}. Correct it and compose again.") from error
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UserError(f"{where}.own.path: {path}{line} is not Python: {getattr(error, 'msg', error)}.") from error

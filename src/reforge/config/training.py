@@ -104,12 +104,12 @@ class Overlong(Section):
 
 
 class Guards(Section):
-    """What a step may not do; one that does stops the run, or its update is skipped and counted. `truncated`: the
-    greatest share of rollouts that hit the limit. `ratio`: the greatest ratio, as in `Loss.ratio`, of a probability to
-    that before the step, so it acts from the step's second update on. `gap`: the greatest mean gap in nats per token
-    (`gap/k3`) between the sampler's log-probs and the learner's; beyond it the sampler reports log-probs of a policy
-    that it does not draw from, which no skipping mends, so it always stops the run. Loss and gradient must always be
-    finite."""
+    """The bounds that a step must keep; one that does not stops the run, or its update is skipped and counted.
+    `truncated`: the greatest share of rollouts that hit the limit. `ratio`: the greatest ratio, as in `Loss.ratio`, of
+    a probability to that before the step, so it acts from the step's second update on. `gap`: the greatest mean gap in
+    nats per token (`gap/k3`) between the sampler's log-probs and the learner's; beyond it the sampler reports log-probs
+    of a policy that it does not draw from, which no skipping mends, so it always stops the run. Loss and gradient must
+    always be finite."""
 
     truncated: float = Field(gt=0, le=1)
     ratio: float = Field(gt=1)

@@ -58,7 +58,8 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one optimiser step trains on. `tokens` is the number of trained tokens over all micro-batches."""
+    """The micro-batches that one optimiser step trains on. `tokens` is the number of trained tokens over all
+    micro-batches."""
 
     micro_batches: tuple[MicroBatch, ...]
     tokens: int

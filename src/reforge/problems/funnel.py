@@ -33,9 +33,8 @@ class Quarantined:
 
 @dataclass
 class Funnel:
-    """What is left after the steps so far, and what each of them left out. A problem that neither went on nor was
-    accounted for is a bug, and stops the stage.
-    """
+    """The problems that are left after the steps so far, and those that each step left out. A problem that neither went
+    on nor was accounted for is a bug, and stops the stage."""
 
     kept: list[Entry] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)

@@ -31,8 +31,8 @@ _NAMES_OUTPUTS = ["dvc.lock", "*.dvc"]
 
 @dataclass(frozen=True)
 class Garbage:
-    """What may go: `files` of the cache and `folders` of interrupted stages, `size` bytes in all. `reports` is how many
-    reports are kept."""
+    """The garbage that may go: `files` of the cache and `folders` of interrupted stages, `size` bytes in all. `reports`
+    is how many reports are kept."""
 
     files: list[Path]
     folders: list[Path]

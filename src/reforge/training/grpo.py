@@ -33,9 +33,9 @@ CANARIES = 4
 
 @dataclass(frozen=True)
 class Run:
-    """What a rung is trained with. `draw(step)` samples the rollouts of a step and begins to grade them. `canaries`:
-    prompts that tell whether a sampler has the weights that it should. Published policies lie in `weights_folder`.
-    `after_step(step, metrics, timings)` tracks and saves."""
+    """The parts that a rung is trained with. `draw(step)` samples the rollouts of a step and begins to grade them.
+    `canaries`: prompts that tell whether a sampler has the weights that it should. Published policies lie in
+    `weights_folder`. `after_step(step, metrics, timings)` tracks and saves."""
 
     learner: Learner
     sampler: Sampler

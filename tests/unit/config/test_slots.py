@@ -1,4 +1,4 @@
-"""What the inputs of a stage may name, and what is checked of all stages together."""
+"""The inputs of a stage name stages that make such; limits, adapters and evaluations fit each other."""
 
 from __future__ import annotations
 

@@ -179,6 +179,13 @@ def test_a_file_of_ones_own_is_looked_into_when_composing(tmp_path: Path, text: 
     assert says.format(path) in said
 
 
+def test_a_file_of_ones_own_is_never_the_name_of_a_data_set() -> None:
+    """A name without a suffix may be one elsewhere."""
+    said = complaint("rl.*.own={path: parts}", "rl.*.reward={short: 0.2}")
+    assert "rl.short.own.path: " in said
+    assert "parts cannot be read: No such file or directory. Correct it and compose again." in said
+
+
 @pytest.mark.parametrize("text", [PART, "short = len\n", "from os import stat as short\n", "from parts import *\n",
     "try:\n    import short\nexcept ImportError:\n    short = None\n"])  # fmt: skip
 def test_whatever_may_define_a_part_will_do(tmp_path: Path, text: str) -> None:

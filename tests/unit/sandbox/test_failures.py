@@ -1,4 +1,4 @@
-"""What a failing machine, and programs that break their surroundings, do to a judge and to its verdicts."""
+"""A failing machine is INFRA, and a program that breaks its surroundings has failed; neither ends the judge."""
 
 import dataclasses
 import errno

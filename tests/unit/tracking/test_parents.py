@@ -1,4 +1,4 @@
-"""What MLflow's parent of a pipeline says, and its registered models."""
+"""MLflow's parent of a pipeline holds what compares it with others, and models are registered once."""
 
 from __future__ import annotations
 
