@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import shutil
@@ -147,6 +148,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in OF_SMOKE)
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported and collected stays: the collector need not walk over it in each test
+
+
 @pytest.fixture
 def repository(monkeypatch: pytest.MonkeyPatch) -> Path:
     """This repository, as the working directory."""
@@ -173,8 +178,15 @@ def _database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def _params(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    write_params(compose(["experiment=smoke", *PINNED]), path)
+    return path
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _database: Path) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _database: Path, _params: Path) -> Iterator[Path]:
     """A project of its own with a small graph, fake stages, the real conf/ and the real contract; and we are in it."""
     root = tmp_path / "project"
     shutil.copytree(ROOT / "conf", root / "conf")
@@ -190,7 +202,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _database: Path) ->
     shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copy(_database, root / "mlflow.db")
     monkeypatch.chdir(root)
-    write_params(compose(["experiment=smoke", *PINNED]), root / "params.yaml")
+    shutil.copy(_params, root / "params.yaml")
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "add", "."], check=True)

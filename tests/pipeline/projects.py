@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -61,7 +62,7 @@ def server_of(project: Path) -> str:
     return f"sampler.urls={load_config(project / 'params.yaml').sampler.urls}"
 
 
-def lock(project: Path) -> dict[str, object]:
+def lock(project: Path) -> dict[str, Any]:
     return dict(yaml.safe_load((project / "dvc.lock").read_text()))
 
 

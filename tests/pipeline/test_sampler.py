@@ -55,9 +55,21 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(checkpoint, config, tmp_path_factory):
-    with serving(checkpoint, config.sampler, tmp_path_factory.mktemp("log") / "vllm.log") as server:
-        yield server
+def own_sampler(checkpoint, config, tmp_path_factory):
+    """On two servers of ours, of which the first may be lost."""
+    settings = config.sampler.model_copy(update={"patience_seconds": 6.0, "replicas": 2, "startup_seconds": 400.0})
+    learner = open_learner(checkpoint, config.learner, seed=0)
+    train_a_little(learner)
+    folder = tmp_path_factory.mktemp("own")
+    weights = publish(learner, folder / "weights", 1, CANARIES)
+    with open_sampler(checkpoint, settings, Template(learner.tokenizer).decode, folder / "vllm.log") as sampler:
+        yield sampler, weights
+
+
+@pytest.fixture
+def server(own_sampler):
+    """The one that is not lost."""
+    return own_sampler[0].servers[1]
 
 
 @pytest.fixture
@@ -239,21 +251,11 @@ def test_a_mixture_of_experts_with_latent_attention_trains_and_samples(tmp_path)
         assert sampler.load(weights) < 0.02
 
 
-@pytest.fixture(scope="module")
-def own_sampler(checkpoint, config, tmp_path_factory):
-    """On two servers of ours, of which the first may be lost."""
-    settings = config.sampler.model_copy(update={"patience_seconds": 6.0, "replicas": 2, "startup_seconds": 400.0})
-    learner = open_learner(checkpoint, config.learner, seed=0)
-    train_a_little(learner)
-    folder = tmp_path_factory.mktemp("own")
-    with open_sampler(checkpoint, settings, Template(learner.tokenizer).decode, folder / "vllm.log") as sampler:
-        sampler.load(publish(learner, folder / "weights", 1, CANARIES))
-        yield sampler
-
-
 @pytest.mark.parametrize("fault", ["killed", "stopped", "answers 500"])
 def test_a_server_of_ours_that_is_lost_in_the_middle_of_a_wave_leaves_no_trace(fault, own_sampler):
     """It is started again, given the same weights and the same wave: bitwise the same rollouts."""
+    own_sampler, weights = own_sampler
+    own_sampler.load(weights)
     prompts = [Prompt(f"p{number}", (5, 6, 7 + number)) for number in range(40)]
     long = Sampling(1.0, 1.0, 100)
     own_sampler.events.counts.clear()

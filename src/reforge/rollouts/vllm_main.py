@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import runpy
 import signal
 import warnings
 
 _PR_SET_PDEATHSIG = 1
+
+gc.set_threshold(50_000)  # the engine's process imports this, too: a sixth of its start was looking for garbage
 
 if __name__ == "__main__":
     # A stage that is killed outright cannot stop its server; the kernel does (Linux).

@@ -125,7 +125,7 @@ def test_lora_is_merged_for_the_sampler_and_trains_nothing_else(folder: Path) ->
 def test_two_torchruns_on_two_addresses_do_what_one_does(folder: Path) -> None:
     """Two machines, as far as one can have them: each has its launcher, its rank and its loopback address."""
     spec: dict[str, Any] = {"steps": [1, 2], "learner": {"zero_stage": 3, "micro_batch_tokens": 64}}
-    finish(start(folder, {**spec, "out": str(folder / "together")}, TWO))
+    run(folder, 2, **spec, out=str(folder / "together"))
     shared = [*TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
     port = str(free_port())
     apart = {**spec, "out": str(folder / "apart")}
