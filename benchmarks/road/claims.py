@@ -1,4 +1,7 @@
-"""Runs of the road → claims, and R4 in a sentence."""
+"""Runs of the road → claims, and R4 in a sentence.
+
+The goals were stated, with the setting, in a commit before any of these runs.
+"""
 
 from __future__ import annotations
 
@@ -10,189 +13,201 @@ from benchmarks.record import claim
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import Estimate, mean_interval, paired_difference
 
-EXPERIMENT, SEEDS = "tiny", (0, 1, 2)
-GOAL, CONFIDENCE = 15.0, 0.95
+EXPERIMENT, SEEDS = "tiny", (0, 1, 2, 3)
+CONFIDENCE = 0.95
 # points that the same seeds may differ by on a different number of threads (R4), stated before any such run
-TOLERANCE = 5.0
+TOLERANCE, THREADED = 5.0, (0, 1, 2)
 UNTRAINED = "base/"
 _FARTHEST = f"farthest end of the {CONFIDENCE:.0%} interval over problems"
 RUNG1, RUNG2, TWICE = "short", "long", "longest"
+EXPERTS = ("expert-1", "expert-2", "expert-3")
 
 Run = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way along the road, and the one `against` which its last model is compared, seed by seed."""
+    """A way along the road, in words, with the models of it that are evaluated; the last one is its result."""
 
     words: str
-    against: str = ""
     evaluated: tuple[str, ...] = ("sft", "rl-long")
     seeds: Sequence[int] = SEEDS
 
     @property
     def final(self) -> str:
-        """Return the variant's last model by reinforcement learning."""
-        return [model for model in self.evaluated if model.startswith("rl-")][-1]
+        return self.evaluated[-1]
 
 
 VARIANTS = {
-    "rungs": Variant("both rungs", seeds=(*SEEDS, 3)),
-    "rung1": Variant("rung 1 alone, equal sampled tokens", evaluated=("sft", "rl-short")),
+    "rungs": Variant("both rungs", ("sft", "sft-more", "rl-short", "rl-long")),
+    "expert": Variant("expert iteration, equal sampled tokens", ("sft", *EXPERTS)),
+    "rung1": Variant("rung 1 alone, equal sampled tokens", ("sft", "rl-short")),
     "rung2": Variant("rung 2 alone, equal sampled tokens"),
     "no_filter": Variant("both rungs without overlong filtering"),
-    "synchronous": Variant("both rungs, no batch ahead (rl.*.staleness=0)", "rungs"),
-    "stale": Variant("both rungs, four batches ahead without correction", "rungs", seeds=(0,)),
-    "threads": Variant("both rungs, two threads each for learner and sampler", "rungs"),
-    "annealed": Variant("both rungs, learning rate of fine-tuning falling to 0 (cosine)", "rungs", seeds=(0,)),
-    "steep_synchronous": Variant("both rungs, no batch ahead, learning rate 3e-4"),
-    "steep": Variant("both rungs, one batch ahead, learning rate 3e-4", "steep_synchronous"),
+    "symmetric": Variant("both rungs without clip-higher (0.2 on both sides)"),
+    "synchronous": Variant("both rungs, no batch ahead"),
+    "uncorrected": Variant("both rungs, one batch ahead without correction"),
+    "stale": Variant("both rungs, four batches ahead"),
+    "stale_uncorrected": Variant("both rungs, four batches ahead without correction"),
+    "threads": Variant("both rungs, two threads each for learner and sampler", seeds=THREADED),
 }
+Model = tuple[str, str, str]  # variant, model, limit
+MAIN: Model = ("rungs", "rl-long", RUNG2)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A comparison that was decided on before the runs: `one` minus `other` is to be at least `least` points, and the
+    lower end of its interval above 0."""
+
+    words: str
+    one: Model
+    other: Model
+    least: float | None = None
+
+
+GOALS = [
+    Goal("both rungs minus the converged cold start", MAIN, ("rungs", "sft", RUNG2), 15.0),
+    Goal("both rungs minus more fine-tuning on the same solutions", MAIN, ("rungs", "sft-more", RUNG2), 15.0),
+    Goal("both rungs minus expert iteration, equal sampled tokens", MAIN, ("expert", EXPERTS[-1], RUNG2)),
+    Goal("both rungs minus rung 1 alone, equal sampled tokens", MAIN, ("rung1", "rl-short", RUNG2)),
+    Goal("both rungs at the third limit, never trained, minus at the second", ("rungs", "rl-long", TWICE), MAIN),
+    Goal("both rungs minus both without overlong filtering", MAIN, ("no_filter", "rl-long", RUNG2)),
+]
 
 
 def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
     by_key = latest(runs)
-    found = []
+    found = [item for goal in GOALS for item in _goal(goal, by_key)]
     for name, variant in VARIANTS.items():
-        of_variant = {seed: run for (of, seed), run in sorted(by_key.items()) if of == name}
-        if of_variant:
-            found += _goals(of_variant) if name == "rungs" else _shown(variant, of_variant, by_key)
-        if variant.against:
-            found += _against(name, variant.against, of_variant, by_key)
+        found += _shown(name, variant, by_key)
+    return found + _repeats(by_key)
+
+
+def _goal(goal: Goal, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
+    seeds = _common(goal.one, goal.other, by_key)
+    if not seeds:
+        return []
+    pairs = {seed: (_means(goal.one, seed, by_key), _means(goal.other, seed, by_key)) for seed in seeds}
+    one, two = ({key: mean for pair in pairs.values() for key, mean in pair[side].items()} for side in (0, 1))
+    over_problems = paired_difference(one, two, CONFIDENCE)
+    what = f"{goal.words}, pass@1, {_seeds(seeds)}"
+    least = goal.least if goal.least is not None else 0.0
+    stated = f"≥ {least:g}" if goal.least is not None else "> 0"
+    enough = 100 * over_problems.value >= least if goal.least is not None else over_problems.value > 0
+    found = [
+        claim(what, 100 * over_problems.value, "points", stated, enough),
+        claim(f"{what}: {_lower('problems')}", 100 * over_problems.low, "points", "> 0", over_problems.low > 0),
+    ]
+    each = {seed: paired_difference(*pair, CONFIDENCE).value for seed, pair in pairs.items()}
+    if len(each) > 1:
+        over_seeds = mean_interval(list(each.values()), CONFIDENCE, bounds=(-1.0, 1.0))
+        found.append(claim(f"{what}: {_lower('seeds')}", 100 * over_seeds.low, "points", "> 0", over_seeds.low > 0))
+        found += [claim(f"{goal.words}, seed {seed}", 100 * value, "points") for seed, value in each.items()]
     return found
 
 
-def _goals(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
+def _lower(unit: str) -> str:
+    return f"low end of the paired {CONFIDENCE:.0%} interval over {unit}"
+
+
+def _shown(name: str, variant: Variant, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
+    """Return the variant's result, and against both rungs: its difference and the tokens that it sampled."""
     found = []
-    groups = {f"{len(runs)} seeds pooled": list(runs.values()), **{f"seed {seed}": [run] for seed, run in runs.items()}}
-    for name, group in groups.items():
-        gain, longer = _gain(group), _longer(group)
-        what = f"rl-long minus sft, pass@1 at {RUNG2}, {name}"
+    result: Model = (name, variant.final, RUNG2)
+    seeds = [seed for seed in variant.seeds if (name, seed) in by_key]
+    if seeds:
+        scores = [_mean(result, seed, by_key).value for seed in seeds]
+        found.append(claim(f"{variant.words}: pass@1, {_seeds(seeds)}", 100 * sum(scores) / len(scores), "%"))
+    common = _common(result, MAIN, by_key) if name != "rungs" else []
+    if common:
+        ours, main = (
+            {key: mean for seed in common for key, mean in _means(model, seed, by_key).items()}
+            for model in (result, MAIN)
+        )
+        gap = paired_difference(ours, main, CONFIDENCE)
+        ends = f"{CONFIDENCE:.0%} interval over problems {100 * gap.low:.2f} to {100 * gap.high:.2f}"
+        spent = [_tokens(by_key[name, seed]) / _tokens(by_key["rungs", seed]) for seed in common]
         found += [
-            claim(what, 100 * gain.value, "points", f"≥ {GOAL:g}", 100 * gain.value >= GOAL),
-            claim(
-                f"{what}: low end of the paired {CONFIDENCE:.0%} interval",
-                100 * gain.low,
-                "points",
-                "> 0",
-                gain.low > 0,
-            ),
-            claim(f"rl-long at {TWICE} minus at {RUNG2}, {name}", 100 * longer, "points"),  # few are truncated there
+            claim(f"{variant.words}: minus both rungs, {_seeds(common)} ({ends})", 100 * gap.value, "points"),
+            claim(f"{variant.words}: tokens sampled", sum(spent) / len(spent), "of those of both rungs"),
         ]
     return found
 
 
-def _shown(variant: Variant, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
-    gain = _gain(list(runs.values()))
-    tokens = [_tokens(run) / _tokens(by_key["rungs", seed]) for seed, run in runs.items() if ("rungs", seed) in by_key]
-    what = f"{variant.words}: {variant.final} minus sft, pass@1 at {RUNG2}, seed {', '.join(map(str, runs))}"
-    found = [claim(what, 100 * gain.value, "points")]
-    if tokens:
-        found.append(claim(f"{variant.words}: tokens sampled", sum(tokens) / len(tokens), "of those of both rungs"))
-    return found
+def _common(one: Model, other: Model, by_key: Mapping[tuple[str, int], Run]) -> list[int]:
+    return sorted(seed for name, seed in by_key if name == one[0] and (other[0], seed) in by_key)
 
 
-def _against(
-    variant: str, other: str, runs: Mapping[int, Run], by_key: Mapping[tuple[str, int], Run]
-) -> list[dict[str, Any]]:
-    """Compare with `other` on the same seeds, problems and updates. The interval over problems says how sure the scores
-    are; that over seeds also what chance does to a training."""
-    pairs = {seed: (run, by_key[other, seed]) for seed, run in runs.items() if (other, seed) in by_key}
-    if not pairs:
-        return []
-    each = [paired_difference(_means([one]), _means([two]), CONFIDENCE).value for one, two in pairs.values()]
-    by_problem = paired_difference(
-        _means([one for one, _ in pairs.values()]), _means([two for _, two in pairs.values()]), CONFIDENCE
-    )
-    than = "tiny as it is" if other == "rungs" else VARIANTS[other].words
-    what = f"{VARIANTS[variant].words}: rl-long minus that of {than}, pass@1 at {RUNG2}"
-    found = [claim(f"{what}, seed {seed}", 100 * value, "points") for seed, value in zip(pairs, each, strict=True)]
-    intervals = {"problems": by_problem}
-    if len(each) > 1:
-        intervals["seeds"] = mean_interval(each, CONFIDENCE, bounds=(-1.0, 1.0))
-    for unit, interval in intervals.items():
-        ends = f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
-        found.append(
-            claim(f"{what}, mean ({CONFIDENCE:.0%} interval over {unit} {ends})", 100 * interval.value, "points")
-        )
-    return found + (_repeats(what, by_key) if variant == "threads" else [])
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def _repeats(what: str, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
-    pairs = _pairs(by_key)
-    if not pairs:
-        return []
-    far, same = _apart(pairs), _same(pairs)
-    return [
-        claim(f"{what}, {len(pairs)} seeds: {_FARTHEST}", far, "points", f"≤ {TOLERANCE:g}", far <= TOLERANCE),
-        claim(
-            f"{VARIANTS['threads'].words}: trained models with the weights of tiny as it is, bit by bit",
-            100 * same,
-            "%",
-        ),
-    ]
+def _mean(model: Model, seed: int, by_key: Mapping[tuple[str, int], Run]) -> Estimate:
+    return mean_interval(list(_means(model, seed, by_key).values()), CONFIDENCE)
 
 
-def _pairs(by_key: Mapping[tuple[str, int], Run]) -> list[tuple[Run, Run]]:
-    """Return the runs that R4 compares: each seed on two threads and on one; none where one is missing."""
-    pairs = [(by_key.get(("threads", seed)), by_key.get(("rungs", seed))) for seed in SEEDS]
-    found = [(two, one) for two, one in pairs if two and one]
-    return found if len(found) == len(SEEDS) else []
-
-
-def _apart(pairs: Sequence[tuple[Run, Run]]) -> float:
-    """Return how many points the runs are apart, by the farthest end of the interval."""
-    two, one = zip(*pairs, strict=True)
-    apart = paired_difference(_means(two), _means(one), CONFIDENCE)
-    return 100 * max(abs(apart.low), abs(apart.high))
-
-
-def _same(pairs: Sequence[tuple[Run, Run]]) -> float:
-    """Return the share of trained models that have the same weights in both."""
-    same = [
-        digest == one["weights"].get(model)
-        for two, one in pairs
-        for model, digest in two["weights"].items()
-        if not model.startswith(UNTRAINED)
-    ]
-    return float(sum(same) / len(same))
-
-
-def _gain(runs: Sequence[Run]) -> Estimate:
-    """Return the gain of the last model over sft at rung 2."""
-    return paired_difference(_means(runs), _means(runs, "sft"), CONFIDENCE)
-
-
-def _means(runs: Sequence[Run], model: str = "") -> dict[str, float]:
-    """Return each problem's mean for the last model, or `model`, at rung 2. Problems of different seeds are different
-    problems."""
-    means: dict[str, float] = {}
-    for run in runs:
-        per_problem = run["scores"][model or VARIANTS[run["variant"]].final]["limits"][RUNG2]["per_problem"]
-        means.update({f"{run['seed']}/{key}": mean for key, mean in problem_means(per_problem).items()})
-    return means
-
-
-def _longer(runs: Sequence[Run]) -> float:
-    at = [run["scores"][VARIANTS[run["variant"]].final]["limits"] for run in runs]
-    return float(sum(length[TWICE]["pass@1"]["value"] - length[RUNG2]["pass@1"]["value"] for length in at) / len(at))
+def _means(model: Model, seed: int, by_key: Mapping[tuple[str, int], Run]) -> dict[str, float]:
+    """Return each problem's mean. Problems of different seeds are different problems."""
+    variant, name, limit = model
+    per_problem = by_key[variant, seed]["scores"][name]["limits"][limit]["per_problem"]
+    return {f"{seed}/{key}": mean for key, mean in problem_means(per_problem).items()}
 
 
 def _tokens(run: Run) -> float:
-    return float(sum(rung["tokens"] for rung in run["rungs"].values()))
+    return float(sum(run["tokens"].values()))
 
 
 def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
     return {(run["variant"], run["seed"]): run for run in runs}
 
 
+def _repeats(by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
+    if not _pairs(by_key):
+        return []
+    far, same, what = _apart(by_key), _same(by_key), VARIANTS["threads"].words
+    return [
+        claim(f"{what}: minus both rungs, {_FARTHEST}", far, "points", f"≤ {TOLERANCE:g}", far <= TOLERANCE),
+        claim(f"{what}: trained models with the weights of both rungs, bit by bit", 100 * same, "%"),
+    ]
+
+
+def _pairs(by_key: Mapping[tuple[str, int], Run]) -> list[tuple[Run, Run]]:
+    """Return the runs that R4 compares: each seed on two threads and on one; none where one is missing."""
+    pairs = [(by_key.get(("threads", seed)), by_key.get(("rungs", seed))) for seed in THREADED]
+    found = [(two, one) for two, one in pairs if two and one]
+    return found if len(found) == len(THREADED) else []
+
+
+def _apart(by_key: Mapping[tuple[str, int], Run]) -> float:
+    """Return how many points the runs are apart, by the farthest end of the interval."""
+    two, one = (
+        {key: mean for seed in THREADED for key, mean in _means((name, *MAIN[1:]), seed, by_key).items()}
+        for name in ("threads", "rungs")
+    )
+    apart = paired_difference(two, one, CONFIDENCE)
+    return 100 * max(abs(apart.low), abs(apart.high))
+
+
+def _same(by_key: Mapping[tuple[str, int], Run]) -> float:
+    """Return the share of trained models that have the same weights in both."""
+    same = [
+        digest == one["weights"].get(model)
+        for two, one in _pairs(by_key)
+        for model, digest in two["weights"].items()
+        if not model.startswith(UNTRAINED)
+    ]
+    return float(sum(same) / len(same))
+
+
 def repeated(runs: Sequence[Run]) -> str | None:
     """Return R4 in a sentence for the report; None where seeds are missing or the tolerance was not kept."""
-    pairs = _pairs(latest(runs))
-    if not pairs or (far := _apart(pairs)) > TOLERANCE:
+    by_key = latest(runs)
+    pairs = _pairs(by_key)
+    if not pairs or (far := _apart(by_key)) > TOLERANCE:
         return None
     commits = ", ".join(sorted({run["commit"][:10] for pair in pairs for run in pair}))
     seeds = f"{len(pairs)} seeds with two threads each for learner and sampler ended"
-    if _same(pairs) == 1:
+    if _same(by_key) == 1:
         return f"{seeds} with the same weights as with one, bit by bit ({commits})."
     return f"{seeds} at most {far:.1f} points from where they ended with one ({_FARTHEST}; {commits})."

@@ -1,5 +1,5 @@
-"""Does reinforcement learning pay? The whole road for several seeds, three ways to spend the same tokens otherwise,
-whether sampling ahead of the learner costs anything, and whether another number of threads leads elsewhere.
+"""Does reinforcement learning pay? The whole road for several seeds, other ways to spend the same tokens (more
+fine-tuning, expert iteration), the road without each of its parts, and whether the number of threads leads elsewhere.
 
     python -m benchmarks.road.run                           every seed and variant that road.json lacks
     python -m benchmarks.road.run --seed 1 --variant rung2  this one, again if need be
@@ -23,9 +23,21 @@ from typing import Any
 
 from benchmarks import record
 from benchmarks.record import ROOT
-from benchmarks.road.claims import EXPERIMENT, RUNG1, RUNG2, VARIANTS, Run, claims, latest, repeated
+from benchmarks.road.claims import (
+    EXPERIMENT,
+    EXPERTS,
+    RUNG1,
+    RUNG2,
+    TWICE,
+    VARIANTS,
+    Run,
+    claims,
+    latest,
+    repeated,
+)
 from reforge.files.tensors import weight_digests
 from reforge.lineage import levels
+from reforge.rollouts.store import read_rows
 
 
 def main() -> None:
@@ -44,31 +56,50 @@ def main() -> None:
     levels.note_repeated(ROOT, EXPERIMENT, repeated(runs))
 
 
+def _experts() -> list[str]:
+    """Return the rounds of expert iteration: the model answers as many training problems as often as both rungs do, all
+    rounds together, and learns from those of its answers that were right, and from the worked ones."""
+    changes, before = list[str](), "cold"
+    for name in EXPERTS:
+        changes += [
+            f"+sample.{name}=teacher", f"sample.{name}.model=sft/{before}", f"sample.{name}.count=4000",
+            # 3 rounds x 4,000 problems x 6 answers = 72,000; both rungs: 140 steps x 64 problems x 8 rollouts = 71,680
+            f"sample.{name}.answers=6", f"sample.{name}.temperature=1.3",
+            f"+sft.{name}=distilled", f"sft.{name}.init=sft/{before}", f"sft.{name}.problems=curate/problems",
+            f"sft.{name}.rollouts=sample/{name}", f"sft.{name}.steps=300", f"sft.{name}.learning_rate=1e-3",
+            f"+evaluate.{name}=rungs", f"evaluate.{name}.model=sft/{name}",
+        ]  # fmt: skip
+        before = name
+    return changes
+
+
+OVERRIDES: dict[str, list[str]] = {
+    "rungs": [],
+    "expert": _experts(),
+    # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
+    "no_filter": ["rl.*.overlong.rule=keep", "rl.*.guards.truncated=1.0"],
+    "symmetric": ["rl.*.loss.clip_high=0.2"],
+    "synchronous": ["rl.*.staleness=0"],
+    "uncorrected": ["rl.*.loss.correction=null"],
+    # How far a policy drifts from its samplers is what is measured.
+    "stale": ["rl.*.staleness=4", "rl.*.guards.truncated=1.0", "rl.*.guards.gap=1e9"],
+    "stale_uncorrected": [
+        "rl.*.staleness=4", "rl.*.loss.correction=null", "rl.*.guards.truncated=1.0", "rl.*.guards.gap=1e9",
+    ],
+    "threads": ["learner.threads=2", "sampler.threads=2"],
+}  # fmt: skip
+
+
 def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     """Return what the variant changes. One rung alone gets the steps that use up what both rungs of the same seed
     sampled, at the tokens per step which that rung had there."""
-    if variant == "rungs":
-        return []
-    if variant == "no_filter":
-        # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
-        return ["rl.*.overlong.rule=keep", "rl.*.guards.truncated=1.0"]
-    if variant == "synchronous":
-        return ["rl.*.staleness=0"]
-    if variant == "stale":
-        # how far it drifts from its samplers is what is measured
-        return ["rl.*.staleness=4", "rl.*.loss.correction=null", "rl.*.guards.truncated=1.0", "rl.*.guards.gap=1e9"]
-    if variant == "threads":
-        return ["learner.threads=2", "sampler.threads=2"]
-    if variant == "annealed":
-        return ["sft.cold.decay=cosine"]
-    if variant.startswith("steep"):
-        return ["rl.*.learning_rate=3.0e-4", f"rl.*.staleness={int(variant == 'steep')}"]
+    if variant in OVERRIDES:
+        return OVERRIDES[variant]
     reference = latest(runs).get(("rungs", seed))
     if reference is None:
         sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")
-    rungs, kept = reference["rungs"], RUNG1 if variant == "rung1" else RUNG2
-    per_step = rungs[kept]["tokens"] / rungs[kept]["steps"]
-    steps = round(sum(rung["tokens"] for rung in rungs.values()) / per_step)
+    tokens, kept = reference["tokens"], RUNG1 if variant == "rung1" else RUNG2
+    steps = round(sum(tokens.values()) / (tokens[f"rl/{kept}"] / reference["steps"][f"rl/{kept}"]))
     if variant == "rung1":
         gone = [f"~rl.{RUNG2}", f"~evaluate.rl-{RUNG2}", f"sample.teacher.model=rl/{RUNG1}"]
         return [f"rl.{RUNG1}.steps={steps}", *gone]
@@ -90,23 +121,31 @@ def run_road(variant: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
 
 
 def collect(clone: Path, variant: str) -> dict[str, Any]:
+    """Return the scores of the models, and by stage the tokens sampled, optimiser steps and digests of weights."""
     outputs = clone / "outputs"
-    rungs = {}
-    for metrics in sorted(outputs.glob("rl/*/metrics.jsonl")):
-        sampled = [json.loads(line)["tokens/sampled"] for line in metrics.read_text().splitlines()]
-        rungs[metrics.parent.name] = {"steps": len(sampled), "tokens": sum(sampled)}
+    steps, tokens = dict[str, int](), dict[str, float]()
+    for path in sorted(outputs.glob("rl/*/metrics.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        steps[_stage(path.parent, outputs)] = len(lines)
+        tokens[_stage(path.parent, outputs)] = sum(line["tokens/sampled"] for line in lines)
+    for path in sorted(outputs.glob("sample/*/data/rollouts.parquet")):
+        tokens[_stage(path.parents[1], outputs)] = float(sum(len(row["token_ids"]) for row in read_rows([path])))
     scores = {
         model: slim(json.loads((outputs / "evaluate" / model / "scores.json").read_text()))
         for model in VARIANTS[variant].evaluated
     }
-    weights = {Path(folder).relative_to(outputs).as_posix(): of for folder, of in weight_digests([outputs]).items()}
-    return {"rungs": rungs, "scores": scores, "weights": weights}
+    weights = {_stage(Path(folder), outputs): of for folder, of in weight_digests([outputs]).items()}
+    return {"steps": steps, "tokens": tokens, "scores": scores, "weights": weights}
+
+
+def _stage(folder: Path, outputs: Path) -> str:
+    return folder.relative_to(outputs).as_posix()
 
 
 def slim(scores: dict[str, Any]) -> dict[str, Any]:
-    """Drop the scores of single problems, except at the limit that is compared."""
+    """Drop the scores of single problems, except at the limits that are compared."""
     for limit, row in scores["limits"].items():
-        if limit != RUNG2:
+        if limit not in (RUNG2, TWICE):
             row.pop("per_problem", None)
     return scores
 

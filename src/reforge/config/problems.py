@@ -77,10 +77,19 @@ class PassRates(Section):
         return self
 
 
+class Worked(Section):
+    """The training problems that keep their worked solution: the first `count` of these difficulties. All others have
+    tests only, as most problems of the world do."""
+
+    difficulties: list[int] = Field(min_length=1)
+    count: int = Field(ge=1)
+
+
 class Curate(Instance):
     """A stage that curates problems: where they come from and which are kept, in the order of the steps. No
     `languages`: any is kept. Null `near`: nothing is compared; null `pass_rates`: nothing is filtered by them.
     `against`: evaluation sets that no problem may come from. Null `train`: all that are not held out are for training.
+    Null `worked`: all keep the worked solution that they came with.
     """
 
     makes = "problems"
@@ -98,6 +107,7 @@ class Curate(Instance):
     order: Literal["mixed", "easiest_first"]
     train: Annotated[int, Field(ge=1)] | None
     heldout: int = Field(ge=1)
+    worked: Worked | None
 
     def files(self) -> dict[str, ProblemSource | PassRates]:
         found: dict[str, ProblemSource | PassRates] = {}

@@ -12,11 +12,20 @@ from reforge.config.section import NONE, FromModel, FromProblems, Instance, Limi
 Decay = Literal["none", "linear", "cosine"]  # how the learning rate falls after its warm-up, to its floor in the end
 
 
+class Validation(Section):
+    """A `share` of the answers, whole families of problems, is set aside. Every `every` steps the mean probability of
+    their tokens is measured; after `patience` measurements in a row without a new best, training ends."""
+
+    share: float = Field(gt=0, lt=1)
+    every: int = Field(ge=1)
+    patience: int = Field(ge=1)
+
+
 class Sft(Instance):
     """Supervised steps from the model `init` on answers: the worked ones of the training `problems`, and those of the
     sampled `rollouts` that solved their problem and ended by themselves. `steps` draws each batch from all rows;
-    `epochs` passes over all rows that often, each pass shuffled anew. `floor`: the share of the learning rate that it
-    falls to.
+    `epochs` passes over all rows that often, each pass shuffled anew. With `validation` they are the most that are
+    made, and the model is the best one. `floor`: the share of the learning rate that it falls to.
     """
 
     makes = "model"
@@ -26,6 +35,7 @@ class Sft(Instance):
     rollouts: Annotated[str, Slot("rollouts", optional=True)]
     steps: Annotated[int, Field(ge=1)] | None
     epochs: Annotated[int, Field(ge=1)] | None
+    validation: Validation | None
     batch: int = Field(ge=1)
     learning_rate: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)

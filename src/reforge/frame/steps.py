@@ -12,23 +12,38 @@ from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
 from reforge.training import checkpoint, sft
 
+_ACCURACY = "validation/accuracy"
 
-def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], config: Sft) -> None:
-    """Train `learner` on `rows`, continuing from the stage's checkpoint, and write it to `out/model`."""
-    folder = ctx.scratch / "checkpoint"
+
+def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Sequence[Row], config: Sft) -> None:
+    """Train `learner` on `rows`, continuing from the stage's checkpoint, and write it to `out/model`; with validation,
+    as it was where it did best on the rows `aside`."""
+    folder, best, validation = ctx.scratch / "checkpoint", ctx.scratch / "best", config.validation
     start = checkpoint.resume(learner, folder)
     ctx.tracker.rewind(start)
     bar = progress.bar(total=sft.steps_of(config, len(rows)), initial=start, desc=ctx.name, unit="step")
 
-    def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> None:
+    def goes_on() -> bool:
+        return validation is None or not sft.ended(ctx.tracker.series(_ACCURACY), validation.patience)
+
+    def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> bool:
+        if validation and step % validation.every == 0:
+            metrics |= sft.validate(learner, aside)
+            if metrics[_ACCURACY] > max(ctx.tracker.series(_ACCURACY), default=0.0):
+                checkpoint.save(learner, best, step)
         ctx.tracker.log(step, metrics, timings)
         if step % config.checkpoint_every == 0:
             checkpoint.save(learner, folder, step)
         bar.set_postfix(loss=f"{metrics['loss']:.3f}")
         bar.update()
+        return goes_on()
 
-    sft.train(learner, rows, config, ctx.seed, after_step, start)
+    if goes_on():
+        sft.train(learner, rows, config, ctx.seed, after_step, start)
     bar.close()
+    if validation:
+        ctx.metrics["steps"] = float(checkpoint.resume(learner, best))
+        ctx.metrics[_ACCURACY] = max(ctx.tracker.series(_ACCURACY), default=0.0)
     ctx.metrics["loss"] = ctx.tracker.last()["loss"]
     ctx.metrics["rows"] = float(len(rows))
     everyone(Learner.save_model, learner, ctx.out / "model")

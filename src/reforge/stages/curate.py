@@ -28,6 +28,7 @@ from reforge.problems.source import Row, snapshot, write_jsonl
 from reforge.problems.split import Split, in_order, split
 from reforge.problems.store import write_origins, write_problems, write_quarantined
 from reforge.problems.verify import verify
+from reforge.problems.worked import hide_solutions
 from reforge.records import Problem
 from reforge.reports.card import Card, write_card
 
@@ -51,7 +52,8 @@ def run(ctx: StageContext) -> None:
         _teachable(funnel, cfg.pass_rates)
     _require_some(ctx, funnel)
     sides = split([entry.problem for entry in funnel.kept], cfg.train, cfg.heldout, cfg.heldout_by)
-    _write(ctx, funnel, replace(sides, train=in_order(sides.train, cfg.order)))
+    train = hide_solutions(sides.train, cfg.worked) if cfg.worked else sides.train
+    _write(ctx, funnel, replace(sides, train=in_order(train, cfg.order)))
 
 
 def _read(ctx: StageContext, funnel: Funnel) -> None:
@@ -89,7 +91,8 @@ def _id_of(row: Any) -> str:
 def _generated(ctx: StageContext, folder: Path) -> Iterator[Row]:
     cfg = ctx.cfg.curate[ctx.key]
     assert cfg.train is not None  # or Curate would have refused it
-    streams = {d: generate([d], cfg.tests_per_problem, ctx.seed + d) for d in cfg.difficulties}
+    computed = set[str]()
+    streams = {d: generate([d], cfg.tests_per_problem, ctx.seed + d, computed) for d in cfg.difficulties}
     with progress.bar(desc="generate", unit="problem") as bar:
         problems = balanced(streams, cfg.train, cfg.heldout, _advancing(bar))
     write_jsonl(folder / "rows.jsonl", map(asdict, problems))

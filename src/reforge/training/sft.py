@@ -15,7 +15,7 @@ from reforge.objective.losses import token_mean
 from reforge.policy.batches import Row, build_batch
 from reforge.policy.learner import Learner
 from reforge.policy.ranks import everyone
-from reforge.training.update import imitate
+from reforge.training.update import agreement, imitate
 
 
 def train(
@@ -23,10 +23,11 @@ def train(
     rows: Sequence[Row],
     config: Sft,
     seed: int,
-    after_step: Callable[[int, dict[str, float], dict[str, float]], None],
+    after_step: Callable[[int, dict[str, float], dict[str, float]], bool],
     start: int = 0,
 ) -> None:
-    """Run steps `start`+1 … `steps_of`; the rows of a step depend on (seed, step) alone, so a resume is exact."""
+    """Run steps `start`+1 … `steps_of`, or as long as `after_step` returns True; the rows of a step depend on
+    (seed, step) alone, so a resume is exact."""
     last = steps_of(config, len(rows))
     for step in range(start + 1, last + 1):
         began = time.perf_counter()
@@ -42,7 +43,23 @@ def train(
                 "the step: lower the learning rate, or look for the row that does it."
             )
         metrics = {"loss": loss, "grad_norm": norm, "learning_rate": rate, "tokens/trained": float(batch.tokens)}
-        after_step(step, metrics, {"seconds/train": time.perf_counter() - began})
+        if not after_step(step, metrics, {"seconds/train": time.perf_counter() - began}):
+            return
+
+
+def validate(learner: Learner, rows: Sequence[Row]) -> dict[str, float]:
+    """Return, over all tokens of answers that are not trained on, the mean negative log-likelihood and the mean
+    probability, which is the share of tokens that a sampler would draw right, each after the right ones before."""
+    weights = token_mean([len(row.token_ids) for row in rows])
+    weighted = [replace(row, token_weight=weight) for row, weight in zip(rows, weights, strict=True)]
+    batch = build_batch(weighted, learner.config.micro_batch_tokens, learner.replicas)
+    loss, accuracy = everyone(agreement, learner, batch)
+    return {"validation/loss": loss, "validation/accuracy": accuracy}
+
+
+def ended(accuracies: Sequence[float], patience: int) -> bool:
+    """Return whether the last `patience` measurements brought no new best."""
+    return len(accuracies) > patience and max(accuracies[:-patience]) >= max(accuracies[-patience:])
 
 
 def steps_of(config: Sft, rows: int) -> int:

@@ -190,6 +190,19 @@ def _merge(seen: Seen, more: Seen) -> None:
         seen.maxima[name] = max(seen.maxima.get(name, value), value)
 
 
+@torch.no_grad()
+def agreement(learner: Learner, batch: Batch) -> tuple[float, float]:
+    """Return the weighted mean negative log-likelihood and probability of the batch's tokens."""
+    seen = Seen({"loss": 0.0, "probability": 0.0})
+    for micro in learner.share(batch.micro_batches):
+        logprobs_N, _ = learner.logprobs(micro.inputs, 1.0)
+        token_weights_N = micro.token_weights_N.to(logprobs_N.device)
+        seen.sums["loss"] += float(negative_log_likelihood(logprobs_N, token_weights_N))
+        seen.sums["probability"] += float((logprobs_N.exp() * token_weights_N).sum())
+    seen.over_ranks(learner)
+    return seen.sums["loss"], seen.sums["probability"]
+
+
 def imitate(learner: Learner, batch: Batch, learning_rate: float) -> tuple[float, float]:
     """Make a step of supervised learning. Return (mean negative log-likelihood, norm of the gradient); no step is made
     where one of them is not finite."""

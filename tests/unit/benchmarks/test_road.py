@@ -1,4 +1,7 @@
+"""The claims of the road, by hand; and that the variants compose."""
+
 import json
+import re
 
 import pytest
 
@@ -6,6 +9,8 @@ from benchmarks import record
 from benchmarks.road import claims as road_claims
 from benchmarks.road import run as road
 from reforge.config.compose import compose
+
+ROOT = record.ROOT
 
 
 def run(variant, seed, tokens=(1000.0, 3000.0), **solved):
@@ -16,9 +21,15 @@ def run(variant, seed, tokens=(1000.0, 3000.0), **solved):
         return {"per_problem": per_problem, "pass@1": {"value": count / 10}}
 
     scores = {name.replace("_", "-"): {"limits": {"long": at(n), "longest": at(n + 1)}} for name, n in solved.items()}
-    rungs = {"short": {"steps": 10, "tokens": tokens[0]}, "long": {"steps": 15, "tokens": tokens[1]}}
     weights = {"base/policy/model": "b"} | {name: f"{seed}/{n}" for name, n in solved.items()}
-    return {"variant": variant, "seed": seed, "commit": "c" * 40, "rungs": rungs, "scores": scores, "weights": weights}
+    return {
+        "variant": variant, "seed": seed, "commit": "c" * 40, "steps": {"rl/short": 10, "rl/long": 15},
+        "tokens": dict(zip(("rl/short", "rl/long"), tokens, strict=True)), "scores": scores, "weights": weights,
+    }  # fmt: skip
+
+
+def both(seed, **solved):
+    return run("rungs", seed, **{"sft": 1, "sft_more": 2, "rl_short": 3} | solved)
 
 
 def claim_of(claims, *words):
@@ -26,7 +37,7 @@ def claim_of(claims, *words):
 
 
 def test_one_rung_alone_gets_the_steps_that_spend_the_same_tokens():
-    runs = [run("rungs", 1)]
+    runs = [both(1, rl_long=6)]
     # rung 1 sampled 100 tokens a step and rung 2 200: 4000 in all are 40 steps of the one, 20 of the other
     assert "rl.short.steps=40" in road.overrides("rung1", 1, runs)
     assert "rl.long.steps=20" in road.overrides("rung2", 1, runs)
@@ -34,96 +45,118 @@ def test_one_rung_alone_gets_the_steps_that_spend_the_same_tokens():
         road.overrides("rung1", 2, runs)
 
 
+def test_expert_iteration_answers_as_often_as_both_rungs_do():
+    values = compose(["experiment=tiny", *road.OVERRIDES["expert"]])
+    asked = sum(values["sample"][name]["count"] * values["sample"][name]["answers"] for name in road_claims.EXPERTS)
+    rungs = sum(rung["steps"] * rung["batch"] * rung["group_size"] for rung in values["rl"].values())
+    assert 1 <= asked / rungs < 1.01
+    assert [values["sft"][name]["init"] for name in road_claims.EXPERTS] == [
+        "sft/cold", "sft/expert-1", "sft/expert-2"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("variant", list(road_claims.VARIANTS))
 def test_overrides_of_every_variant_compose(variant):
-    values = compose(["experiment=tiny", "seed=1", *road.overrides(variant, 1, [run("rungs", 1)])])
+    values = compose(["experiment=tiny", "seed=1", *road.overrides(variant, 1, [both(1, rl_long=6)])])
     assert set(road_claims.VARIANTS[variant].evaluated) <= set(values["evaluate"])
     assert list(values["rl"]) == {"rung1": ["short"], "rung2": ["long"]}.get(variant, ["short", "long"])
     assert values["rl"]["long" if variant == "rung2" else "short"]["init"] == "sft/cold"
 
 
-def test_claims_by_hand():
-    claims = road_claims.claims([run("rungs", 0, sft=3, rl_long=6), run("rungs", 1, sft=4, rl_long=5)])
-    pooled = claim_of(claims, "minus sft", "pooled")
-    assert (pooled["value"], pooled["met"]) == (20.0, True)  # 4 of 20 problems
+def test_a_goal_by_hand():
+    claims = road_claims.claims([both(0, sft=3, rl_long=6), both(1, sft=4, rl_long=5)])
+    what = "cold start, pass@1, seeds 0, 1"
+    mean = claim_of(claims, what)
+    assert (mean["value"], mean["goal"], mean["met"]) == (20.0, "≥ 15", True)  # 4 of 20 problems
     # 16 differences of 0, 4 of 1: s = 0.4104, t(0.975, 19) = 2.093, 0.2 − 2.093 · 0.4104 / √20 = 0.0079
-    low = claim_of(claims, "low end", "pooled")
-    assert (low["value"], low["met"]) == (pytest.approx(0.79, abs=0.01), True)
-    assert (claim_of(claims, "minus sft", "seed 0")["value"], claim_of(claims, "minus sft", "seed 1")["met"]) == (
-        30,
-        False,
-    )
-    assert claim_of(claims, "longest", "seed 1")["value"] == 10.0
+    low = claim_of(claims, what, "interval over problems")
+    assert (low["value"], low["goal"], low["met"]) == (pytest.approx(0.79, abs=0.01), "> 0", True)
+    # 0.3 and 0.1: s = 0.1414, t(0.975, 1) = 12.706: below −1, which no difference can be
+    seeds = claim_of(claims, what, "interval over seeds")
+    assert (seeds["value"], seeds["met"]) == (-100.0, False)
+    assert [claim_of(claims, "cold start, seed", str(seed))["value"] for seed in (0, 1)] == [30.0, 10.0]
 
 
-def test_the_synchronous_schedule_is_compared_by_hand():
-    ahead = [run("rungs", seed, sft=1, rl_long=solved) for seed, solved in enumerate((6, 5, 7))]
-    synchronous = [run("synchronous", seed, sft=1, rl_long=solved) for seed, solved in enumerate((7, 5, 5))]
-    claims = road_claims.claims([*ahead, *synchronous])
-    assert [claim_of(claims, "as it is", f"seed {seed}")["value"] for seed in range(3)] == [10.0, 0.0, -20.0]
-    # over seeds: mean −1/30, s = 0.15275, t(0.975, 2) = 4.3027: ± 0.3795
-    seeds = claim_of(claims, "as it is", "over seeds -41.28 to 34.61")
-    assert (seeds["value"], seeds["goal"], seeds["met"]) == (-3.333, "", None)
-    # over 30 problems: one +1, two −1: s = 0.3198, t(0.975, 29) = 2.0452: ± 0.1194
-    assert claim_of(claims, "as it is", "over problems -15.28 to 8.61")["value"] == -3.333
+def test_the_third_limit_is_compared_with_the_second():
+    claims = road_claims.claims([both(0, rl_long=6)])
+    assert claim_of(claims, "third limit")["value"] == 10.0  # one problem of ten more
 
 
-def test_other_threads_are_within_the_tolerance_or_not(monkeypatch):
-    monkeypatch.setattr(road_claims, "TOLERANCE", 12.0)
-    one = [run("rungs", seed, sft=1, rl_long=6) for seed in range(3)]
-    # of 30 problems one differs: 3.33 points, s = 0.1826, t(0.975, 29) = 2.0452: ± 6.82; two: 6.67, s = 0.2537: ± 9.47
-    for solved, far, met in (((6, 7, 6), 10.15, True), ((6, 5, 6), 10.15, True), ((7, 7, 6), 16.14, False)):
-        two = [run("threads", seed, sft=1, rl_long=each) for seed, each in enumerate(solved)]
-        claims = road_claims.claims([*one, *two])
-        found = claim_of(claims, "threads", "3 seeds: farthest end")
-        assert (found["value"], found["goal"], found["met"]) == (pytest.approx(far, abs=0.01), "≤ 12", met)
-        same = 3 + solved.count(6)  # each seed's sft, and its last model where as many problems were solved
-        assert claim_of(claims, "threads", "bit by bit")["value"] == pytest.approx(100 * same / 6, abs=0.1)
+def test_a_goal_without_its_control_is_no_claim():
+    claims = road_claims.claims([both(0, rl_long=6)])
+    assert not any("expert iteration" in claim["claim"] for claim in claims)
+    with_control = road_claims.claims([both(0, rl_long=6), run("expert", 0, sft=1, **dict.fromkeys(EXPERTS, 7))])
+    missed = claim_of(with_control, "minus expert iteration")
+    assert (missed["value"], missed["goal"], missed["met"]) == (-10.0, "> 0", False)
 
 
-def test_a_goal_that_is_missed_says_so():
-    claims = road_claims.claims([run("rungs", 0, sft=6, rl_long=6)])
-    assert [claim["met"] for claim in claims if claim["goal"]] == [False] * 4
+EXPERTS = [name.replace("-", "_") for name in road_claims.EXPERTS]
 
 
-def test_the_last_run_of_a_seed_counts_and_variants_have_no_goal():
-    runs = [run("rungs", 0, sft=3, rl_long=3), run("rungs", 0, sft=3, rl_long=8)]
-    runs.append(run("rung1", 0, tokens=(4400.0, 0.0), sft=3, rl_short=5))
+def test_the_last_run_of_a_seed_counts_and_variants_are_shown_against_both_rungs():
+    runs = [both(0, rl_long=3), both(0, rl_long=8), run("rung1", 0, tokens=(4400.0, 0.0), sft=3, rl_short=5)]
     claims = road_claims.claims(runs)
-    assert claim_of(claims, "minus sft", "pooled")["value"] == 50.0
-    alone = claim_of(claims, "rung 1 alone", "minus sft")
-    assert (alone["value"], alone["goal"], alone["met"]) == (20.0, "", None)
+    assert claim_of(claims, "converged cold start")["value"] == 70.0
+    alone = claim_of(claims, "rung 1 alone, equal sampled tokens: pass@1")
+    assert (alone["value"], alone["goal"], alone["met"]) == (50.0, "", None)
+    assert claim_of(claims, "rung 1 alone", ": minus both rungs")["value"] == -30.0
     assert claim_of(claims, "rung 1 alone", ": tokens sampled")["value"] == 1.1
+
+
+@pytest.mark.parametrize(("solved", "far", "met"), [
+    ((6, 7, 6), 10.15, True), ((6, 5, 6), 10.15, True), ((7, 7, 6), 16.14, False)
+])  # fmt: skip
+def test_other_threads_are_within_the_tolerance_or_not(solved, far, met, monkeypatch):
+    """Of 30 problems one differs: 3.33 points, s = 0.1826, t(0.975, 29) = 2.0452: ± 6.82; two: 6.67 ± 9.47."""
+    monkeypatch.setattr(road_claims, "TOLERANCE", 12.0)
+    runs = [both(seed, rl_long=6) for seed in range(3)]
+    assert road_claims.repeated(runs) is None  # no run with two threads
+    runs += [run("threads", seed, sft=1, rl_long=each) for seed, each in enumerate(solved)]
+    claims = road_claims.claims(runs)
+    found = claim_of(claims, "threads", "farthest end")
+    assert (found["value"], found["goal"], found["met"]) == (pytest.approx(far, abs=0.01), "≤ 12", met)
+    same = 3 + solved.count(6)  # each seed's sft, and its last model where as many problems were solved
+    assert claim_of(claims, "threads", "bit by bit")["value"] == pytest.approx(100 * same / 6, abs=0.1)
+    said = road_claims.repeated(runs)
+    assert said is None or "ended at most 10.2 points from where they ended with one" in said
+    assert (said is None) is not met
+
+
+def test_r4_is_said_in_one_sentence_where_all_weights_are_the_same():
+    runs = [both(seed, rl_long=6) for seed in range(3)] + [run("threads", seed, sft=1, rl_long=6) for seed in range(3)]
+    assert road_claims.repeated(runs) is None  # ten problems leave the interval too wide for 5 points
+    many = [{**one, "scores": more(one["scores"])} for one in runs]
+    assert "with the same weights as with one, bit by bit" in str(road_claims.repeated(many))
+
+
+def more(scores):
+    """The same on a hundred times as many problems."""
+
+    def wide(limit):
+        per = {f"{key}/{n}": value for key, value in limit["per_problem"].items() for n in range(100)}
+        return {**limit, "per_problem": per}
+
+    return {name: {"limits": {key: wide(limit) for key, limit in of["limits"].items()}} for name, of in scores.items()}
+
+
+def test_models_that_were_not_trained_are_not_compared():
+    runs = [both(seed, rl_long=6) for seed in range(3)]
+    runs += [run("threads", seed, sft=1, rl_long=6) | {"weights": {"base/policy/model": "other"}} for seed in range(2)]
+    runs.append(
+        run("threads", 2, sft=1, rl_long=6) | {"weights": {"base/policy/model": "other", "sft": "2/1", "x": ""}}
+    )
+    assert road_claims._same(road_claims.latest(runs)) == 0.5
 
 
 def test_results_are_written_and_read_back(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     assert road.read_runs() == []
-    runs = [run("rungs", 0, sft=3, rl_long=6), run("rungs", 1, sft=3, rl_long=6)]
+    runs = [both(0, rl_long=6), both(1, rl_long=6)]
     road.write_results(runs)
     assert road.read_runs() == runs
     text = (tmp_path / "road.json").read_text()
-    written = json.loads(text)
-    assert set(written) == {"name", "command", "commit", "hardware", "runs", "claims"}
+    assert set(json.loads(text)) == {"name", "command", "commit", "hardware", "runs", "claims"}
     assert sum(line.startswith('{"variant"') for line in text.splitlines()) == 2
-
-
-@pytest.mark.parametrize(("solved", "said"), [(6, True), (3, False)])
-def test_r4_is_said_when_all_seeds_stayed_within_the_tolerance(solved, said, monkeypatch):
-    monkeypatch.setattr(road_claims, "TOLERANCE", 15.0)  # ten problems for each seed leave the interval wide
-    runs = [run("rungs", seed, sft=1, rl_long=6) for seed in road_claims.SEEDS]
-    runs += [run("threads", seed, sft=1, rl_long=solved) for seed in road_claims.SEEDS[:-1]]
-    assert road_claims.repeated(runs) is None  # a seed is missing
-    runs.append(run("threads", road_claims.SEEDS[-1], sft=1, rl_long=6))
-    assert (road_claims.repeated(runs) is not None) is said
-    assert said is ("bit by bit" in str(road_claims.repeated(runs)))
-
-
-def test_r4_says_how_far_apart_where_weights_differ(monkeypatch):
-    monkeypatch.setattr(road_claims, "TOLERANCE", 15.0)
-    runs = [run("rungs", seed, sft=1, rl_long=6) for seed in road_claims.SEEDS]
-    runs += [run("threads", seed, sft=1, rl_long=6 + (seed == 1)) for seed in road_claims.SEEDS]
-    assert "ended at most 10.2 points from where they ended with one" in str(road_claims.repeated(runs))
 
 
 def test_the_recorded_claims_are_those_of_the_recorded_runs():
@@ -131,10 +164,11 @@ def test_the_recorded_claims_are_those_of_the_recorded_runs():
     assert recorded["claims"] == road_claims.claims(recorded["runs"])
 
 
-def test_models_that_were_not_trained_are_not_compared():
-    one = run("rungs", 0, sft=1, rl_long=6) | {
-        "weights": {"base/policy/model": "b", "sft/cold/model": "s", "rl/long/model": "l"}
-    }
-    two = {"base/policy/model": "other", "sft/cold/model": "s", "rl/long/model": "m"}
-    latest = road_claims.latest([one, run("threads", 0, sft=1, rl_long=6) | {"weights": two}])
-    assert road_claims._same([(latest["threads", 0], latest["rungs", 0])]) == 0.5
+def test_a_variant_that_the_docs_name_has_rows():
+    """`--variant NAME`, and the words of each."""
+    recorded = {run["variant"] for run in json.loads((record.RESULTS / "road.json").read_text())["runs"]}
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    named = set(re.findall(r"--variant (\w+)", text))
+    named |= {name for name, variant in road_claims.VARIANTS.items() if name != "rungs" and variant.words in text}
+    assert named <= recorded

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import benchmarks.road.run
+from reforge.records import Reward, Rollout, Status, Verdict
+from reforge.rollouts.store import to_row, write_rows
 
 ROOT = Path(__file__).parents[3]
 GRAPH = """\
@@ -81,30 +83,48 @@ def ran(road):
 
 def test_a_variant_repeats_only_what_it_changes(road):
     both = road.run_road("rungs", 1, [])
-    assert both["rungs"] == {"short": {"steps": 2, "tokens": 70.0}, "long": {"steps": 2, "tokens": 70.0}}
+    assert both["steps"] == {"rl/short": 2, "rl/long": 2}
+    assert both["tokens"] == {"rl/short": 70.0, "rl/long": 70.0}
     assert both["scores"]["rl-long"] == {"model": "rl-long", "limits": {}}
     assert both["weights"]["rl/short"] == both["weights"]["rl/long"] != both["weights"]["sft/cold"]
-    assert {"sft/cold", "rl/short", "rl/long", "evaluate/rl-long"} <= ran(road)
+    assert {"sft/cold", "sft/more", "rl/short", "rl/long", "evaluate/sft-more", "evaluate/rl-long"} <= ran(road)
     alone = road.run_road("rung1", 1, road.overrides("rung1", 1, [both]))
-    assert set(alone["rungs"]) == {"short"}
+    assert set(alone["steps"]) == {"rl/short"}
     assert set(alone["scores"]) == {"sft", "rl-short"}
-    # sft came out of the shared cache; the rung, whose steps changed, did not
-    assert ran(road) == {"rl/short", "evaluate/rl-short"}
+    # sft came out of the shared cache; the rung, whose steps changed, did not (what it makes is the same here, so its
+    # evaluation is there, too)
+    assert ran(road) == {"rl/short"}
     assert list((road.ROOT / ".scratch" / "road").iterdir()) == []
+
+
+def test_expert_iteration_counts_the_tokens_of_its_answers(road, tmp_path):
+    outputs = tmp_path / "outputs"
+    for name, lengths in (("expert-1", [2, 3]), ("expert-2", [4])):
+        rollouts = [
+            Rollout("p", number, 0, (0,) * length, (7,), (5,) * length, (-0.1,) * length, "stop", "")
+            for number, length in enumerate(lengths)
+        ]
+        rows = [to_row(rollout, Reward(0.0, False, {}, Verdict(Status.WRONG_ANSWER))) for rollout in rollouts]
+        write_rows(outputs / "sample" / name / "data" / "rollouts.parquet", rows)
+    for model in road.VARIANTS["expert"].evaluated:
+        (outputs / "evaluate" / model).mkdir(parents=True)
+        (outputs / "evaluate" / model / "scores.json").write_text('{"limits": {}}')
+    assert road.collect(tmp_path, "expert")["tokens"] == {"sample/expert-1": 5.0, "sample/expert-2": 4.0}
 
 
 def test_an_interrupted_run_goes_on_in_its_clone(road, monkeypatch):
     monkeypatch.setattr(road, "collect", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        road.run_road("rung2", 1, road.overrides("rung2", 1, [{**FINISHED}]))
+        road.run_road("rung2", 1, road.overrides("rung2", 1, [FINISHED]))
     assert "rl/long" in ran(road)
     monkeypatch.setattr(road, "collect", lambda *_: {})
-    road.run_road("rung2", 1, road.overrides("rung2", 1, [{**FINISHED}]))
+    road.run_road("rung2", 1, road.overrides("rung2", 1, [FINISHED]))
     assert ran(road) == set()
 
 
 FINISHED = {
     "variant": "rungs",
     "seed": 1,
-    "rungs": {"short": {"steps": 2, "tokens": 70.0}, "long": {"steps": 2, "tokens": 70.0}},
+    "steps": {"rl/short": 2, "rl/long": 2},
+    "tokens": {"rl/short": 70.0, "rl/long": 70.0},
 }

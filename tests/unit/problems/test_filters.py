@@ -24,6 +24,7 @@ ENGLISH = Curate(
     against={},
     pass_rates=None,
     heldout_by="family",
+    worked=None,
     order="mixed",
     train=1,
     heldout=1,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from itertools import islice
 
 import pytest
 
-from reforge.problems.generated import generate
+from reforge.problems.generated import function_of, generate
 from reforge.problems.operations import OPERATIONS
 from reforge.records import Problem
 
@@ -61,3 +62,63 @@ def test_within_a_kind_no_words_mean_two_things() -> None:
     for kind, operations in OPERATIONS.items():
         phrases = [phrase for operation in operations for phrase in operation.phrases]
         assert len(set(phrases)) == len(phrases), kind
+
+
+def slips(problem: Problem) -> dict[str, str]:
+    """Programs in which one line is left out, by that line; a line that changes the kind of `x` stays."""
+    lines = problem.solution.splitlines()
+    kinds = [line.partition(":")[0] for line in problem.thinking.splitlines()]
+    names = [OPERATION_OF[name] for name in problem.family.split("+")]
+    assert kinds == [operation.takes for operation in names]
+    return {
+        lines[at + 1]: "\n".join([*lines[: at + 1], *lines[at + 2 :]])
+        for at, operation in enumerate(names)
+        if operation.takes == operation.gives
+    }
+
+
+OPERATION_OF = {operation.name: operation for operations in OPERATIONS.values() for operation in operations}
+
+
+def passes(program: str, problem: Problem) -> bool:
+    scope: dict = {}
+    exec(program, scope)
+    return all(scope["solve"](*json.loads(case.input)) == json.loads(case.expected) for case in problem.tests)
+
+
+def test_no_operation_can_be_left_out_unnoticed(problems: list[Problem]) -> None:
+    tried = [(problem, line, program) for problem in problems for line, program in slips(problem).items()]
+    assert len(tried) > 500
+    assert [(problem.id, line) for problem, line, program in tried if passes(program, problem)] == []
+
+
+def test_a_constant_off_by_one_is_noticed_where_it_changes_anything_on_fresh_inputs() -> None:
+    (problem,) = [p for p in islice(generate([1], 8, seed=3), 120) if p.id == "generated/list.first4"]
+    assert not passes(problem.solution.replace("[:4]", "[:5]"), problem)
+    assert not passes(problem.solution.replace("[:4]", "[:3]"), problem)
+
+
+def test_no_two_problems_compute_the_same_function() -> None:
+    """The oracle is different inputs; two difficulties drawn apart share what has been computed."""
+    computed: set[str] = set()
+    streams = [generate([difficulty], 8, seed=difficulty, computed=computed) for difficulty in (1, 2, 3)]
+    found = [problem for stream in streams for problem in islice(stream, 150)]
+    rng = random.Random("fresh")
+    inputs = {
+        "list": [[rng.randint(-9, 20) for _ in range(rng.randint(4, 10))] for _ in range(60)],
+        "string": ["".join(rng.choice("abcdeiouABEIrst") for _ in range(rng.randint(4, 10))) for _ in range(60)],
+        "number": [rng.randint(10, 99999) for _ in range(60)],
+    }
+    seen: dict[str, str] = {}
+    for problem in found:
+        kind = OPERATION_OF[problem.family.split("+")[0]].takes
+        said = kind + json.dumps([solve(problem, value) for value in inputs[kind]])
+        assert said not in seen, (problem.id, seen[said])
+        seen[said] = problem.id
+
+
+def test_what_was_computed_elsewhere_is_not_made_again() -> None:
+    apart = {problem.family for problem in islice(generate([2], 8, seed=0), 60)}
+    reverse_and_sort = [(OPERATION_OF["list.reverse"], 2), (OPERATION_OF["list.sort"], 3)]
+    assert function_of(reverse_and_sort) == function_of(reverse_and_sort[1:])  # what sorting does alone
+    assert "list.reverse+list.sort" not in apart

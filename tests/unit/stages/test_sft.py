@@ -36,7 +36,7 @@ def learned(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write_problems(tmp_path / "problems" / "train.parquet", [WORKED, UNSOLVED])
     taken: list[Row] = []
     monkeypatch.setattr(sft, "open_learner", lambda *_: SimpleNamespace(tokenizer=TOKENIZER))
-    monkeypatch.setattr(sft, "finetune", lambda ctx, learner, rows, config: taken.extend(rows))
+    monkeypatch.setattr(sft, "finetune", lambda ctx, learner, rows, aside, config: taken.extend([*rows, *aside]))
 
     def run(rollouts: list[dict[str, Any]], *overrides: str) -> list[Row]:
         write_rows(tmp_path / "rollouts" / "rollouts.parquet", rollouts)

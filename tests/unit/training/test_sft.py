@@ -13,7 +13,8 @@ from reforge.training.sft import rows_of_step, steps_of
 def config(**changed: object) -> Sft:
     values = {
         "init": "base/policy", "problems": "curate/problems", "rollouts": "none", "steps": None, "epochs": 2,
-        "batch": 4, "learning_rate": 1e-3, "warmup_steps": 0, "decay": "none", "floor": 0.0, "checkpoint_every": 1,
+        "validation": None, "batch": 4, "learning_rate": 1e-3, "warmup_steps": 0, "decay": "none", "floor": 0.0,
+        "checkpoint_every": 1,
     }  # fmt: skip
     return Sft.model_validate(values | changed)
 

@@ -1,0 +1,105 @@
+"""A fine-tuning that stops where answers which it does not see say so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from reforge.config.training import Sft
+from reforge.frame.steps import finetune
+from reforge.policy.batches import Row
+from reforge.policy.model import load_model
+from reforge.tracking.tracker import Tracker
+from reforge.training import sft
+from tests.unit.training.policies import new_policy, open_policy
+
+ROWS = [Row((5, number), (6, 7, number)) for number in range(8, 40)]
+ASIDE = [Row((5, number), (6, 7, number)) for number in range(40, 48)]
+SFT: dict[str, Any] = {
+    "init": "base/policy", "problems": "curate/problems", "rollouts": "none", "steps": 40, "epochs": None,
+    "validation": {"share": 0.2, "every": 4, "patience": 2}, "batch": 8, "learning_rate": 3e-3, "warmup_steps": 0,
+    "decay": "none", "floor": 0.0, "checkpoint_every": 6,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return new_policy(tmp_path_factory.mktemp("policy"))
+
+
+def tuned(policy: Path, place: Path, **changed: Any) -> Any:
+    """A stage in `place`, run to its end."""
+    for folder in ("scratch", "log", "out"):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+    tracker = Tracker(place / "scratch", place / "log")
+    ctx: Any = SimpleNamespace(
+        scratch=place / "scratch", out=place / "out", tracker=tracker, name="sft@cold", seed=0, metrics={}
+    )
+    finetune(ctx, open_policy(policy), ROWS, ASIDE, Sft.model_validate(SFT | changed))
+    return ctx
+
+
+def lines(ctx: Any) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (ctx.scratch / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_what_is_measured_is_the_mean_over_tokens_by_hand(policy: Path) -> None:
+    rows = [Row((5, 9), (6, 7)), Row((5,), (30, 31, 32, 33))]
+    found = sft.validate(open_policy(policy), rows)
+    model = load_model(policy)
+    logprobs = []
+    for row in rows:
+        logits = model(torch.tensor([[*row.prompt_ids, *row.token_ids]])).logits[0].detach()
+        for at, token in enumerate(row.token_ids, len(row.prompt_ids) - 1):
+            logprobs.append(float(torch.log_softmax(logits[at], -1)[token]))
+    assert found["validation/loss"] == pytest.approx(-sum(logprobs) / 6, rel=1e-5)
+    assert found["validation/accuracy"] == pytest.approx(sum(torch.tensor(logprobs).exp().tolist()) / 6, rel=1e-5)
+
+
+@pytest.mark.parametrize(("accuracies", "over"), [
+    ([], False), ([0.5], False), ([0.5, 0.4], False), ([0.5, 0.4, 0.5], True), ([0.5, 0.4, 0.6], False),
+    ([0.1, 0.6, 0.5, 0.55], True), ([0.1, 0.6, 0.5, 0.7], False),
+])  # fmt: skip
+def test_it_ends_after_two_measurements_without_a_new_best(accuracies: list[float], over: bool) -> None:
+    assert sft.ended(accuracies, patience=2) is over
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
+    """What validation says, measurement by measurement of a step."""
+    said = iter(accuracies)
+    monkeypatch.setattr(sft, "validate", lambda *_: {"validation/loss": 1.0, "validation/accuracy": next(said)})
+
+
+def test_the_model_is_that_of_the_best_measurement(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eight = tuned(policy, tmp_path / "eight", steps=8, validation=None)
+    scripted(monkeypatch, [0.2, 0.6, 0.5, 0.6])
+    stopped = tuned(policy, tmp_path / "stopped")
+    assert [line["step"] for line in lines(stopped)] == list(range(1, 17))
+    assert [line["step"] for line in lines(stopped) if "validation/accuracy" in line] == [4, 8, 12, 16]
+    assert (stopped.metrics["steps"], stopped.metrics["validation/accuracy"]) == (8.0, 0.6)
+    ours, theirs = ((ctx.out / "model/model.safetensors").read_bytes() for ctx in (stopped, eight))
+    assert ours == theirs
+
+
+def test_killed_in_the_middle_it_ends_with_the_same_model(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the best measurement and before the checkpoint that follows it: step 8 is made again."""
+    scripted(monkeypatch, [0.2, 0.6, 0.5, 0.6])
+    whole = tuned(policy, tmp_path / "whole")
+    scripted(monkeypatch, [0.2, 0.6])
+    with pytest.raises(StopIteration):  # as good a death as any, at step 12
+        tuned(policy, tmp_path / "killed", checkpoint_every=7)
+    scripted(monkeypatch, [0.6, 0.5, 0.6])
+    resumed = tuned(policy, tmp_path / "killed", checkpoint_every=7)
+    assert lines(resumed) == lines(whole)
+    assert resumed.metrics == whole.metrics
+    ours, theirs = ((ctx.out / "model/model.safetensors").read_bytes() for ctx in (resumed, whole))
+    assert ours == theirs
