@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plots import sweep
+from benchmarks.plots import learning, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 ALL = ROOT / "docs" / "results.md"
-PLOTS = {"pipelining": (ROOT / "docs" / "pipelining.svg", sweep)}  # result → the file of its plot, and what draws it
+PLOTS = {  # result → the file of its plot, and what draws it
+    "pipelining": (ROOT / "docs" / "pipelining.svg", sweep),
+    "road": (ROOT / "docs" / "road.svg", learning),
+}
 HEADLINES = (
     "road", "learner_exact", "learner_speed", "learner_memory", "pipelining", "pipelining_trl", "problems_duplicates",
     "reproducible_tiny", "sandbox_fuzz", "sandbox_speed",

@@ -24,12 +24,15 @@ pytestmark = pytest.mark.usefixtures("repository")
         (
             ["rl.long.init=sft/cool"],
             "rl.long.init: sft/cool is no stage; here a model is wanted, and base/policy, base/student, sft/cold, "
-            "sft/student, rl/short do make one. Did you mean sft/cold? (rl.long.init was set by the command line "
-            "(rl.long.init=sft/cool))",
+            "sft/student, sft/more, rl/short do make one. Did you mean sft/cold? (rl.long.init was set by the command "
+            "line (rl.long.init=sft/cool))",
         ),
         (["rl.long.init=rl@short"], "rl/short do make one. Did you mean rl/short?"),
         (["rl.long.init=sft"], "rl.long.init: sft is no stage; here a model is wanted"),
-        (["~sft.cold"], "rl.short.init: sft/cold is no stage; here a model is wanted"),
+        (
+            ["~sft.cold", "~sft.more", "~evaluate.sft-more"],
+            "rl.short.init: sft/cold is no stage; here a model is wanted",
+        ),
         (
             ["rl.long.problems=sft/cold"],
             "rl.long.problems: sft/cold makes a model; here a set of problems is wanted, and curate/problems does",
@@ -161,8 +164,8 @@ def test_what_a_model_began_with_and_what_began_with_it() -> None:
     assert [base_of(found, name) for name in names] == [*["policy"] * 5, *["student"] * 2]
     assert list(begun_with(found, "base@student")) == ["sft/student", "evaluate/student"]
     assert list(begun_with(found, "base@policy")) == [
-        "sft/cold", "sample/teacher", "rl/short", "rl/long", "evaluate/base", "evaluate/sft", "evaluate/rl-short",
-        "evaluate/rl-long",
+        "sft/cold", "sft/more", "sample/teacher", "rl/short", "rl/long", "evaluate/base", "evaluate/sft",
+        "evaluate/rl-short", "evaluate/rl-long", "evaluate/sft-more",
     ]  # fmt: skip
     assert begun_with(found, "rl@short") == {}
 

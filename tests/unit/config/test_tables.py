@@ -25,7 +25,7 @@ def test_an_override_is_of_one_entry_or_with_a_star_of_all() -> None:
     assert (one["rl"]["short"]["steps"], one["rl"]["long"]) == (3, usual["rl"]["long"])
     every = compose(["rl.*.loss.clip_low=0.1", "evaluate.*.limits.longest=100"])
     assert [entry["loss"]["clip_low"] for entry in every["rl"].values()] == [0.1, 0.1]
-    assert [entry["limits"]["longest"] for entry in every["evaluate"].values()] == [100] * 5
+    assert [entry["limits"]["longest"] for entry in every["evaluate"].values()] == [100] * 6
     assert {**every, "rl": usual["rl"], "evaluate": usual["evaluate"]} == usual
 
 
@@ -77,7 +77,7 @@ def test_a_file_that_is_chosen_for_an_entry_gives_its_values_and_the_entry_keeps
     assert {**other, "rl": usual["rl"]} == usual
     student = compose(["sft.student=cold_start"])["sft"]["student"]
     assert (student["init"], student["problems"], student["rollouts"]) == ("base/student", "none", "sample/teacher")
-    assert (student["steps"], student["learning_rate"]) == (280, 2e-3)
+    assert (student["steps"], student["learning_rate"]) == (3000, 1.5e-3)
 
 
 def test_values_that_the_experiment_meant_for_its_own_file_do_not_go_with_another() -> None:

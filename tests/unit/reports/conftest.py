@@ -19,7 +19,7 @@ from reforge.records import Problem, TestCase
 from reforge.reports.inputs import digest
 from reforge.tracking.tracker import Tracker
 
-SKILL = {"base": 0.0, "sft": 0.45, "rl-short": 0.6, "rl-long": 0.74, "student": 0.5}
+SKILL = {"base": 0.0, "sft": 0.45, "rl-short": 0.6, "rl-long": 0.74, "student": 0.5, "sft-more": 0.47}
 LENGTHS = {"short": 48, "long": 96, "longest": 192}
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/x.png>\u202e\x1b[2J'
 

@@ -59,6 +59,7 @@ def test_each_model_is_followed_to_what_it_was_made_from(finished):
         "rl-short": "problems · sft/cold",
         "rl-long": "problems · rl/short",
         "student": "problems · base/student, sample/teacher",
+        "sft-more": "problems · sft/cold",
     }
 
 
@@ -93,7 +94,7 @@ def test_a_completion_cannot_act_on_the_page(finished):
     assert "\\u202e\\x1b[2J" in page.text
     assert "value <b>" in page.text  # nor can the words of a verdict
     assert "b" not in set(page.tags) - {"b"}
-    assert html.count("<b>") == 15  # only those of the table: 5 models, 3 lengths
+    assert html.count("<b>") == 18  # only those of the table: 6 models, 3 lengths
 
 
 def test_equal_inputs_give_equal_bytes(finished):
@@ -105,7 +106,7 @@ def test_equal_inputs_give_equal_bytes(finished):
 
 def test_metrics_name_every_score_and_the_gain(finished):
     render(finished)
-    assert len(finished.metrics) == 5 * 3 + 3
+    assert len(finished.metrics) == 6 * 3 + 3
     pass_at_1 = finished.metrics
     assert pass_at_1["gain"] == pytest.approx(pass_at_1["pass@1/rl-long/long"] - pass_at_1["pass@1/sft/long"], abs=0.01)
     assert pass_at_1["gain/low"] < pass_at_1["gain"] < pass_at_1["gain/high"]
@@ -117,7 +118,7 @@ def test_table_fits_a_terminal(finished):
     lines = table.splitlines()
     assert max(map(len, lines)) <= 100
     blocks = [block.splitlines() for block in table.split("\n\n")]
-    assert [len(block) for block in blocks] == [7, 7, 7, 1]
+    assert [len(block) for block in blocks] == [8, 8, 8, 1]
     assert all(len({len(line) for line in block}) == 1 for block in blocks)
     assert blocks[3][0].startswith("rl-long minus sft at long: +")
 

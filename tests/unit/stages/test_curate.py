@@ -51,7 +51,7 @@ def test_every_row_is_kept_held_out_quarantined_or_surplus(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")
 def test_generated_problems_are_split_evenly_and_repeat_byte_for_byte(tmp_path: Path) -> None:
-    sizes = ["curate.problems.difficulties=[1,2]", "curate.problems.train=64", "curate.problems.heldout=8"]
+    sizes = ["curate.problems.difficulties=[1,2]", "curate.problems.train=64", "curate.problems.heldout=8", NO_LIMIT]
     contexts = [context(tmp_path / name, sizes, seed) for name, seed in (("a", 5), ("b", 5), ("c", 6))]
     for ctx in contexts:
         curate.run(ctx)
@@ -62,6 +62,29 @@ def test_generated_problems_are_split_evenly_and_repeat_byte_for_byte(tmp_path: 
     assert found["difficulties"] == {"train": {"1": 32, "2": 32}, "heldout": {"1": 4, "2": 4}}
     assert found["split"]["surplus"] == 0
     assert len(one["raw/sources/generated/rows.jsonl"].splitlines()) == 72
+
+
+@pytest.mark.usefixtures("repository", "judged_by_stand_in")
+def test_of_many_training_problems_few_show_how_they_are_solved(tmp_path: Path) -> None:
+    """All are verified by their programs, and all have tests; the split and what is held out stay as they were."""
+    sizes = ["curate.problems.difficulties=[1,2]", "curate.problems.train=64", "curate.problems.heldout=8"]
+    few = "curate.problems.worked={difficulties: [1], count: 12}"
+    contexts = [context(tmp_path / name, [*sizes, worked]) for name, worked in (("few", few), ("all", NO_LIMIT))]
+    for ctx in contexts:
+        curate.run(ctx)
+    (train, heldout), (all_train, all_heldout) = (
+        [read_problems(ctx.out / f"data/{side}.parquet") for side in ("train", "heldout")] for ctx in contexts
+    )
+    shown = [problem for problem in train if problem.solution]
+    assert (len(train), len(shown), {problem.difficulty for problem in shown}) == (64, 12, {1})
+    assert shown == [problem for problem in all_train if problem.difficulty == 1][:12]
+    assert [problem.tests for problem in train] == [problem.tests for problem in all_train]
+    assert not any(problem.thinking for problem in train if not problem.solution)
+    assert heldout == all_heldout
+    assert funnel(contexts[0])["verify"] == {"in": 72, "kept": 72, "quarantined": 0}
+
+
+NO_LIMIT = "curate.problems.worked=null"
 
 
 @pytest.mark.usefixtures("repository", "judged_by_stand_in")

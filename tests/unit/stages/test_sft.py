@@ -14,6 +14,7 @@ from reforge.environments.template import Template, worked_answer
 from reforge.errors import UserError
 from reforge.policy.batches import Row
 from reforge.policy.tokenizer import train_tokenizer
+from reforge.problems.split import position
 from reforge.problems.store import write_problems
 from reforge.records import Problem, Reward, Rollout, Status, TestCase, Verdict
 from reforge.rollouts.store import to_row, write_rows
@@ -76,3 +77,37 @@ def test_where_there_is_no_answer_both_inputs_are_named(learned) -> None:
     said = r"^sft\.student: there is no answer to learn from\. .*problem of none .*rollout of sample/teacher solved"
     with pytest.raises(UserError, match=said):
         learned(DRAWN[1:4])
+
+
+def test_whole_families_are_set_aside_and_answers_to_one_problem_stay_together(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [
+        Problem(f"p{number}", "Write solve(x).", "pass", WORKED.tests, family=f"f{number // 2}") for number in range(40)
+    ]
+    write_problems(tmp_path / "problems" / "train.parquet", problems)
+    drawn = [sampled(number, Status.ACCEPTED, "stop") | {"problem_id": f"p{number}"} for number in range(40)]
+    write_rows(tmp_path / "rollouts" / "rollouts.parquet", drawn)
+    sides: list[Any] = []
+    monkeypatch.setattr(sft, "open_learner", lambda *_: SimpleNamespace(tokenizer=TOKENIZER))
+    monkeypatch.setattr(sft, "finetune", lambda ctx, learner, rows, aside, config: sides.append((rows, aside)))
+
+    def split(share: float) -> tuple[list[Row], list[Row]]:
+        changed = [f"sft.student.validation={{share: {share}, every: 1, patience: 1}}"]
+        config = build_config(compose(["experiment=smoke", "sft.student.problems=curate/problems", *changed]), "test")
+        place: Any = SimpleNamespace(
+            cfg=config, key="student", where="sft.student", seed=0, input=lambda slot: tmp_path / slot
+        )
+        sft.run(place)
+        return sides[-1]
+
+    rows, aside = split(0.3)
+    held = {number for number in range(40) if position(f"f{number // 2}") >= 0.7}
+    assert 0 < len(held) < 40
+    assert [row.token_ids[0] for row in aside if row != BY_HAND] == sorted(held)
+    assert aside.count(BY_HAND) == len(held)
+    assert len(rows) + len(aside) == 80
+    with pytest.raises(
+        UserError, match=r"sft\.student\.validation\.share=1e-06 of 80 answers leaves 80 .* and 0 aside"
+    ):
+        split(1e-6)
