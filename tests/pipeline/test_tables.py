@@ -72,7 +72,7 @@ def test_every_entry_runs_once_after_what_it_is_made_from_and_the_report_last(ma
 
 @pytest.mark.parametrize(("key", "stages"), [
     ("rl.long.guards.truncated=0.75", {"rl@long", "sample@teacher", "sft@student", "evaluate@rl-long"}),
-    ("rl.short.learning_rate=2e-4", {"rl@short", "rl@long", "sample@teacher", "sft@student", "evaluate@rl-long"}),
+    ("rl.short.learning_rate=3e-4", {"rl@short", "rl@long", "sample@teacher", "sft@student", "evaluate@rl-long"}),
     ("sample.teacher.count=32", {"sample@teacher", "sft@student"}),
     ("evaluate.*.rollouts=3", {"evaluate@sft", "evaluate@rl-long"}),
 ])  # fmt: skip
