@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reforge.config.training import Sft
+from reforge.errors import UserError
 from reforge.frame.context import StageContext
 from reforge.machine import progress
 from reforge.policy.batches import Row
@@ -19,9 +20,15 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Se
     """Train `learner` on `rows`, continuing from the stage's checkpoint, and write it to `out/model`; with validation,
     as it was where it did best on the rows `aside`."""
     folder, best, validation = ctx.scratch / "checkpoint", ctx.scratch / "best", config.validation
+    steps = sft.steps_of(config, len(rows))
+    if validation and steps < validation.every:
+        raise UserError(
+            f"{ctx.where}.validation.every={validation.every}: there are {steps} steps, so nothing would ever be "
+            "measured. Lower it, or make more steps."
+        )
     start = checkpoint.resume(learner, folder)
     ctx.tracker.rewind(start)
-    bar = progress.bar(total=sft.steps_of(config, len(rows)), initial=start, desc=ctx.name, unit="step")
+    bar = progress.bar(total=steps, initial=start, desc=ctx.name, unit="step")
 
     def goes_on() -> bool:
         return validation is None or not sft.ended(ctx.tracker.series(_ACCURACY), validation.patience)
@@ -29,7 +36,7 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Se
     def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> bool:
         if validation and step % validation.every == 0:
             metrics |= sft.validate(learner, aside)
-            if metrics[_ACCURACY] > max(ctx.tracker.series(_ACCURACY), default=0.0):
+            if metrics[_ACCURACY] > max(ctx.tracker.series(_ACCURACY), default=-1.0):
                 checkpoint.save(learner, best, step)
         ctx.tracker.log(step, metrics, timings)
         if step % config.checkpoint_every == 0:
@@ -43,7 +50,7 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Se
     bar.close()
     if validation:
         ctx.metrics["steps"] = float(checkpoint.resume(learner, best))
-        ctx.metrics[_ACCURACY] = max(ctx.tracker.series(_ACCURACY), default=0.0)
+        ctx.metrics[_ACCURACY] = max(ctx.tracker.series(_ACCURACY))
     ctx.metrics["loss"] = ctx.tracker.last()["loss"]
     ctx.metrics["rows"] = float(len(rows))
     everyone(Learner.save_model, learner, ctx.out / "model")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from reforge.config.training import Sft
+from reforge.errors import UserError
 from reforge.frame.steps import finetune
 from reforge.policy.batches import Row
 from reforge.policy.model import load_model
@@ -38,7 +39,13 @@ def tuned(policy: Path, place: Path, **changed: Any) -> Any:
         (place / folder).mkdir(parents=True, exist_ok=True)
     tracker = Tracker(place / "scratch", place / "log")
     ctx: Any = SimpleNamespace(
-        scratch=place / "scratch", out=place / "out", tracker=tracker, name="sft@cold", seed=0, metrics={}
+        scratch=place / "scratch",
+        out=place / "out",
+        tracker=tracker,
+        name="sft@cold",
+        where="sft.cold",
+        seed=0,
+        metrics={},
     )
     finetune(ctx, open_policy(policy), ROWS, ASIDE, Sft.model_validate(SFT | changed))
     return ctx
@@ -103,3 +110,8 @@ def test_killed_in_the_middle_it_ends_with_the_same_model(
     assert resumed.metrics == whole.metrics
     ours, theirs = ((ctx.out / "model/model.safetensors").read_bytes() for ctx in (resumed, whole))
     assert ours == theirs
+
+
+def test_a_stage_that_would_never_measure_is_refused(policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sft\.cold\.validation\.every=4: there are 3 steps"):
+        tuned(policy, tmp_path, steps=3)
