@@ -56,9 +56,9 @@ def learning(result: Mapping[str, Any]) -> str:
             columns = list(zip(*scores, strict=True))
             axes.fill_between(tokens, [*map(min, columns)], [*map(max, columns)], color=colour, alpha=0.15, linewidth=0)
             axes.plot(tokens, [*map(statistics.mean, columns)], "o-", color=colour, label=f"{words}, {_seeds(runs)}")
-    more = [_score(run, "sft-more") for (name, _), run in newest.items() if name == "rungs"]
+    more = [_score(run, "sft-more") for (name, _), run in newest.items() if name == "rungs"]  # there is one at least
     axes.axhline(statistics.mean(more), color="#777777", linestyle="--", label="more fine-tuning, same solutions")
-    axes.set_xlabel("million tokens sampled since the converged cold start")
+    axes.set_xlabel("million tokens sampled since the cold start")
     axes.set_ylabel("pass@1, held-out problems, %")
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, loc="upper left")

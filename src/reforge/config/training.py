@@ -53,6 +53,8 @@ class Sft(Instance):
     def _learns_from_something(self) -> Sft:
         if self.problems == self.rollouts == NONE:
             raise ValueError("problems and rollouts are both none: there is nothing to learn from")
+        if self.validation and self.problems == NONE:
+            raise ValueError("validation: whole families are set aside, and only problems (here none) know theirs")
         return self
 
 

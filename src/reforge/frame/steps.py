@@ -28,19 +28,22 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Se
         )
     start = checkpoint.resume(learner, folder)
     ctx.tracker.rewind(start)
+    if start and sft.best_step(ctx.tracker.series(_ACCURACY)) == start:
+        checkpoint.save(learner, best, start)  # it may have been killed right before that
     bar = progress.bar(total=steps, initial=start, desc=ctx.name, unit="step")
 
     def goes_on() -> bool:
-        return validation is None or not sft.ended(ctx.tracker.series(_ACCURACY), validation.patience)
+        return validation is None or not sft.ended(list(ctx.tracker.series(_ACCURACY).values()), validation.patience)
 
     def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> bool:
         if validation and step % validation.every == 0:
             metrics |= sft.validate(learner, aside)
-            if metrics[_ACCURACY] > max(ctx.tracker.series(_ACCURACY), default=-1.0):
-                checkpoint.save(learner, best, step)
         ctx.tracker.log(step, metrics, timings)
-        if step % config.checkpoint_every == 0:
+        is_best = sft.best_step(ctx.tracker.series(_ACCURACY)) == step
+        if is_best or step % config.checkpoint_every == 0:
             checkpoint.save(learner, folder, step)
+        if is_best:  # after the stage's own checkpoint: no run goes on from before its best
+            checkpoint.save(learner, best, step)
         bar.set_postfix(loss=f"{metrics['loss']:.3f}")
         bar.update()
         return goes_on()
@@ -50,7 +53,7 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Se
     bar.close()
     if validation:
         ctx.metrics["steps"] = float(checkpoint.resume(learner, best))
-        ctx.metrics[_ACCURACY] = max(ctx.tracker.series(_ACCURACY))
+        ctx.metrics[_ACCURACY] = ctx.tracker.series(_ACCURACY)[int(ctx.metrics["steps"])]
     ctx.metrics["loss"] = ctx.tracker.last()["loss"]
     ctx.metrics["rows"] = float(len(rows))
     everyone(Learner.save_model, learner, ctx.out / "model")

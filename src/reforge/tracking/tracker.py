@@ -111,9 +111,9 @@ class Tracker:
         """Return the metrics of the newest step, whichever process made it; empty where there is none."""
         return dict(self._lines[max(self._lines)]) if self._lines else {}
 
-    def series(self, name: str) -> list[float]:
-        """Return the values of a metric in the order of its steps; steps without it have none."""
-        return [metrics[name] for _, metrics in sorted(self._lines.items()) if name in metrics]
+    def series(self, name: str) -> dict[int, float]:
+        """Return the values of a metric by step, in order; steps without it have none."""
+        return {step: metrics[name] for step, metrics in sorted(self._lines.items()) if name in metrics}
 
     def artifact(self, path: Path) -> None:
         self.artifacts.append(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from reforge.config.training import Sft
@@ -55,6 +55,11 @@ def validate(learner: Learner, rows: Sequence[Row]) -> dict[str, float]:
     batch = build_batch(weighted, learner.config.micro_batch_tokens, learner.replicas)
     loss, accuracy = everyone(agreement, learner, batch)
     return {"validation/loss": loss, "validation/accuracy": accuracy}
+
+
+def best_step(accuracies: Mapping[int, float]) -> int:
+    """Return the first step with the greatest accuracy; 0 where none was measured."""
+    return max(accuracies, key=accuracies.__getitem__, default=0)
 
 
 def ended(accuracies: Sequence[float], patience: int) -> bool:

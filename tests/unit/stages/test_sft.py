@@ -107,6 +107,8 @@ def test_whole_families_are_set_aside_and_answers_to_one_problem_stay_together(
     assert [row.token_ids[0] for row in aside if row != BY_HAND] == sorted(held)
     assert aside.count(BY_HAND) == len(held)
     assert len(rows) + len(aside) == 80
+    with pytest.raises(UserError, match=r"families are set aside, and only problems \(here none\) know theirs"):
+        build_config(compose(["experiment=smoke", "sft.student.validation={share: 0.3, every: 1, patience: 1}"]), "x")
     with pytest.raises(
         UserError, match=r"sft\.student\.validation\.share=1e-06 of 80 answers leaves 80 .* and 0 aside"
     ):

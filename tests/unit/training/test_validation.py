@@ -16,7 +16,7 @@ from reforge.frame.steps import finetune
 from reforge.policy.batches import Row
 from reforge.policy.model import load_model
 from reforge.tracking.tracker import Tracker
-from reforge.training import sft
+from reforge.training import checkpoint, sft
 from tests.unit.training.policies import new_policy, open_policy
 
 ROWS = [Row((5, number), (6, 7, number)) for number in range(8, 40)]
@@ -95,17 +95,27 @@ def test_the_model_is_that_of_the_best_measurement(
     assert ours == theirs
 
 
-def test_killed_in_the_middle_it_ends_with_the_same_model(
-    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("during", ["checkpoint", "best"])
+def test_killed_at_its_best_it_ends_with_the_same_model(
+    during: str, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed after the best measurement and before the checkpoint that follows it: step 8 is made again."""
+    """Step 8 is the best: killed before that is kept at all, or before it is kept as the best."""
     scripted(monkeypatch, [0.2, 0.6, 0.5, 0.6])
     whole = tuned(policy, tmp_path / "whole")
+    save = checkpoint.save
+
+    def dies(learner: Any, folder: Path, step: int) -> None:
+        if (folder.name, step) == (during, 8):
+            raise KeyboardInterrupt
+        save(learner, folder, step)
+
     scripted(monkeypatch, [0.2, 0.6])
-    with pytest.raises(StopIteration):  # as good a death as any, at step 12
-        tuned(policy, tmp_path / "killed", checkpoint_every=7)
-    scripted(monkeypatch, [0.6, 0.5, 0.6])
-    resumed = tuned(policy, tmp_path / "killed", checkpoint_every=7)
+    monkeypatch.setattr(checkpoint, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(policy, tmp_path / "killed")
+    monkeypatch.setattr(checkpoint, "save", save)
+    scripted(monkeypatch, [0.5, 0.6] if during == "best" else [0.6, 0.5, 0.6])
+    resumed = tuned(policy, tmp_path / "killed")
     assert lines(resumed) == lines(whole)
     assert resumed.metrics == whole.metrics
     ours, theirs = ((ctx.out / "model/model.safetensors").read_bytes() for ctx in (resumed, whole))
