@@ -109,7 +109,8 @@ def _goal(goal: Goal, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, A
 
 
 def _shown(name: str, variant: Variant, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
-    """Return the variant's result, and against both rungs: its difference and the tokens that it sampled."""
+    """Return the variant's result, the tokens that it sampled against both rungs, and, where no goal has it, its
+    difference from them."""
     found = []
     result: Model = (name, variant.final, RUNG2)
     seeds = [seed for seed in variant.seeds if (name, seed) in by_key]
@@ -118,17 +119,16 @@ def _shown(name: str, variant: Variant, by_key: Mapping[tuple[str, int], Run]) -
         found.append(claim(f"{variant.words}: pass@1, {_seeds(seeds)}", 100 * sum(scores) / len(scores), "%"))
     common = _common(result, MAIN, by_key) if name != "rungs" else []
     if common:
+        spent = [_tokens(by_key[name, seed]) / _tokens(by_key["rungs", seed]) for seed in common]
+        found.append(claim(f"{variant.words}: tokens sampled", sum(spent) / len(spent), "of those of both rungs"))
+    if common and result not in [goal.other for goal in GOALS]:
         ours, main = (
             {key: mean for seed in common for key, mean in _means(model, seed, by_key).items()}
             for model in (result, MAIN)
         )
         gap = paired_difference(ours, main, CONFIDENCE)
         ends = f"{CONFIDENCE:.0%} interval over problems {100 * gap.low:.2f} to {100 * gap.high:.2f}"
-        spent = [_tokens(by_key[name, seed]) / _tokens(by_key["rungs", seed]) for seed in common]
-        found += [
-            claim(f"{variant.words}: minus both rungs, {_seeds(common)} ({ends})", 100 * gap.value, "points"),
-            claim(f"{variant.words}: tokens sampled", sum(spent) / len(spent), "of those of both rungs"),
-        ]
+        found.append(claim(f"{variant.words}: minus both rungs, {_seeds(common)} ({ends})", 100 * gap.value, "points"))
     return found
 
 

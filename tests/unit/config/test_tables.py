@@ -75,7 +75,7 @@ def test_a_file_that_is_chosen_for_an_entry_gives_its_values_and_the_entry_keeps
     assert (long["batch"], long["learning_rate"], long["steps"], long["max_tokens"]) == (128, 1e-6, 4, 64)
     assert other["rl"]["short"] == usual["rl"]["short"]
     assert {**other, "rl": usual["rl"]} == usual
-    student = compose(["sft.student=cold_start"])["sft"]["student"]
+    student = compose(["sft.student=cold_start", "sft.student.validation=null"])["sft"]["student"]
     assert (student["init"], student["problems"], student["rollouts"]) == ("base/student", "none", "sample/teacher")
     assert (student["steps"], student["learning_rate"]) == (3000, 1.5e-3)
 

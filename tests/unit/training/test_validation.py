@@ -77,7 +77,7 @@ def test_it_ends_after_two_measurements_without_a_new_best(accuracies: list[floa
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
-    """What validation says, measurement by measurement of a step."""
+    """Let validation return these accuracies, one a measurement."""
     said = iter(accuracies)
     monkeypatch.setattr(sft, "validate", lambda *_: {"validation/loss": 1.0, "validation/accuracy": next(said)})
 
