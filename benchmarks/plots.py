@@ -50,7 +50,7 @@ def learning(result: Mapping[str, Any]) -> str:
     for variant, (words, colour, models) in _WAYS.items():
         runs = [run for (name, _), run in sorted(newest.items()) if name == variant]
         if runs:
-            spent = [[0.0, *_cumulative([run["tokens"][stage] / 1e6 for stage in models.values()])] for run in runs]
+            spent = [[0.0, *_cumulative([run["sampled"][stage] / 1e6 for stage in models.values()])] for run in runs]
             scores = [[_score(run, model) for model in ("sft", *models)] for run in runs]
             tokens = [statistics.mean(column) for column in zip(*spent, strict=True)]
             columns = list(zip(*scores, strict=True))

@@ -1,18 +1,23 @@
 """How fast is a learner step beside TRL's GRPOTrainer: same model, same completions, same machine, taking turns? And
 what does it save to leave out the groups that teach nothing?   python -m benchmarks.learner.speed
+
+Each call adds a recording of ROUNDS rounds; the claims are about all recordings, and no goal is met before there are
+RECORDINGS of them.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,7 @@ import torch
 
 from benchmarks.learner.trl_peer import new_trainer
 from benchmarks.policies import new_tokenizer
-from benchmarks.record import Claim, claim, head, show, write
+from benchmarks.record import RESULTS, Claim, claim, head, mean_ratio, show, write
 from reforge.config import Config
 from reforge.config.compose import compose
 from reforge.config.load import build_config
@@ -31,7 +36,7 @@ from reforge.policy.learner import Learner, open_learner
 from reforge.policy.model import new_model, save_model
 from reforge.training.update import Objective, update
 
-ROUNDS, STEPS = 7, 2
+ROUNDS, STEPS, RECORDINGS = 7, 2, 5
 ROLLOUTS, PROMPT, GROUP = 64, 32, 8
 EQUAL, LONGEST = 128, 640
 MICRO_BATCHES = (8, 16, 32, 64)  # TRL is given the one that is fastest for it
@@ -157,7 +162,7 @@ def _padded(given: Work) -> dict[str, Any]:
 # --- the comparison -----------------------------------------------------------------------------------------------
 
 
-SHAPES = {"long-tailed": (long_tailed(), 2.0), "equal": ([EQUAL] * ROLLOUTS, 1.2)}
+SHAPES = {"long-tailed": (long_tailed(), 2.0), "equal": ([EQUAL] * ROLLOUTS, 1.2)}  # with goals for the lower end
 
 
 def alone() -> ProcessPoolExecutor:
@@ -201,8 +206,9 @@ def their_round(name: str, micro_batch: int) -> float:
     return theirs(name, micro_batch).median()
 
 
-def beside(name: str) -> tuple[Claim, dict[str, Any]]:
-    lengths, goal = SHAPES[name]
+def recorded(name: str, commit: str) -> dict[str, Any]:
+    """Measure one recording of these lengths."""
+    lengths, _ = SHAPES[name]
     tried = {}
     for size in MICRO_BATCHES:
         with alone() as process:
@@ -213,25 +219,42 @@ def beside(name: str) -> tuple[Claim, dict[str, Any]]:
         for _ in range(ROUNDS + 1):
             seconds["TRL"].append(trl.submit(their_round, name, best).result())
             seconds["ours"].append(own.submit(our_round, name).result())
-    medians = {side: statistics.median(values[1:]) for side, values in seconds.items()}  # the first warms up
-    ratio = medians["TRL"] / medians["ours"]
-    text = f"learner step, {name} lengths: TRL ({medians['TRL']:.2f} s) to ours ({medians['ours']:.2f} s)"
     shape = {"lengths": name, "median": statistics.median(lengths), "longest": max(lengths)}
-    return claim(text, ratio, "times", f"≥ {goal}", ratio >= goal), {
-        **shape, **seconds, "TRL's micro-batch": best, "tried": tried,
-    }  # fmt: skip
+    when = {"recorded": datetime.now(UTC).isoformat(timespec="minutes"), "commit": commit}
+    return {**when, **shape, **seconds, "TRL's micro-batch": best, "tried": tried}
+
+
+def beside(name: str, recordings: Sequence[Mapping[str, Any]]) -> list[Claim]:
+    """Return the claim about all recordings of these lengths, and the ratio of each."""
+    goal, of = SHAPES[name][1], [recording for recording in recordings if recording["lengths"] == name]
+    rounds = [list(zip(one["TRL"][1:], one["ours"][1:], strict=True)) for one in of]  # the first round warms up
+    each = [[theirs / own for theirs, own in pairs] for pairs in rounds]
+    mean, low, high = mean_ratio([ratio for ratios in each for ratio in ratios])
+    theirs, own = (statistics.median(pair[side] for pairs in rounds for pair in pairs) for side in (0, 1))
+    text = (
+        f"learner step, {name} lengths: TRL ({theirs:.2f} s) to ours ({own:.2f} s), {len(of)} recordings "
+        f"(95% interval {low:.3g} to {high:.3g})"
+    )
+    met = low >= goal if len(of) >= RECORDINGS else None
+    ratios = sorted(mean_ratio(ratios)[0] for ratios in each)
+    return [
+        claim(text, mean, "times", f"lower end ≥ {goal}, {RECORDINGS} recordings", met),
+        claim(f"learner step, {name} lengths: the recording with the smallest ratio", ratios[0], "times"),
+        claim(f"learner step, {name} lengths: the recording with the greatest ratio", ratios[-1], "times"),
+    ]
 
 
 def main() -> None:
-    commit = head()
-    pairs = [beside(name) for name in SHAPES]
+    commit, path = head(), RESULTS / "learner_speed.json"
+    before = json.loads(path.read_text())["runs"] if path.is_file() else []
+    recordings = [run for run in before if "recorded" in run] + [recorded(name, commit) for name in SHAPES]
     curve = skipped(*ours())
-    claims = [claim for claim, _ in pairs] + [
+    claims = [item for name in SHAPES for item in beside(name, recordings)] + [
         claim(f"step time at a solve rate of {rate:g}, to that with nothing left out", share, "times")
         for rate, share in curve.items()
     ]
     show(claims)
-    write("learner_speed", claims, [*(run for _, run in pairs), {"step time by solve rate": curve}], commit)
+    write("learner_speed", claims, [*recordings, {"step time by solve rate": curve}], commit)
 
 
 def skipped(learner: Learner, objective: Objective) -> dict[float, float]:

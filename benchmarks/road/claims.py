@@ -18,7 +18,7 @@ EXPERIMENT, SEEDS = "tiny", (0, 1, 2, 3)
 CONFIDENCE = 0.95
 # points that the same seeds may differ by on a different number of threads (R4), stated before any such run
 TOLERANCE, THREADED = 5.0, (0, 1, 2)
-UNTRAINED = "base/"
+UNTRAINED, START, CONTROL = "base/", "sft/cold", "sft/more"
 _FARTHEST = f"farthest end of the {CONFIDENCE:.0%} interval over problems"
 RUNG1, RUNG2, TWICE = "short", "long", "longest"
 EXPERTS = ("expert-1", "expert-2", "expert-3")
@@ -41,6 +41,7 @@ class Variant:
 
 VARIANTS = {
     "rungs": Variant("both rungs", ("sft", "sft-more", "rl-short", "rl-long")),
+    "cool": Variant("both rungs, scored at a temperature of 0.6", ("sft", "sft-more", "rl-long")),
     "expert": Variant("expert iteration, equal sampled tokens", ("sft", *EXPERTS)),
     "rung1": Variant("rung 1 alone, equal sampled tokens", ("sft", "rl-short")),
     "rung2": Variant("rung 2 alone, equal sampled tokens"),
@@ -57,43 +58,59 @@ MAIN: Model = ("rungs", "rl-long", RUNG2)
 
 
 @dataclass(frozen=True)
-class Goal:
-    """A comparison that was decided on before the runs: `one` minus `other` is to be at least `least` points, and the
-    lower ends of its intervals, over problems and over seeds, above 0."""
+class Comparison:
+    """`one` minus `other`, on the held-out problems of some difficulties or on all. As a goal, decided on before the
+    runs, it is to be at least `least` points, and the lower ends of its intervals, over problems and over seeds, above
+    0."""
 
     words: str
     one: Model
     other: Model
-    least: float | None = None
+    least: float = 0.0
+    difficulties: Sequence[int] = ()
 
 
+STARTED, MORE = ("rungs", "sft", RUNG2), ("rungs", "sft-more", RUNG2)
 GOALS = [
-    Goal("both rungs minus more fine-tuning on the same solutions", MAIN, ("rungs", "sft-more", RUNG2), 15.0),
-    Goal("both rungs minus the cold start that its validation ended", MAIN, ("rungs", "sft", RUNG2), 15.0),
-    Goal("both rungs minus expert iteration, equal sampled tokens", MAIN, ("expert", EXPERTS[-1], RUNG2)),
-    Goal("both rungs minus rung 1 alone, equal sampled tokens", MAIN, ("rung1", "rl-short", RUNG2)),
-    Goal("both rungs minus rung 2 alone, equal sampled tokens", MAIN, ("rung2", "rl-long", RUNG2)),
-    Goal("both rungs at the third limit, never trained, minus at the second", ("rungs", "rl-long", TWICE), MAIN),
-    Goal("both rungs minus both without overlong filtering", MAIN, ("no_filter", "rl-long", RUNG2)),
+    Comparison("both rungs minus more fine-tuning on the same solutions", MAIN, MORE, 15.0),
+    Comparison("both rungs minus the cold start that its validation ended", MAIN, STARTED, 15.0),
+    Comparison(
+        "both rungs minus more fine-tuning, both scored at a temperature of 0.6",
+        ("cool", "rl-long", RUNG2),
+        ("cool", "sft-more", RUNG2),
+        15.0,
+    ),
+    Comparison("both rungs minus expert iteration, equal sampled tokens", MAIN, ("expert", EXPERTS[-1], RUNG2)),
+    Comparison("both rungs minus rung 1 alone, equal sampled tokens", MAIN, ("rung1", "rl-short", RUNG2)),
+    Comparison("both rungs minus rung 2 alone, equal sampled tokens", MAIN, ("rung2", "rl-long", RUNG2)),
+    Comparison("both rungs at the third limit, never trained, minus at the second", ("rungs", "rl-long", TWICE), MAIN),
+    Comparison("both rungs minus both without overlong filtering", MAIN, ("no_filter", "rl-long", RUNG2)),
+]
+SHOWN = [
+    Comparison("more fine-tuning minus the cold start", MORE, STARTED),
+    Comparison("both rungs minus more fine-tuning where some solutions were shown", MAIN, MORE, 0.0, (3, 4, 5)),
+    Comparison("both rungs minus more fine-tuning where no solution was shown", MAIN, MORE, 0.0, (6, 7)),
 ]
 
 
 def claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
     by_key = latest(runs)
-    found = [item for goal in GOALS for item in _goal(goal, by_key)]
+    found = [item for goal in GOALS for item in _compared(goal, by_key, stated=True)]
+    found += [item for shown in SHOWN for item in _compared(shown, by_key, stated=False)]
     for name, variant in VARIANTS.items():
         found += _shown(name, variant, by_key)
     return found + _repeats(by_key)
 
 
-def _goal(goal: Goal, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
-    seeds = _common(goal.one, goal.other, by_key)
-    stated = "lower ends > 0" if goal.least is None else f"≥ {goal.least:g}, lower ends > 0"
+def _compared(pair: Comparison, by_key: Mapping[tuple[str, int], Run], stated: bool) -> list[dict[str, Any]]:
+    seeds = _common(pair.one, pair.other, by_key)
+    goal = f"{f'≥ {pair.least:g}, ' if pair.least else ''}lower ends > 0" if stated else ""
     if not seeds:
-        return [claim(f"{goal.words}: of {len(SEEDS)} seeds measured", 0, "seeds", stated)]
-    pairs = {seed: (_means(goal.one, seed, by_key), _means(goal.other, seed, by_key)) for seed in seeds}
-    one, two = ({key: mean for pair in pairs.values() for key, mean in pair[side].items()} for side in (0, 1))
-    each = {seed: paired_difference(*pair, CONFIDENCE).value for seed, pair in pairs.items()}
+        return [claim(f"{pair.words}: of {len(SEEDS)} seeds measured", 0, "seeds", goal)]
+    of = pair.difficulties
+    sides = {seed: (_means(pair.one, seed, by_key, of), _means(pair.other, seed, by_key, of)) for seed in seeds}
+    one, two = ({key: mean for side in sides.values() for key, mean in side[which].items()} for which in (0, 1))
+    each = {seed: paired_difference(*side, CONFIDENCE).value for seed, side in sides.items()}
     intervals = {"problems": paired_difference(one, two, CONFIDENCE)}
     if len(set(each.values())) > 1:
         intervals["seeds"] = mean_interval(list(each.values()), CONFIDENCE, bounds=(-1.0, 1.0))
@@ -101,11 +118,11 @@ def _goal(goal: Goal, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, A
     ends = ", ".join(
         f"over {unit} {100 * found.low:.2f} to {100 * found.high:.2f}" for unit, found in intervals.items()
     )
-    what = f"{goal.words}, pass@1, {_seeds(seeds)} ({CONFIDENCE:.0%} intervals {ends})"
-    met = gain >= (goal.least or 0.0) and all(found.low > 0 for found in intervals.values())
-    of_seeds = [claim(f"{goal.words}, seed {seed}", 100 * value, "points") for seed, value in each.items()]
-    known = met if set(seeds) >= set(SEEDS) else None  # who may stop when it looks good proves nothing
-    return [claim(what, gain, "points", stated, known), *(of_seeds if len(each) > 1 else [])]
+    what = f"{pair.words}, pass@1, {_seeds(seeds)} ({CONFIDENCE:.0%} intervals {ends})"
+    met = gain >= pair.least and all(found.low > 0 for found in intervals.values())
+    of_seeds = [claim(f"{pair.words}, seed {seed}", 100 * value, "points") for seed, value in each.items()]
+    known = met if stated and set(seeds) >= set(SEEDS) else None  # who may stop when it looks good proves nothing
+    return [claim(what, gain, "points", goal, known), *(of_seeds if stated and len(each) > 1 else [])]
 
 
 def _shown(name: str, variant: Variant, by_key: Mapping[tuple[str, int], Run]) -> list[dict[str, Any]]:
@@ -118,9 +135,13 @@ def _shown(name: str, variant: Variant, by_key: Mapping[tuple[str, int], Run]) -
         scores = [_mean(result, seed, by_key).value for seed in seeds]
         found.append(claim(f"{variant.words}: pass@1, {_seeds(seeds)}", 100 * sum(scores) / len(scores), "%"))
     common = _common(result, MAIN, by_key) if name != "rungs" else []
-    if common:
-        spent = [_tokens(by_key[name, seed]) / _tokens(by_key["rungs", seed]) for seed in common]
-        found.append(claim(f"{variant.words}: tokens sampled", sum(spent) / len(spent), "of those of both rungs"))
+    for what in ("sampled", "trained") if common else ():
+        spent = [_tokens(by_key[name, seed], what) / _tokens(by_key["rungs", seed], what) for seed in common]
+        found.append(claim(f"{variant.words}: tokens {what}", sum(spent) / len(spent), "of those of both rungs"))
+    if seeds and name == "rungs":
+        runs = [by_key[name, seed] for seed in seeds]
+        spent = [run["trained"][CONTROL] / _tokens(run, "trained") for run in runs]
+        found.append(claim("more fine-tuning: tokens trained", sum(spent) / len(spent), "of those of both rungs"))
     if common and result not in [goal.other for goal in GOALS]:
         ours, main = (
             {key: mean for seed in common for key, mean in _means(model, seed, by_key).items()}
@@ -144,15 +165,20 @@ def _mean(model: Model, seed: int, by_key: Mapping[tuple[str, int], Run]) -> Est
     return mean_interval(list(_means(model, seed, by_key).values()), CONFIDENCE)
 
 
-def _means(model: Model, seed: int, by_key: Mapping[tuple[str, int], Run]) -> dict[str, float]:
-    """Return each problem's mean. The few problems that seeds share are counted once for each."""
+def _means(
+    model: Model, seed: int, by_key: Mapping[tuple[str, int], Run], difficulties: Sequence[int] = ()
+) -> dict[str, float]:
+    """Return the mean of each problem of these difficulties, or of all; the name of a generated problem has its
+    operations, and its difficulty is how many they are. The few problems that seeds share are counted once for each."""
     variant, name, limit = model
-    per_problem = by_key[variant, seed]["scores"][name]["limits"][limit]["per_problem"]
-    return {f"{seed}/{key}": mean for key, mean in problem_means(per_problem).items()}
+    means = problem_means(by_key[variant, seed]["scores"][name]["limits"][limit]["per_problem"])
+    asked = {key for key in means if not difficulties or key.count("+") + 1 in difficulties}
+    return {f"{seed}/{key}": mean for key, mean in means.items() if key in asked}
 
 
-def _tokens(run: Run) -> float:
-    return float(sum(run["tokens"].values()))
+def _tokens(run: Run, what: str) -> float:
+    """Return the tokens sampled or trained since the cold start."""
+    return float(sum(count for stage, count in run[what].items() if stage not in (START, CONTROL)))
 
 
 def latest(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:

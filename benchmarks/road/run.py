@@ -38,6 +38,9 @@ from benchmarks.road.claims import (
 from reforge.files.tensors import weight_digests
 from reforge.lineage import levels
 from reforge.rollouts.store import read_rows
+from reforge.training.sft import best_step
+
+ACCURACY = "validation/accuracy"
 
 
 def main() -> None:
@@ -62,9 +65,9 @@ def _experts() -> list[str]:
     changes, before = list[str](), "cold"
     for name in EXPERTS:
         changes += [
-            f"+sample.{name}=teacher", f"sample.{name}.model=sft/{before}", f"sample.{name}.count=4000",
-            # 3 rounds x 4,000 problems x 6 answers = 72,000; both rungs: 140 steps x 64 problems x 8 rollouts = 71,680
-            f"sample.{name}.answers=6", f"sample.{name}.temperature=1.3",
+            f"+sample.{name}=teacher", f"sample.{name}.model=sft/{before}", f"sample.{name}.count=3902",
+            # 3 rounds x 3,902 problems x 7 answers = 81,942; both rungs: 160 steps x 64 problems x 8 rollouts = 81,920
+            f"sample.{name}.answers=7", f"sample.{name}.temperature=1.3",
             f"+sft.{name}=distilled", f"sft.{name}.init=sft/{before}", f"sft.{name}.problems=curate/problems",
             f"sft.{name}.rollouts=sample/{name}", f"sft.{name}.steps=300", f"sft.{name}.learning_rate=1e-3",
             f"+evaluate.{name}=rungs", f"evaluate.{name}.model=sft/{name}",
@@ -75,6 +78,7 @@ def _experts() -> list[str]:
 
 OVERRIDES: dict[str, list[str]] = {
     "rungs": [],
+    "cool": ["evaluate.*.temperature=0.6"],  # DeepCoder's: is the gain more than a sharper distribution?
     "expert": _experts(),
     # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
     "no_filter": ["rl.*.overlong.rule=keep", "rl.*.guards.truncated=1.0"],
@@ -98,8 +102,8 @@ def overrides(variant: str, seed: int, runs: Sequence[Run]) -> list[str]:
     reference = latest(runs).get(("rungs", seed))
     if reference is None:
         sys.exit(f"road: {variant} needs the tokens of variant rungs, seed {seed}. Run that first.")
-    tokens, kept = reference["tokens"], RUNG1 if variant == "rung1" else RUNG2
-    steps = round(sum(tokens.values()) / (tokens[f"rl/{kept}"] / reference["steps"][f"rl/{kept}"]))
+    sampled, kept = reference["sampled"], RUNG1 if variant == "rung1" else RUNG2
+    steps = round(sum(sampled.values()) / (sampled[f"rl/{kept}"] / reference["steps"][f"rl/{kept}"]))
     if variant == "rung1":
         gone = [f"~rl.{RUNG2}", f"~evaluate.rl-{RUNG2}", f"sample.teacher.model=rl/{RUNG1}"]
         return [f"rl.{RUNG1}.steps={steps}", *gone]
@@ -121,21 +125,29 @@ def run_road(variant: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
 
 
 def collect(clone: Path, variant: str) -> dict[str, Any]:
-    """Return the scores of the models, and by stage the tokens sampled, optimiser steps and digests of weights."""
+    """Return the scores of the models, and by stage the optimiser steps, where its validation was best, the tokens
+    trained and sampled, and the digests of weights."""
     outputs = clone / "outputs"
-    steps, tokens = dict[str, int](), dict[str, float]()
-    for path in sorted(outputs.glob("rl/*/metrics.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        steps[_stage(path.parent, outputs)] = len(lines)
-        tokens[_stage(path.parent, outputs)] = sum(line["tokens/sampled"] for line in lines)
+    steps, best = dict[str, int](), dict[str, dict[str, float]]()
+    trained, sampled = dict[str, float](), dict[str, float]()
+    for path in sorted([*outputs.glob("sft/*/metrics.jsonl"), *outputs.glob("rl/*/metrics.jsonl")]):
+        stage, lines = _stage(path.parent, outputs), [json.loads(line) for line in path.read_text().splitlines()]
+        steps[stage], trained[stage] = len(lines), sum(line["tokens/trained"] for line in lines)
+        if stage.startswith("rl/"):
+            sampled[stage] = sum(line["tokens/sampled"] for line in lines)
+        accuracies = {line["step"]: line[ACCURACY] for line in lines if ACCURACY in line}
+        if accuracies:
+            step = best_step(accuracies)
+            best[stage] = {"step": step, "accuracy": accuracies[step]}
     for path in sorted(outputs.glob("sample/*/data/rollouts.parquet")):
-        tokens[_stage(path.parents[1], outputs)] = float(sum(len(row["token_ids"]) for row in read_rows([path])))
+        sampled[_stage(path.parents[1], outputs)] = float(sum(len(row["token_ids"]) for row in read_rows([path])))
     scores = {
         model: slim(json.loads((outputs / "evaluate" / model / "scores.json").read_text()))
         for model in VARIANTS[variant].evaluated
     }
     weights = {_stage(Path(folder), outputs): of for folder, of in weight_digests([outputs]).items()}
-    return {"steps": steps, "tokens": tokens, "scores": scores, "weights": weights}
+    spent = {"steps": steps, "best": best, "trained": trained, "sampled": sampled}
+    return {**spent, "scores": scores, "weights": weights}
 
 
 def _stage(folder: Path, outputs: Path) -> str:

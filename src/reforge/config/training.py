@@ -14,11 +14,20 @@ Decay = Literal["none", "linear", "cosine"]  # how the learning rate falls after
 
 class Validation(Section):
     """A `share` of the answers, whole families of problems, is set aside. Every `every` steps the mean probability of
-    their tokens is measured; after `patience` measurements in a row without a new best, training ends."""
+    their tokens is measured; after `patience` measurements in a row without a new best, the learning rate falls
+    linearly to its floor over `cooling` more steps, and training ends (warmup-stable-decay: MiniCPM, Hu et al. 2024,
+    arXiv 2404.06395)."""
 
     share: float = Field(gt=0, lt=1)
     every: int = Field(ge=1)
     patience: int = Field(ge=1)
+    cooling: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _its_end_is_measured(self) -> Validation:
+        if self.cooling % self.every:
+            raise ValueError(f"cooling={self.cooling}: a multiple of every={self.every}, so that its end is measured")
+        return self
 
 
 class Sft(Instance):

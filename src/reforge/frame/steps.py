@@ -32,8 +32,11 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Se
         checkpoint.save(learner, best, start)  # it may have been killed right before that
     bar = progress.bar(total=steps, initial=start, desc=ctx.name, unit="step")
 
-    def goes_on() -> bool:
-        return validation is None or not sft.ended(list(ctx.tracker.series(_ACCURACY).values()), validation.patience)
+    def rate_of(step: int) -> float:
+        return sft.rate_of_step(config, ctx.tracker.series(_ACCURACY), step, steps)
+
+    def goes_on(step: int) -> bool:
+        return not sft.ended(config, ctx.tracker.series(_ACCURACY), step)
 
     def after_step(step: int, metrics: dict[str, float], timings: dict[str, float]) -> bool:
         if validation and step % validation.every == 0:
@@ -46,10 +49,10 @@ def finetune(ctx: StageContext, learner: Learner, rows: Sequence[Row], aside: Se
             checkpoint.save(learner, best, step)
         bar.set_postfix(loss=f"{metrics['loss']:.3f}")
         bar.update()
-        return goes_on()
+        return goes_on(step)
 
-    if goes_on():
-        sft.train(learner, rows, config, ctx.seed, after_step, start)
+    if goes_on(start):
+        sft.train(learner, rows, config, ctx.seed, rate_of, after_step, start)
     bar.close()
     if validation:
         ctx.metrics["steps"] = float(checkpoint.resume(learner, best))

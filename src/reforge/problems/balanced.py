@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from reforge.problems.split import position
+from reforge.problems.position import position
 from reforge.records import Problem
 
 HELD_OUT_BELOW = 1 / 8  # families at a position under this are held out

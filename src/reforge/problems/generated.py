@@ -4,7 +4,7 @@ A problem is a walk of d operations over a list, a string or a number. Its famil
 (constants and wording aside), so splitting by family leaves held-out problems no composition of the training ones. No
 two problems of a set compute the same function, as far as a fixed set of inputs tells, each operation of a walk
 matters, and the tests of a problem fail programs that are one slip away from its reference: an operation left out, two
-neighbours swapped, a constant one too high.
+neighbours swapped, a constant one too high or too low.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _cases(walk: Sequence[Step], wanted: int, rng: random.Random) -> tuple[TestC
 
 def _slips(walk: Sequence[Step]) -> Iterator[tuple[list[Step], bool]]:
     """Yield the walks that are one slip away, and whether the slip must change the function: a step left out must, a
-    wrong order or a constant one too high may not."""
+    wrong order or a constant one off may not."""
     for at, (op, k) in enumerate(walk):
         before, after = list(walk[:at]), list(walk[at + 1 :])
         if op.takes == op.gives:
@@ -132,6 +132,7 @@ def _slips(walk: Sequence[Step]) -> Iterator[tuple[list[Step], bool]]:
             yield [*before, after[0], (op, k), *after[1:]], False
         if op.has_constant:
             yield [*before, (op, k + 1), *after], False
+            yield [*before, (op, k - 1), *after], False
 
 
 def _result(walk: Sequence[Step], value: Any) -> Any:

@@ -7,12 +7,12 @@ source is the same and the share of held-out problems does not shrink).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from reforge.errors import UserError
+from reforge.problems.position import position
 from reforge.records import Problem
 
 
@@ -24,11 +24,6 @@ class Split:
     train: list[Problem]
     heldout: list[Problem]
     surplus: list[Problem]
-
-
-def position(name: str) -> float:
-    """Return where a family (or an id) lies in [0, 1). Held-out families lie lowest."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
 def split(

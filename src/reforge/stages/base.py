@@ -23,6 +23,7 @@ _ANSWERS = 32  # worked answers that the tokenizer must give back
 def run(ctx: StageContext) -> None:
     cfg, folder = ctx.cfg.base[ctx.key], ctx.out / "model"
     train = read_problems(ctx.input("texts") / "train.parquet")
+    answers = [worked_answer(problem) for problem in train if problem.solution]
     if cfg.path:
         source = Path(cfg.path)
         check_checkpoint(source)
@@ -32,13 +33,11 @@ def run(ctx: StageContext) -> None:
                 shutil.copy(path, folder)
     else:
         source = folder
-        texts = (text for problem in train for text in (problem.statement, worked_answer(problem)))
-        tokenizer = train_tokenizer(texts, cfg.vocab_size)
+        tokenizer = train_tokenizer([*(problem.statement for problem in train), *answers], cfg.vocab_size)
         save_model(new_model(cfg.architecture, tokenizer, ctx.seed), tokenizer, folder)
-    answers = [worked_answer(problem) for problem in train if problem.solution][:_ANSWERS]
     learner = ctx.cfg.learner
     model, tokenizer = examine(
-        source, Needs(learner.lora, learner.sequence_parallel, ctx.cfg.sampler.tensor_parallel, answers)
+        source, Needs(learner.lora, learner.sequence_parallel, ctx.cfg.sampler.tensor_parallel, answers[:_ANSWERS])
     )
     _require_room(ctx, source, tokenizer, train)
     ctx.metrics["parameters"] = float(sum(parameter.numel() for parameter in model.parameters()))

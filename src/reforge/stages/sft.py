@@ -12,7 +12,7 @@ from reforge.frame.context import StageContext
 from reforge.frame.steps import finetune
 from reforge.policy.batches import Row
 from reforge.policy.learner import open_learner
-from reforge.problems.split import position
+from reforge.problems.position import position
 from reforge.problems.store import read_problems
 from reforge.records import Problem
 from reforge.rollouts.store import read_rows

@@ -23,11 +23,12 @@ def train(
     rows: Sequence[Row],
     config: Sft,
     seed: int,
+    rate_of: Callable[[int], float],
     after_step: Callable[[int, dict[str, float], dict[str, float]], bool],
     start: int = 0,
 ) -> None:
-    """Run steps `start`+1 … `steps_of`, or as long as `after_step` returns True; the rows of a step depend on
-    (seed, step) alone, so a resume is exact."""
+    """Run steps `start`+1 … `steps_of`, or as long as `after_step` returns True, with the learning rates that `rate_of`
+    gives; the rows of a step depend on (seed, step) alone, so a resume is exact."""
     last = steps_of(config, len(rows))
     for step in range(start + 1, last + 1):
         began = time.perf_counter()
@@ -35,7 +36,7 @@ def train(
         weights = token_mean([len(row.token_ids) for row in chosen])
         weighted = [replace(row, token_weight=weight) for row, weight in zip(chosen, weights, strict=True)]
         batch = build_batch(weighted, learner.config.micro_batch_tokens, learner.replicas)
-        rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, config.floor, step, last)
+        rate = rate_of(step)
         loss, norm = everyone(imitate, learner, batch, rate)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
@@ -62,9 +63,30 @@ def best_step(accuracies: Mapping[int, float]) -> int:
     return max(accuracies, key=accuracies.__getitem__, default=0)
 
 
-def ended(accuracies: Sequence[float], patience: int) -> bool:
-    """Return whether the last `patience` measurements brought no new best."""
-    return len(accuracies) > patience and max(accuracies[:-patience]) >= max(accuracies[-patience:])
+def plateau(accuracies: Mapping[int, float], patience: int) -> int | None:
+    """Return the first step at which `patience` measurements in a row had brought no new best; None before it."""
+    best, without = -math.inf, 0
+    for step, accuracy in accuracies.items():
+        best, without = (accuracy, 0) if accuracy > best else (best, without + 1)
+        if without == patience:
+            return step
+    return None
+
+
+def ended(config: Sft, accuracies: Mapping[int, float], step: int) -> bool:
+    """Return whether nothing is left to do after `step`: validation has said that it is enough, and it has cooled."""
+    reached = plateau(accuracies, config.validation.patience) if config.validation else None
+    return config.validation is not None and reached is not None and step >= reached + config.validation.cooling
+
+
+def rate_of_step(config: Sft, accuracies: Mapping[int, float], step: int, last: int) -> float:
+    """Return the learning rate of a step: the schedule's, which from a plateau on falls further, in proportion, to its
+    floor."""
+    rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, config.floor, step, last)
+    reached = plateau(accuracies, config.validation.patience) if config.validation else None
+    if config.validation is None or reached is None:
+        return rate
+    return learning_rate(rate, 0, "linear", config.floor, step - reached, config.validation.cooling)
 
 
 def steps_of(config: Sft, rows: int) -> int:

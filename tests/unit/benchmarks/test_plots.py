@@ -9,7 +9,7 @@ from benchmarks.plots import learning
 
 def run(variant: str, seed: int, tokens: dict[str, float], **scores: float) -> dict[str, Any]:
     of = {name.replace("_", "-"): {"limits": {"long": {"pass@1": {"value": value}}}} for name, value in scores.items()}
-    return {"variant": variant, "seed": seed, "tokens": tokens, "scores": of}
+    return {"variant": variant, "seed": seed, "sampled": tokens, "scores": of}
 
 
 def test_curves_by_hand(monkeypatch):

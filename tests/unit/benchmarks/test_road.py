@@ -11,20 +11,23 @@ from benchmarks.road import run as road
 from reforge.config.compose import compose
 
 ROOT = record.ROOT
+NAMES = [*(f"p{at}+then+then" for at in range(8)), *(f"p{at}{'+then' * 6}" for at in (8, 9))]  # difficulties 3 and 7
 
 
 def run(variant, seed, tokens=(1000.0, 3000.0), **solved):
     """`solved` of 10 problems with 4 rollouts each are always solved, by model name; at the longest limit one more."""
 
     def at(count):
-        per_problem = {f"p{i}": [4 * (i < count), 4] for i in range(10)}
+        per_problem = {name: [4 * (at < count), 4] for at, name in enumerate(NAMES)}
         return {"per_problem": per_problem, "pass@1": {"value": count / 10}}
 
     scores = {name.replace("_", "-"): {"limits": {"long": at(n), "longest": at(n + 1)}} for name, n in solved.items()}
+    sampled = dict(zip(("rl/short", "rl/long"), tokens, strict=True))
     weights = {"base/policy/model": "b"} | {name: f"{seed}/{n}" for name, n in solved.items()}
     return {
         "variant": variant, "seed": seed, "commit": "c" * 40, "steps": {"rl/short": 10, "rl/long": 15},
-        "tokens": dict(zip(("rl/short", "rl/long"), tokens, strict=True)), "scores": scores, "weights": weights,
+        "trained": {"sft/cold": 9e9, "sft/more": 1000.0} | {stage: count / 2 for stage, count in sampled.items()},
+        "sampled": sampled, "scores": scores, "weights": weights,
     }  # fmt: skip
 
 
@@ -110,6 +113,19 @@ def test_the_last_run_of_a_seed_counts_and_variants_are_shown_against_both_rungs
     symmetric = road_claims.claims([*runs, run("symmetric", 0, sft=3, rl_long=6)])
     assert claim_of(symmetric, "without clip-higher", ": minus both rungs")["value"] == -20.0
     assert claim_of(claims, "rung 1 alone", ": tokens sampled")["value"] == 1.1
+    assert claim_of(claims, "rung 1 alone", ": tokens trained")["value"] == 1.1  # half of the sampled; no cold start
+    assert claim_of(claims, "more fine-tuning: tokens trained")["value"] == 0.5  # 1,000 of 2,000
+    assert claim_of(claims, "more fine-tuning minus the cold start")["value"] == 10.0
+    cool = road_claims.claims([*runs, run("cool", 0, sft=3, sft_more=4, rl_long=6)])
+    assert claim_of(cool, "minus more fine-tuning, both scored at a temperature of 0.6")["value"] == 20.0
+
+
+def test_a_problem_s_difficulty_is_how_many_operations_its_name_has():
+    """The control solves 2 of the 8 of difficulty 3 and none of the 2 of difficulty 7; RL all of the 8, and one."""
+    claims = road_claims.claims([both(0, rl_long=9)])
+    assert claim_of(claims, "where some solutions were shown")["value"] == 75.0
+    assert claim_of(claims, "where no solution was shown")["value"] == 50.0
+    assert claim_of(claims, "where no solution was shown")["met"] is None
 
 
 @pytest.mark.parametrize(("solved", "far", "met"), [

@@ -51,7 +51,11 @@ with (Path(__file__).resolve().parents[1] / "ran.txt").open("a") as ran:
 (out / "name").write_text(sys.argv[1])
 header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
 (out / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + sys.argv[1][:1].encode())
-(out / "metrics.jsonl").write_text('{"tokens/sampled": 30.0}\\n{"tokens/sampled": 40.0}\\n')
+own = [{"tokens/sampled": 30.0}, {"tokens/sampled": 40.0}]
+if sys.argv[1].startswith("sft/"):
+    own = [{"validation/accuracy": 0.75}, {"validation/accuracy": 0.5}]
+lines = [{"step": at + 1, "tokens/trained": 3.0 + at, **line} for at, line in enumerate(own)]
+(out / "metrics.jsonl").write_text("\\n".join(map(json.dumps, lines)))
 (out / "scores.json").write_text(json.dumps({"model": out.name, "limits": {}}))
 """
 
@@ -83,13 +87,15 @@ def ran(road):
 
 def test_a_variant_repeats_only_what_it_changes(road):
     both = road.run_road("rungs", 1, [])
-    assert both["steps"] == {"rl/short": 2, "rl/long": 2}
-    assert both["tokens"] == {"rl/short": 70.0, "rl/long": 70.0}
+    assert both["steps"] == dict.fromkeys(("sft/cold", "sft/more", "rl/short", "rl/long"), 2)
+    assert both["trained"]["sft/more"] == 7.0
+    assert both["best"] == {"sft/cold": BEST, "sft/more": BEST}
+    assert both["sampled"] == {"rl/short": 70.0, "rl/long": 70.0}
     assert both["scores"]["rl-long"] == {"model": "rl-long", "limits": {}}
     assert both["weights"]["rl/short"] == both["weights"]["rl/long"] != both["weights"]["sft/cold"]
     assert {"sft/cold", "sft/more", "rl/short", "rl/long", "evaluate/sft-more", "evaluate/rl-long"} <= ran(road)
     alone = road.run_road("rung1", 1, road.overrides("rung1", 1, [both]))
-    assert set(alone["steps"]) == {"rl/short"}
+    assert set(alone["steps"]) == {"sft/cold", "rl/short"}
     assert set(alone["scores"]) == {"sft", "rl-short"}
     # sft came out of the shared cache; the rung, whose steps changed, did not (what it makes is the same here, so its
     # evaluation is there, too)
@@ -109,7 +115,7 @@ def test_expert_iteration_counts_the_tokens_of_its_answers(road, tmp_path):
     for model in road.VARIANTS["expert"].evaluated:
         (outputs / "evaluate" / model).mkdir(parents=True)
         (outputs / "evaluate" / model / "scores.json").write_text('{"limits": {}}')
-    assert road.collect(tmp_path, "expert")["tokens"] == {"sample/expert-1": 5.0, "sample/expert-2": 4.0}
+    assert road.collect(tmp_path, "expert")["sampled"] == {"sample/expert-1": 5.0, "sample/expert-2": 4.0}
 
 
 def test_an_interrupted_run_goes_on_in_its_clone(road, monkeypatch):
@@ -122,9 +128,10 @@ def test_an_interrupted_run_goes_on_in_its_clone(road, monkeypatch):
     assert ran(road) == set()
 
 
+BEST = {"step": 1, "accuracy": 0.75}
 FINISHED = {
     "variant": "rungs",
     "seed": 1,
     "steps": {"rl/short": 2, "rl/long": 2},
-    "tokens": {"rl/short": 70.0, "rl/long": 70.0},
+    "sampled": {"rl/short": 70.0, "rl/long": 70.0},
 }

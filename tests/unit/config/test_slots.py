@@ -90,7 +90,7 @@ def test_a_slot_that_a_kind_does_not_have_is_named() -> None:
     ("field", "value", "shown"),
     [
         ("problems", "curate/more", "'curate/more'"), ("side", "train", "'train'"), ("count", "7", "7"),
-        ("limits.short", "16", "{'short': 16, 'long': 64, 'longest': 128}"), ("confidence", "0.9", "0.9"),
+        ("limits.short", "16", "{'short': 16, 'long': 56, 'longest': 112}"), ("confidence", "0.9", "0.9"),
     ],
 )  # fmt: skip
 def test_evaluations_that_one_report_could_not_compare_are_refused(field: str, value: str, shown: str) -> None:
@@ -117,8 +117,8 @@ def test_every_limit_must_leave_room_in_the_model_that_is_sampled() -> None:
     """The student has a context of its own; of a checkpoint its own files tell, which are read later."""
     said = complaint("sample.teacher.max_tokens=512")
     assert "sample.teacher.max_tokens is 512 but base.policy.architecture.context is 512: no prompt would fit" in said
-    said = complaint("base.student.architecture.context=128")
-    assert "evaluate.student.limits.longest is 128 but base.student.architecture.context is 128" in said
+    said = complaint("base.student.architecture.context=112")
+    assert "evaluate.student.limits.longest is 112 but base.student.architecture.context is 112" in said
     config("sample.teacher.max_tokens=512", "base.policy.path=mine")
 
 

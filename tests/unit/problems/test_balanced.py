@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from reforge.problems.balanced import HELD_OUT_BELOW, balanced
 from reforge.problems.generated import generate
-from reforge.problems.split import position, split
+from reforge.problems.position import position
+from reforge.problems.split import split
 from reforge.records import Problem
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -77,6 +78,12 @@ def slips(problem: Problem) -> dict[str, str]:
     }
 
 
+_RNG = random.Random("fresh")
+FRESH = {
+    "list": [[_RNG.randint(-9, 20) for _ in range(_RNG.randint(4, 10))] for _ in range(60)],
+    "string": ["".join(_RNG.choice("abcdeiouABEIrst") for _ in range(_RNG.randint(4, 10))) for _ in range(60)],
+    "number": [_RNG.randint(10, 99999) for _ in range(60)],
+}
 OPERATION_OF = {operation.name: operation for operations in OPERATIONS.values() for operation in operations}
 
 
@@ -92,10 +99,23 @@ def test_no_operation_can_be_left_out_unnoticed(problems: list[Problem]) -> None
     assert [(problem.id, line) for problem, line, program in tried if passes(program, problem)] == []
 
 
-def test_a_constant_off_by_one_is_noticed_where_it_changes_anything_on_fresh_inputs() -> None:
-    (problem,) = [p for p in islice(generate([1], 8, seed=3), 120) if p.id == "generated/list.first4"]
-    assert not passes(problem.solution.replace("[:4]", "[:5]"), problem)
-    assert not passes(problem.solution.replace("[:4]", "[:3]"), problem)
+@pytest.mark.parametrize("off", [1, -1])
+def test_a_constant_off_by_one_is_noticed_where_it_changes_anything_on_fresh_inputs(problems, off: int) -> None:
+    noticed: list[bool] = []
+    for problem in problems:
+        lines = problem.solution.splitlines()
+        for at, step in enumerate(problem.id.removeprefix("generated/").split("+"), 1):
+            operation, k = OPERATION_OF[step.rstrip("0123456789")], step.lstrip("abcdefghijklmnopqrstuvwxyz.")
+            if not operation.has_constant:
+                continue
+            assert lines[at] == f"    {operation.code.format(k=k)}"
+            slip = "\n".join([*lines[:at], f"    {operation.code.format(k=int(k) + off)}", *lines[at + 1 :]])
+            wrong = replace(problem, solution=slip)
+            kind = OPERATION_OF[problem.family.split("+")[0]].takes
+            if any(solve(wrong, value) != solve(problem, value) for value in FRESH[kind]):
+                noticed.append(not passes(slip, problem))
+    assert len(noticed) > 200
+    assert sum(noticed) / len(noticed) > 0.99  # a slip that matters on very few inputs can stay unseen
 
 
 def test_no_two_problems_compute_the_same_function() -> None:
@@ -103,16 +123,10 @@ def test_no_two_problems_compute_the_same_function() -> None:
     computed: set[str] = set()
     streams = [generate([difficulty], 8, seed=difficulty, computed=computed) for difficulty in (1, 2, 3)]
     found = [problem for stream in streams for problem in islice(stream, 150)]
-    rng = random.Random("fresh")
-    inputs = {
-        "list": [[rng.randint(-9, 20) for _ in range(rng.randint(4, 10))] for _ in range(60)],
-        "string": ["".join(rng.choice("abcdeiouABEIrst") for _ in range(rng.randint(4, 10))) for _ in range(60)],
-        "number": [rng.randint(10, 99999) for _ in range(60)],
-    }
     seen: dict[str, str] = {}
     for problem in found:
         kind = OPERATION_OF[problem.family.split("+")[0]].takes
-        said = kind + json.dumps([solve(problem, value) for value in inputs[kind]])
+        said = kind + json.dumps([solve(problem, value) for value in FRESH[kind]])
         assert said not in seen, (problem.id, seen[said])
         seen[said] = problem.id
 

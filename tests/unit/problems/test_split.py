@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reforge.errors import UserError
-from reforge.problems.split import Split, in_order, position, split
+from reforge.problems.position import position
+from reforge.problems.split import Split, in_order, split
 from reforge.records import Problem
 
 

@@ -56,7 +56,7 @@ def test_each_problem_is_answered_and_judged_so_many_times(drawn) -> None:
     asked, metrics, rows = drawn(
         "sample.teacher.count=100", "sample.teacher.answers=3", "sample.teacher.temperature=0.7"
     )
-    assert asked == [([str(n) for n in range(6)], 3, Sampling(0.7, 1.0, 64), "5")]
+    assert asked == [([str(n) for n in range(6)], 3, Sampling(0.7, 1.0, 56), "5")]
     assert {(row["problem_id"], row["index"]): row["solved"] for row in rows} == {
         (str(n), index): n % 2 == 0 for n in range(6) for index in range(3)
     }
@@ -72,7 +72,7 @@ def test_which_problems_are_asked_depends_on_the_seed_alone(drawn) -> None:
 
 
 def test_what_the_model_has_no_room_for_is_not_begun(drawn, tmp_path: Path) -> None:
-    (tmp_path / "model" / "config.json").write_text('{"max_position_embeddings": 66}')
-    with pytest.raises(UserError, match=r"^sample\.teacher\.max_tokens is 64 and the longest prompt has \d+ tokens"):
+    (tmp_path / "model" / "config.json").write_text('{"max_position_embeddings": 58}')
+    with pytest.raises(UserError, match=r"^sample\.teacher\.max_tokens is 56 and the longest prompt has \d+ tokens"):
         drawn()
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ from reforge.environments.template import Template, worked_answer
 from reforge.errors import UserError
 from reforge.policy.batches import Row
 from reforge.policy.tokenizer import train_tokenizer
-from reforge.problems.split import position
+from reforge.problems.position import position
 from reforge.problems.store import write_problems
 from reforge.records import Problem, Reward, Rollout, Status, TestCase, Verdict
 from reforge.rollouts.store import to_row, write_rows
@@ -93,7 +93,7 @@ def test_whole_families_are_set_aside_and_answers_to_one_problem_stay_together(
     monkeypatch.setattr(sft, "finetune", lambda ctx, learner, rows, aside, config: sides.append((rows, aside)))
 
     def split(share: float) -> tuple[list[Row], list[Row]]:
-        changed = [f"sft.student.validation={{share: {share}, every: 1, patience: 1}}"]
+        changed = [f"sft.student.validation={{share: {share}, every: 1, patience: 1, cooling: 0}}"]
         config = build_config(compose(["experiment=smoke", "sft.student.problems=curate/problems", *changed]), "test")
         place: Any = SimpleNamespace(
             cfg=config, key="student", where="sft.student", seed=0, input=lambda slot: tmp_path / slot
@@ -107,8 +107,9 @@ def test_whole_families_are_set_aside_and_answers_to_one_problem_stay_together(
     assert [row.token_ids[0] for row in aside if row != BY_HAND] == sorted(held)
     assert aside.count(BY_HAND) == len(held)
     assert len(rows) + len(aside) == 80
+    validated = "sft.student.validation={share: 0.3, every: 1, patience: 1, cooling: 0}"
     with pytest.raises(UserError, match=r"families are set aside, and only problems \(here none\) know theirs"):
-        build_config(compose(["experiment=smoke", "sft.student.validation={share: 0.3, every: 1, patience: 1}"]), "x")
+        build_config(compose(["experiment=smoke", validated]), "x")
     with pytest.raises(
         UserError, match=r"sft\.student\.validation\.share=1e-06 of 80 answers leaves 80 .* and 0 aside"
     ):

@@ -23,8 +23,8 @@ ROWS = [Row((5, number), (6, 7, number)) for number in range(8, 40)]
 ASIDE = [Row((5, number), (6, 7, number)) for number in range(40, 48)]
 SFT: dict[str, Any] = {
     "init": "base/policy", "problems": "curate/problems", "rollouts": "none", "steps": 40, "epochs": None,
-    "validation": {"share": 0.2, "every": 4, "patience": 2}, "batch": 8, "learning_rate": 3e-3, "warmup_steps": 0,
-    "decay": "none", "floor": 0.0, "checkpoint_every": 6,
+    "validation": {"share": 0.2, "every": 4, "patience": 2, "cooling": 0}, "batch": 8, "learning_rate": 3e-3,
+    "warmup_steps": 0, "decay": "none", "floor": 0.0, "checkpoint_every": 6,
 }  # fmt: skip
 
 
@@ -68,12 +68,27 @@ def test_what_is_measured_is_the_mean_over_tokens_by_hand(policy: Path) -> None:
     assert found["validation/accuracy"] == pytest.approx(sum(torch.tensor(logprobs).exp().tolist()) / 6, rel=1e-5)
 
 
-@pytest.mark.parametrize(("accuracies", "over"), [
-    ([], False), ([0.5], False), ([0.5, 0.4], False), ([0.5, 0.4, 0.5], True), ([0.5, 0.4, 0.6], False),
-    ([0.1, 0.6, 0.5, 0.55], True), ([0.1, 0.6, 0.5, 0.7], False),
+@pytest.mark.parametrize(("accuracies", "reached"), [
+    ([], None), ([0.5], None), ([0.5, 0.4], None), ([0.5, 0.4, 0.5], 12), ([0.5, 0.4, 0.6], None),
+    ([0.1, 0.6, 0.5, 0.55], 16), ([0.1, 0.6, 0.5, 0.7], None), ([0.5, 0.4, 0.5, 0.9], 12),
 ])  # fmt: skip
-def test_it_ends_after_two_measurements_without_a_new_best(accuracies: list[float], over: bool) -> None:
-    assert sft.ended(accuracies, patience=2) is over
+def test_a_plateau_is_two_measurements_without_a_new_best(accuracies: list[float], reached: int | None) -> None:
+    assert sft.plateau({4 * at: accuracy for at, accuracy in enumerate(accuracies, 1)}, patience=2) == reached
+
+
+def test_from_the_plateau_on_the_learning_rate_falls_to_its_floor() -> None:
+    """Eight steps of cooling from 3e-3 to a tenth of it: step n of them is at 3e-3 · (0.1 + 0.9 · (1 − n/9))."""
+    config = Sft.model_validate(SFT | {"floor": 0.1, "validation": SFT["validation"] | {"cooling": 8}})
+    flat = {4: 0.6, 8: 0.5, 12: 0.6}
+    assert sft.rate_of_step(config, {4: 0.6, 8: 0.5}, 12, 40) == 3e-3
+    assert sft.rate_of_step(config, flat, 13, 40) == pytest.approx(3e-3 * (0.1 + 0.9 * 8 / 9))
+    assert sft.rate_of_step(config, flat | {16: 0.9}, 20, 40) == pytest.approx(3e-3 * (0.1 + 0.9 / 9))
+    assert [sft.ended(config, flat, step) for step in (12, 19, 20)] == [False, False, True]
+
+
+def test_cooling_must_end_where_it_is_measured() -> None:
+    with pytest.raises(ValueError, match="cooling=6: a multiple of every=4"):
+        Sft.model_validate(SFT | {"validation": SFT["validation"] | {"cooling": 6}})
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
@@ -93,6 +108,16 @@ def test_the_model_is_that_of_the_best_measurement(
     assert (stopped.metrics["steps"], stopped.metrics["validation/accuracy"]) == (8.0, 0.6)
     ours, theirs = ((ctx.out / "model/model.safetensors").read_bytes() for ctx in (stopped, eight))
     assert ours == theirs
+
+
+def test_after_the_plateau_it_cools_and_what_is_best_then_counts(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.2, 0.6, 0.5, 0.6, 0.7, 0.8])
+    cooled = tuned(policy, tmp_path, validation={"share": 0.2, "every": 4, "patience": 2, "cooling": 8})
+    rates = [line["learning_rate"] for line in lines(cooled)]
+    assert rates == pytest.approx([3e-3] * 16 + [3e-3 * (9 - step) / 9 for step in range(1, 9)])
+    assert (cooled.metrics["steps"], cooled.metrics["validation/accuracy"]) == (24.0, 0.8)
 
 
 @pytest.mark.parametrize("during", ["checkpoint", "best"])
