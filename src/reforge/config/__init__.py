@@ -186,18 +186,26 @@ def compared_limit(config: Config) -> str:
     )
 
 
-def compared_models(config: Config) -> tuple[str, str] | None:
-    """Return the keys in `evaluate` of the last model of RL and of what the first of its rungs began with; None where
-    either is not evaluated.
+def road(config: Config) -> list[str]:
+    """Return what RL began with and the rungs from there to the last one that is evaluated, as models (`sft/cold`,
+    `rl/short`); empty without such a rung."""
+    models = [f"rl/{key}"] if (key := _last_rl(config)) else []
+    while models and models[0].startswith("rl/"):
+        models.insert(0, config.rl[models[0].removeprefix("rl/")].init)
+    return models
+
+
+def compared_models(config: Config) -> list[tuple[str, str]]:
+    """Return pairs of keys in `evaluate`: the last model of RL and what it is compared with, which is the model that RL
+    began with, and then each that was fine-tuned further from there instead. Empty where the first two are not
+    evaluated.
     """
-    key = _last_rl(config)
-    if not key:
-        return None
-    last = start = f"rl/{key}"
-    while start.startswith("rl/"):
-        start = config.rl[start.removeprefix("rl/")].init
+    models = road(config)
     evaluated = {one.model: name for name, one in reversed(config.evaluate.items())}  # the first of several
-    return (evaluated[last], evaluated[start]) if start in evaluated else None
+    if not models or models[0] not in evaluated:
+        return []
+    controls = [f"sft/{key}" for key, one in config.sft.items() if one.init == models[0]]
+    return [(evaluated[models[-1]], evaluated[other]) for other in [models[0], *controls] if other in evaluated]
 
 
 def _last_rl(config: Config) -> str:

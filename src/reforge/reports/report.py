@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jinja2
 
-from reforge.reports.charts import dot_chart, line_chart
+from reforge.reports.charts import climb_chart, dot_chart, line_chart
 from reforge.reports.records import Report, Scores
 from reforge.reports.tables import difficulty_rows, interval, percent, points, share, text_tables
 from reforge.reports.visible import visible
@@ -33,6 +33,7 @@ def render_html(report: Report) -> str:
         ks=sorted({k for score in report.scores.values() for k in score["ks"]} | {1}),
         difficulties=difficulty_rows(report.scores, report.limit),
         overview=dot_chart(report.scores, report.limits),
+        climb=climb_chart(report.climb, report.scores, report.limit),
         charts=[line_chart(key, title, report.curves, is_share) for key, title, is_share in CURVES],
         infra_training=int(sum(step.get("infra", 0) for curve in report.curves for step in curve.steps)),
     )
@@ -41,14 +42,13 @@ def render_html(report: Report) -> str:
 def render_text(report: Report) -> str:
     """Return the main table for a terminal; it is valid Markdown, too."""
     text = text_tables(report.scores, report.limits, report.confidence)
-    if report.gain:
-        gain = report.gain
-        text += (
-            f"\n{gain.model} minus {gain.baseline} at {gain.limit}: {points(gain.value)} points, "
-            f"{report.confidence:.0%} interval {points(gain.low)} to {points(gain.high)} "
-            f"(paired over {gain.problems} problems)\n"
-        )
-    return text
+    gains = "".join(
+        f"{gain.model} minus {gain.baseline} at {gain.limit}: {points(gain.value)} points, "
+        f"{report.confidence:.0%} interval {points(gain.low)} to {points(gain.high)} "
+        f"(paired over {gain.problems} problems)\n"
+        for gain in report.gains
+    )
+    return f"{text}\n{gains}" if gains else text
 
 
 def _problem_count(scores: Scores) -> int:

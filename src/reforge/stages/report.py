@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from reforge.config import Config, compared_limit, compared_models
+from reforge.config import Config, compared_limit, compared_models, road
 from reforge.errors import UserError
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
@@ -15,7 +16,7 @@ from reforge.machine.project import command
 from reforge.problems.store import read_problems
 from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve
 from reforge.reports.model_card import render_model_card
-from reforge.reports.records import Chain, Gain, Link, Report, Scores
+from reforge.reports.records import Chain, Climb, Gain, Link, Report, RungCurve, Scores
 from reforge.reports.report import render_html, render_text
 
 
@@ -32,8 +33,10 @@ def run(ctx: StageContext) -> None:
     for model, score in report.scores.items():
         for limit in report.limits:
             ctx.metrics[f"pass@1/{model}/{limit}"] = score["limits"][limit]["pass@1"]["value"]
-    if report.gain:
-        ctx.metrics.update({"gain": report.gain.value, "gain/low": report.gain.low, "gain/high": report.gain.high})
+    for place, gain in enumerate(report.gains):
+        name = f"gain/over/{gain.baseline}" if place else "gain"
+        value = f"{name}/value" if place else name
+        ctx.metrics.update({value: gain.value, f"{name}/low": gain.low, f"{name}/high": gain.high})
 
 
 def build_report(ctx: StageContext) -> Report:
@@ -42,8 +45,9 @@ def build_report(ctx: StageContext) -> Report:
         raise UserError("No model is evaluated, so there is nothing to report. Add one: +evaluate.NAME=rungs")
     evaluate, limit = next(iter(cfg.evaluate.values())), compared_limit(cfg)
     scores = {model: read_json(outputs / "evaluate" / model / "scores.json", _remedy()) for model in cfg.evaluate}
-    gain = _gain(cfg, scores, limit)
-    shown = gain.model if gain else list(scores)[-1]
+    gains = tuple(_gain(cfg, scores, limit, pair) for pair in compared_models(cfg))
+    shown = gains[0].model if gains else list(scores)[-1]
+    curves = tuple(read_curve(outputs / "rl" / key, key, rung.max_tokens) for key, rung in cfg.rl.items())
     problems = Path(evaluate.input("problems"))
     answered = {problem.id: problem for problem in read_problems(problems / f"{evaluate.side}.parquet")}
     return Report(
@@ -53,8 +57,9 @@ def build_report(ctx: StageContext) -> Report:
         limits=evaluate.limits,
         limit=limit,
         scores=scores,
-        gain=gain,
-        curves=tuple(read_curve(outputs / "rl" / key, key, rung.max_tokens) for key, rung in cfg.rl.items()),
+        gains=gains,
+        curves=curves,
+        climb=_climb(cfg, curves),
         funnel=tuple(funnel_rows(read_json(problems.parent / "funnel.json", _remedy()))),
         model=shown,
         examples=pick_examples(outputs / "evaluate" / shown / "rollouts.parquet", limit, answered),
@@ -64,16 +69,22 @@ def build_report(ctx: StageContext) -> Report:
     )
 
 
-def _gain(cfg: Config, scores: Scores, limit: str) -> Gain | None:
-    """Return the gain of the last evaluated rung over the model that the first rung started from; None unless both are
-    evaluated."""
-    compared = compared_models(cfg)
-    if compared is None:
-        return None
+def _gain(cfg: Config, scores: Scores, limit: str, compared: tuple[str, str]) -> Gain:
     after, before = (problem_means(scores[name]["limits"][limit]["per_problem"]) for name in compared)
     difference = paired_difference(after, before, cfg.evaluate[compared[0]].confidence)
     pairs = sum(not math.isnan(after[key] - before[key]) for key in after)
     return Gain(*compared, limit, pairs, difference.value, difference.low, difference.high)
+
+
+def _climb(cfg: Config, curves: Sequence[RungCurve]) -> Climb:
+    evaluated = {one.model: name for name, one in reversed(cfg.evaluate.items())}
+    sampled = {f"rl/{curve.name}": sum(step["tokens/sampled"] for step in curve.steps) for curve in curves}
+    models, tokens = list[tuple[str, float]](), 0.0
+    for model in road(cfg):
+        tokens += sampled.get(model, 0.0)
+        if model in evaluated:
+            models.append((evaluated[model], tokens))
+    return Climb(tuple(models), tuple(baseline for _, baseline in compared_models(cfg)[1:]))
 
 
 def _chain(ctx: StageContext, model: str, source: str) -> Chain:

@@ -173,15 +173,18 @@ def test_what_a_model_began_with_and_what_began_with_it() -> None:
 @pytest.mark.parametrize(
     ("overrides", "limit", "models"),
     [
-        ([], "long", ("rl-long", "sft")),
-        (["rl.long.max_tokens=70"], "longest", ("rl-long", "sft")),  # the last rung's is none of those evaluated at
-        (["~evaluate.rl-long"], "short", ("rl-short", "sft")),
-        (["~evaluate.sft"], "long", None),
-        (["rl.short.init=base/policy"], "long", ("rl-long", "base")),
-        (["~evaluate.rl-short", "~evaluate.rl-long"], "longest", None),
-        (["~evaluate.*"], "", None),
+        ([], "long", [("rl-long", "sft"), ("rl-long", "sft-more")]),
+        # the last rung's is none of those evaluated at
+        (["rl.long.max_tokens=70"], "longest", [("rl-long", "sft"), ("rl-long", "sft-more")]),
+        (["~evaluate.rl-long"], "short", [("rl-short", "sft"), ("rl-short", "sft-more")]),
+        (["~evaluate.sft-more"], "long", [("rl-long", "sft")]),
+        (["sft.more.init=sft/student"], "long", [("rl-long", "sft")]),  # not from where RL began
+        (["~evaluate.sft"], "long", []),
+        (["rl.short.init=base/policy"], "long", [("rl-long", "base"), ("rl-long", "sft")]),
+        (["~evaluate.rl-short", "~evaluate.rl-long"], "longest", []),
+        (["~evaluate.*"], "", []),
     ],
 )
-def test_what_the_report_compares(overrides: list[str], limit: str, models: tuple[str, str] | None) -> None:
+def test_what_the_report_compares(overrides: list[str], limit: str, models: list[tuple[str, str]]) -> None:
     found = config(*overrides)
     assert (compared_limit(found), compared_models(found)) == (limit, models)

@@ -87,6 +87,7 @@ def _rung(folder: Path, name: str, start: float, mean: float, limit: int) -> Non
                 "length/mean": min(limit, mean * (1 + 0.25 * growth) + rng.gauss(0, 1.5)),
                 "truncated": max(0, 0.35 * (1 - growth * 0.7) * 48 / limit + rng.gauss(0, 0.02)),
                 "infra": int(step == 7),
+                "tokens/sampled": 10 * limit,
             }
         )
     (folder / "model").mkdir(parents=True)

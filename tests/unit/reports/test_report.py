@@ -106,10 +106,27 @@ def test_equal_inputs_give_equal_bytes(finished):
 
 def test_metrics_name_every_score_and_the_gain(finished):
     render(finished)
-    assert len(finished.metrics) == 6 * 3 + 3
+    assert len(finished.metrics) == 6 * 3 + 2 * 3
     pass_at_1 = finished.metrics
     assert pass_at_1["gain"] == pytest.approx(pass_at_1["pass@1/rl-long/long"] - pass_at_1["pass@1/sft/long"], abs=0.01)
     assert pass_at_1["gain/low"] < pass_at_1["gain"] < pass_at_1["gain/high"]
+    over = pass_at_1["pass@1/rl-long/long"] - pass_at_1["pass@1/sft-more/long"]
+    assert pass_at_1["gain/over/sft-more/value"] == pytest.approx(over, abs=0.01)
+
+
+def test_what_sampling_brought_is_drawn_beside_what_was_made_without_it(finished):
+    """40 steps of 480 tokens, then 40 of 960: 57,600 at the end, a third of them after the first rung."""
+    html = render(finished)
+    drawn = html[html.index("pass@1 at long over tokens sampled") : html.index("Mean reward of a step")]
+    assert ">57,600 tokens<" in drawn
+    at = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', drawn)]
+    assert [(x - at[0]) / (at[2] - at[0]) for x in at] == pytest.approx([0, 1 / 3, 1], abs=0.01)
+    names = re.findall(r">([\w-]+)</text>", drawn)
+    assert [name for name in names if name != "0"] == ["sft-more", "sft", "rl-short", "rl-long"]
+    scores = finished.metrics
+    high = [scores[f"pass@1/{model}/long"] for model in ("sft", "rl-short", "rl-long")]
+    heights = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawn)]
+    assert [(168 - y) / 138 for y in heights] == pytest.approx(high, abs=0.001)
 
 
 def test_table_fits_a_terminal(finished):
@@ -118,9 +135,10 @@ def test_table_fits_a_terminal(finished):
     lines = table.splitlines()
     assert max(map(len, lines)) <= 100
     blocks = [block.splitlines() for block in table.split("\n\n")]
-    assert [len(block) for block in blocks] == [8, 8, 8, 1]
-    assert all(len({len(line) for line in block}) == 1 for block in blocks)
+    assert [len(block) for block in blocks] == [8, 8, 8, 2]
+    assert all(len({len(line) for line in block}) == 1 for block in blocks[:3])
     assert blocks[3][0].startswith("rl-long minus sft at long: +")
+    assert blocks[3][1].startswith("rl-long minus sft-more at long: +")
 
 
 def test_no_gain_is_claimed_where_the_start_of_rl_was_not_evaluated(finished):
