@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -37,6 +37,7 @@ from reforge.config import Config
 from reforge.config.compose import compose
 from reforge.config.load import build_config
 from reforge.environments.template import Template
+from reforge.machine.process import free_port
 from reforge.policy.folder import load_tokenizer
 from reforge.policy.learner import open_learner
 from reforge.policy.model import new_model, save_model
@@ -140,10 +141,9 @@ def steady(ends: Sequence[float]) -> list[float]:
 # --- TRL's --------------------------------------------------------------------------------------------------------
 
 
-PORT = 8731
 VLLM: dict[str, dict[str, Any]] = {
     "in its process": {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.1},
-    "as a server": {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": f"http://127.0.0.1:{PORT}"},
+    "as a server": {"use_vllm": True, "vllm_mode": "server"},
 }
 OF_VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}  # as our servers have it
 SERVER = [
@@ -155,7 +155,7 @@ SERVER = [
 ]
 
 
-def their_steps(shape: str, micro_batch: int, vllm: str = "") -> tuple[list[float], list[int]]:
+def their_steps(shape: str, micro_batch: int, vllm: Mapping[str, Any] | None = None) -> tuple[list[float], list[int]]:
     from transformers import TrainerCallback
 
     if vllm:
@@ -193,7 +193,7 @@ def their_steps(shape: str, micro_batch: int, vllm: str = "") -> tuple[list[floa
             save_strategy="no",
             disable_tqdm=True,
             dataloader_pin_memory=False,
-            **VLLM.get(vllm, {}),
+            **(vllm or {}),
         )
         trainer.add_callback(Clock())
         trainer.train()
@@ -202,36 +202,39 @@ def their_steps(shape: str, micro_batch: int, vllm: str = "") -> tuple[list[floa
 
 def why_no_vllm(shape: str, way: str) -> str:
     """Return why there is no comparison with this way of TRL's to use vLLM; "" where it runs."""
+    settings = dict(VLLM[way])
     with ExitStack() as stack:
         if way == "as a server":
-            stack.enter_context(serving(policy(shape)))
+            settings["vllm_server_base_url"] = stack.enter_context(serving(policy(shape)))
         try:
-            alone(their_steps, shape, MICRO_BATCHES[0], way)
+            alone(their_steps, shape, MICRO_BATCHES[0], settings)
         except Exception as error:
             return f"{type(error).__name__}: {error}"[:500]
     return ""
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[None]:
-    """Run vLLM's own server, with the flags that TRL's client asks for; the block begins when it answers."""
+def serving(folder: Path) -> Iterator[str]:
+    """Run vLLM's own server, with the flags that TRL's client asks for, and give its address as soon as it answers."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
     vllm = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]  # `vllm serve` asks for the GPU's wheel
-    command = [*vllm, "--model", str(folder), "--host", "127.0.0.1", "--port", str(PORT), *SERVER]
+    command = [*vllm, "--model", str(folder), "--host", "127.0.0.1", "--port", str(port), *SERVER]
     environment = {**os.environ, **OF_VLLM, "VLLM_SERVER_DEV_MODE": "1"}
     with Path(os.devnull).open("w") as nowhere:
         server = subprocess.Popen(command, env=environment, stdout=nowhere, stderr=nowhere)
     try:
-        while server.poll() is None and not _answers():
+        while server.poll() is None and not _answers(address):
             time.sleep(1)
-        yield
+        yield address
     finally:
         server.terminate()
         server.wait()
 
 
-def _answers() -> bool:
+def _answers(address: str) -> bool:
     try:
-        return bool(httpx.get(f"http://127.0.0.1:{PORT}/health").is_success)
+        return bool(httpx.get(f"{address}/health").is_success)
     except httpx.HTTPError:
         return False
 

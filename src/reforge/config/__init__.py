@@ -195,13 +195,17 @@ def road(config: Config) -> list[str]:
     return models
 
 
+def evaluated_as(config: Config) -> dict[str, str]:
+    """Return the key in `evaluate` of each model that is evaluated, the first of several."""
+    return {one.model: name for name, one in reversed(config.evaluate.items())}
+
+
 def compared_models(config: Config) -> list[tuple[str, str]]:
     """Return pairs of keys in `evaluate`: the last model of RL and what it is compared with, which is the model that RL
     began with, and then each that was fine-tuned further from there instead. Empty where the first two are not
     evaluated.
     """
-    models = road(config)
-    evaluated = {one.model: name for name, one in reversed(config.evaluate.items())}  # the first of several
+    models, evaluated = road(config), evaluated_as(config)
     if not models or models[0] not in evaluated:
         return []
     controls = [f"sft/{key}" for key, one in config.sft.items() if one.init == models[0]]
@@ -209,7 +213,7 @@ def compared_models(config: Config) -> list[tuple[str, str]]:
 
 
 def _last_rl(config: Config) -> str:
-    evaluated = {one.model for one in config.evaluate.values()}
+    evaluated = evaluated_as(config)
     return next((key for key in reversed(config.rl) if f"rl/{key}" in evaluated), "")
 
 

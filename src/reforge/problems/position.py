@@ -1,4 +1,4 @@
-"""Where a name lies in a fixed order that looks like chance: what splits are cut from."""
+"""Give every name a fixed place that looks like chance. Splits are cut by it."""
 
 from __future__ import annotations
 

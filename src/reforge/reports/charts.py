@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from reforge.reports.records import Climb, RungCurve
+from reforge.reports.records import RungCurve
 
 WIDTH = 360.0
 INK, MUTED, GRID, RAW, ACCENT = "#1f2933", "#616e7c", "#e4e7eb", "#b8cbe0", "#1f5fa8"
@@ -68,26 +68,30 @@ def dot_chart(scores: Mapping[str, Mapping[str, Any]], limits: Mapping[str, int]
     return _svg(bottom + 16, "pass@1 in percent, with intervals", parts)
 
 
-def climb_chart(climb: Climb, scores: Mapping[str, Mapping[str, Any]], limit: str) -> Markup:
+def climb_chart(
+    models: Sequence[tuple[str, float]],
+    controls: Sequence[str],
+    estimates: Mapping[str, Mapping[str, float]],
+    limit: str,
+) -> Markup:
     """Draw pass@1 of the models on the way of RL over the tokens sampled to get there, each with its interval, and as a
-    dashed rule that of each model which was made without RL."""
-    most = max([tokens for _, tokens in climb.models] or [0.0])
+    dashed rule that of each control, which was made without RL."""
+    most = max([tokens for _, tokens in models] or [0.0])
     frame = _Frame(left=38, top=30, right=WIDTH - 14, bottom=168, x_max=max(most, 1.0), y_max=1.0)
     parts = [_text(0, 14, f"pass@1 at {limit} over tokens sampled", size=13, weight=600)]
     for tick in (0, 0.25, 0.5, 0.75, 1):
         y = frame.y(tick)
         parts += [_line(frame.left, y, frame.right, y, GRID), _text(frame.left - 6, y + 4, f"{tick:.0%}", anchor="end")]
-    found = {name: score["limits"][limit]["pass@1"] for name, score in scores.items()}
-    for name in climb.controls:
-        y = frame.y(found[name]["value"])
+    for name in controls:
+        y = frame.y(estimates[name]["value"])
         parts.append(_line(frame.left, y, frame.right, y, MUTED, 1.5, "4 3"))
         parts.append(_text(frame.right, y + 13, name, anchor="end"))
-    run = [(tokens, found[name]["value"]) for name, tokens in climb.models]
+    run = [(tokens, estimates[name]["value"]) for name, tokens in models]
     parts.append(_path(frame, run, ACCENT, 2.2))
-    for (name, tokens), (_, value) in zip(climb.models, run, strict=True):
-        x, estimate = frame.x(tokens), found[name]
+    for name, tokens in models:
+        x, estimate = frame.x(tokens), estimates[name]
         parts.append(_line(x, frame.y(estimate["low"]), x, frame.y(estimate["high"]), ACCENT, 2.0))
-        parts.append(_dot(x, frame.y(value), ACCENT))
+        parts.append(_dot(x, frame.y(estimate["value"]), ACCENT))
         parts.append(_text(x, frame.y(estimate["high"]) - 6, name, anchor="end" if tokens else "start", fill=INK))
     parts += [_text(frame.left, 186, "0"), _text(frame.right, 186, f"{most:,.0f} tokens", anchor="end")]
     return _svg(194, "pass@1 over tokens sampled", parts)

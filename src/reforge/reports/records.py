@@ -32,15 +32,6 @@ class RungCurve:
 
 
 @dataclass(frozen=True)
-class Climb:
-    """What sampling brought: the models on the way of RL, with the tokens that had been sampled when each was done, and
-    the models that were made from the same start without RL."""
-
-    models: tuple[tuple[str, float], ...]
-    controls: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Example:
     problem_id: str
     difficulty: int
@@ -82,7 +73,7 @@ class Report:
     scores: Scores
     gains: tuple[Gain, ...]  # of the last rung, over the model that RL began with first
     curves: tuple[RungCurve, ...]
-    climb: Climb
+    climb: tuple[tuple[str, float], ...]  # the models on the way of RL, and the tokens sampled until each was done
     funnel: tuple[tuple[str, str], ...]
     model: str  # the model that the report is about, whose examples are shown
     examples: tuple[tuple[str, tuple[Example, ...]], ...]  # a heading and its rollouts

@@ -33,7 +33,12 @@ def render_html(report: Report) -> str:
         ks=sorted({k for score in report.scores.values() for k in score["ks"]} | {1}),
         difficulties=difficulty_rows(report.scores, report.limit),
         overview=dot_chart(report.scores, report.limits),
-        climb=climb_chart(report.climb, report.scores, report.limit),
+        climb=climb_chart(
+            report.climb,
+            [gain.baseline for gain in report.gains[1:]],
+            {model: score["limits"][report.limit]["pass@1"] for model, score in report.scores.items()},
+            report.limit,
+        ),
         charts=[line_chart(key, title, report.curves, is_share) for key, title, is_share in CURVES],
         infra_training=int(sum(step.get("infra", 0) for curve in report.curves for step in curve.steps)),
     )

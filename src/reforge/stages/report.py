@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from reforge.config import Config, compared_limit, compared_models, road
+from reforge.config import Config, compared_limit, compared_models, evaluated_as, road
 from reforge.errors import UserError
 from reforge.evaluation.scores import problem_means
 from reforge.evaluation.statistics import paired_difference
@@ -16,7 +16,7 @@ from reforge.machine.project import command
 from reforge.problems.store import read_problems
 from reforge.reports.inputs import digest, funnel_rows, pick_examples, read_curve
 from reforge.reports.model_card import render_model_card
-from reforge.reports.records import Chain, Climb, Gain, Link, Report, RungCurve, Scores
+from reforge.reports.records import Chain, Gain, Link, Report, RungCurve, Scores
 from reforge.reports.report import render_html, render_text
 
 
@@ -76,15 +76,15 @@ def _gain(cfg: Config, scores: Scores, limit: str, compared: tuple[str, str]) ->
     return Gain(*compared, limit, pairs, difference.value, difference.low, difference.high)
 
 
-def _climb(cfg: Config, curves: Sequence[RungCurve]) -> Climb:
-    evaluated = {one.model: name for name, one in reversed(cfg.evaluate.items())}
+def _climb(cfg: Config, curves: Sequence[RungCurve]) -> tuple[tuple[str, float], ...]:
+    evaluated = evaluated_as(cfg)
     sampled = {f"rl/{curve.name}": sum(step["tokens/sampled"] for step in curve.steps) for curve in curves}
     models, tokens = list[tuple[str, float]](), 0.0
     for model in road(cfg):
         tokens += sampled.get(model, 0.0)
         if model in evaluated:
             models.append((evaluated[model], tokens))
-    return Climb(tuple(models), tuple(baseline for _, baseline in compared_models(cfg)[1:]))
+    return tuple(models)
 
 
 def _chain(ctx: StageContext, model: str, source: str) -> Chain:

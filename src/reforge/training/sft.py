@@ -63,30 +63,30 @@ def best_step(accuracies: Mapping[int, float]) -> int:
     return max(accuracies, key=accuracies.__getitem__, default=0)
 
 
-def plateau(accuracies: Mapping[int, float], patience: int) -> int | None:
-    """Return the first step at which `patience` measurements in a row had brought no new best; None before it."""
-    best, without = -math.inf, 0
+def cooling(config: Sft, accuracies: Mapping[int, float]) -> range | None:
+    """Return the steps in which the learning rate falls: those after the first `patience` measurements in a row without
+    a new best. None before that, and without validation."""
+    validation, best, without = config.validation, -math.inf, 0
+    if validation is None:
+        return None
     for step, accuracy in accuracies.items():
         best, without = (accuracy, 0) if accuracy > best else (best, without + 1)
-        if without == patience:
-            return step
+        if without == validation.patience:
+            return range(step + 1, step + 1 + validation.cooling)
     return None
 
 
 def ended(config: Sft, accuracies: Mapping[int, float], step: int) -> bool:
     """Return whether nothing is left to do after `step`: validation has said that it is enough, and it has cooled."""
-    reached = plateau(accuracies, config.validation.patience) if config.validation else None
-    return config.validation is not None and reached is not None and step >= reached + config.validation.cooling
+    steps = cooling(config, accuracies)
+    return steps is not None and step + 1 >= steps.stop
 
 
 def rate_of_step(config: Sft, accuracies: Mapping[int, float], step: int, last: int) -> float:
-    """Return the learning rate of a step: the schedule's, which from a plateau on falls further, in proportion, to its
-    floor."""
+    """Return the learning rate of a step: the schedule's, which falls further, in proportion, while it cools."""
     rate = learning_rate(config.learning_rate, config.warmup_steps, config.decay, config.floor, step, last)
-    reached = plateau(accuracies, config.validation.patience) if config.validation else None
-    if config.validation is None or reached is None:
-        return rate
-    return learning_rate(rate, 0, "linear", config.floor, step - reached, config.validation.cooling)
+    steps = cooling(config, accuracies)
+    return rate if steps is None else learning_rate(rate, 0, "linear", config.floor, step + 1 - steps.start, len(steps))
 
 
 def steps_of(config: Sft, rows: int) -> int:

@@ -1,4 +1,4 @@
-"""What is claimed of several recordings, by hand."""
+"""Several recordings make one claim: hand-worked ratios and intervals."""
 
 import pytest
 

@@ -73,7 +73,11 @@ def test_what_is_measured_is_the_mean_over_tokens_by_hand(policy: Path) -> None:
     ([0.1, 0.6, 0.5, 0.55], 16), ([0.1, 0.6, 0.5, 0.7], None), ([0.5, 0.4, 0.5, 0.9], 12),
 ])  # fmt: skip
 def test_a_plateau_is_two_measurements_without_a_new_best(accuracies: list[float], reached: int | None) -> None:
-    assert sft.plateau({4 * at: accuracy for at, accuracy in enumerate(accuracies, 1)}, patience=2) == reached
+    config = Sft.model_validate(SFT | {"validation": SFT["validation"] | {"cooling": 8}})
+    steps = sft.cooling(config, {4 * at: accuracy for at, accuracy in enumerate(accuracies, 1)})
+    assert steps == (None if reached is None else range(reached + 1, reached + 9))
+    without = Sft.model_validate(SFT | {"validation": None})
+    assert sft.cooling(without, {4: 0.5, 8: 0.4, 12: 0.3}) is None
 
 
 def test_from_the_plateau_on_the_learning_rate_falls_to_its_floor() -> None:
