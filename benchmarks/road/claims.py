@@ -43,6 +43,7 @@ VARIANTS = {
     "rungs": Variant("both rungs", ("sft", "sft-more", "rl-short", "rl-long")),
     "cool": Variant("both rungs, scored at a temperature of 0.6", ("sft", "sft-more", "rl-long")),
     "expert": Variant("expert iteration, equal sampled tokens", ("sft", *EXPERTS)),
+    "expert_equal": Variant("expert iteration, equal sampled and trained tokens", ("sft", *EXPERTS)),
     "rung1": Variant("rung 1 alone, equal sampled tokens", ("sft", "rl-short")),
     "rung2": Variant("rung 2 alone, equal sampled tokens"),
     "no_filter": Variant("both rungs without overlong filtering"),
@@ -81,6 +82,12 @@ GOALS = [
         15.0,
     ),
     Comparison("both rungs minus expert iteration, equal sampled tokens", MAIN, ("expert", EXPERTS[-1], RUNG2)),
+    # stated when two seeds of the one above were there, which trained on 2.5 times the tokens
+    Comparison(
+        "both rungs minus expert iteration, equal sampled and trained tokens",
+        MAIN,
+        ("expert_equal", EXPERTS[-1], RUNG2),
+    ),
     Comparison("both rungs minus rung 1 alone, equal sampled tokens", MAIN, ("rung1", "rl-short", RUNG2)),
     Comparison("both rungs minus rung 2 alone, equal sampled tokens", MAIN, ("rung2", "rl-long", RUNG2)),
     Comparison("both rungs at the third limit, never trained, minus at the second", ("rungs", "rl-long", TWICE), MAIN),

@@ -59,9 +59,9 @@ def main() -> None:
     levels.note_repeated(ROOT, EXPERIMENT, repeated(runs))
 
 
-def _experts() -> list[str]:
+def _experts(steps: int) -> list[str]:
     """Return the rounds of expert iteration: the model answers as many training problems as often as both rungs do, all
-    rounds together, and learns from those of its answers that were right, and from the worked ones."""
+    rounds together, and learns in so many steps from those of its answers that were right, and from the worked ones."""
     changes, before = list[str](), "cold"
     for name in EXPERTS:
         changes += [
@@ -69,7 +69,7 @@ def _experts() -> list[str]:
             # 3 rounds x 3,902 problems x 7 answers = 81,942; both rungs: 160 steps x 64 problems x 8 rollouts = 81,920
             f"sample.{name}.answers=7", f"sample.{name}.temperature=1.3",
             f"+sft.{name}=distilled", f"sft.{name}.init=sft/{before}", f"sft.{name}.problems=curate/problems",
-            f"sft.{name}.rollouts=sample/{name}", f"sft.{name}.steps=300", f"sft.{name}.learning_rate=1e-3",
+            f"sft.{name}.rollouts=sample/{name}", f"sft.{name}.steps={steps}", f"sft.{name}.learning_rate=1e-3",
             f"+evaluate.{name}=rungs", f"evaluate.{name}.model=sft/{name}",
         ]  # fmt: skip
         before = name
@@ -79,7 +79,8 @@ def _experts() -> list[str]:
 OVERRIDES: dict[str, list[str]] = {
     "rungs": [],
     "cool": ["evaluate.*.temperature=0.6"],  # DeepCoder's: is the gain more than a sharper distribution?
-    "expert": _experts(),
+    "expert": _experts(300),
+    "expert_equal": _experts(120),
     # Without the filter a model may well run into the limit all the time: that is a result, not a fault.
     "no_filter": ["rl.*.overlong.rule=keep", "rl.*.guards.truncated=1.0"],
     "symmetric": ["rl.*.loss.clip_high=0.2"],

@@ -92,10 +92,10 @@ def test_a_goal_is_met_by_all_seeds_and_both_intervals(ends, met):
 
 def test_a_goal_that_nothing_is_measured_for_yet_has_a_row():
     claims = road_claims.claims([both(0, rl_long=6)])
-    waiting = claim_of(claims, "minus expert iteration", "of 4 seeds measured")
+    waiting = claim_of(claims, "minus expert iteration, equal sampled tokens", "of 4 seeds measured")
     assert (waiting["value"], waiting["goal"], waiting["met"]) == (0, "lower ends > 0", None)
     with_control = road_claims.claims([both(0, rl_long=6), run("expert", 0, sft=1, **dict.fromkeys(EXPERTS, 7))])
-    behind = claim_of(with_control, "minus expert iteration")
+    behind = claim_of(with_control, "minus expert iteration, equal sampled tokens")
     assert (behind["value"], behind["goal"], behind["met"]) == (-10.0, "lower ends > 0", None)
 
 
