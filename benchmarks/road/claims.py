@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.record import claim
 from reforge.evaluation.scores import problem_means
-from reforge.evaluation.statistics import Estimate, mean_interval, paired_difference
+from reforge.evaluation.statistics import Estimate, mean_interval, paired_difference, rate_interval
 
 EXPERIMENT, SEEDS = "tiny", (0, 1, 2, 3)
 CONFIDENCE = 0.95
@@ -169,7 +169,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _mean(model: Model, seed: int, by_key: Mapping[tuple[str, int], Run]) -> Estimate:
-    return mean_interval(list(_means(model, seed, by_key).values()), CONFIDENCE)
+    return rate_interval(list(_means(model, seed, by_key).values()), CONFIDENCE)
 
 
 def _means(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reforge.errors import InfrastructureError
-from reforge.evaluation.statistics import mean_interval, pass_at_k
+from reforge.evaluation.statistics import pass_at_k, rate_interval
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _pass_rate(per_problem: Mapping[str, tuple[int, int]], k: int, confidence: f
     rates = [pass_at_k(scored, correct, k) for correct, scored in per_problem.values() if scored >= k]
     if not rates:
         return {"value": None, "low": None, "high": None}
-    return asdict(mean_interval(rates, confidence))
+    return asdict(rate_interval(rates, confidence))
 
 
 def _by_difficulty(
