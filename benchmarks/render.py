@@ -39,14 +39,20 @@ def full(results: Sequence[Result], archived: Sequence[Result] = ()) -> str:
 
 
 def headlines(results: Sequence[Result], first: Sequence[str] = HEADLINES) -> str:
-    """Return a table with the first claim of the results named `first`, and with every claim whose goal was missed."""
-    rows = [
-        f"| [{result['name']}](docs/results.md#{result['name']}) {_row(claim)}"
-        for result in results
-        for number, claim in enumerate(result["claims"])
-        if (number == 0 and result["name"] in first) or claim["met"] is False
-    ]
+    """Return a table with the first claim of the results named `first` and every claim of theirs whose goal was missed,
+    and a row for each other result that missed a goal."""
+    rows = [f"| [{result['name']}](docs/results.md#{result['name']}) {_row(claim)}"
+            for result in results for claim in _shown(result, result["name"] in first)]  # fmt: skip
     return "| result | claim | value | goal | met |\n|---|---|--:|--:|---|\n" + "".join(rows)
+
+
+def _shown(result: Result, headline: bool) -> list[dict[str, Any]]:
+    missed = [claim for claim in result["claims"] if claim["met"] is False]
+    if headline:
+        first = result["claims"][0]
+        return [first, *(claim for claim in missed if claim is not first)]
+    more = f" (one of {len(missed)} missed claims)" if len(missed) > 1 else ""
+    return [{**claim, "claim": claim["claim"] + more} for claim in missed[:1]]
 
 
 def insert(readme: str, block: str) -> str:

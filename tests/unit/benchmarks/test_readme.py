@@ -57,7 +57,12 @@ def test_rendering_by_hand(tmp_path):
     assert "| low | -1 points | > 0 | **no** |\n" in few, "what was missed stays in sight"
     assert "also" not in few
     assert "gain" not in render["headlines"](results)
-    assert "low" in render["headlines"](results)
+    assert "| low |" in render["headlines"](results)
+    claims.append({"claim": "slow", "value": 1, "unit": "s", "goal": "< 1", "met": False})
+    twice = render["headlines"]([{**result, "claims": claims}])
+    assert "| low (one of 2 missed claims) |" in twice
+    assert "slow" not in twice
+    assert "| slow |" in render["headlines"]([{**result, "claims": claims}], ["x"])
     readme = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb\n"
     assert "old" not in render["insert"](readme, few)
     assert render["insert"](readme, "") == "a\n<!-- results:begin -->\n<!-- results:end -->\nb\n"
