@@ -57,6 +57,7 @@ def learning(result: Mapping[str, Any]) -> str:
             axes.fill_between(tokens, [*map(min, columns)], [*map(max, columns)], color=colour, alpha=0.15, linewidth=0)
             axes.plot(tokens, [*map(statistics.mean, columns)], "o-", color=colour, label=f"{words}, {_seeds(runs)}")
     more = [_score(run, "sft-more") for (name, _), run in newest.items() if name == "rungs"]  # there is one at least
+    axes.axhspan(min(more), max(more), color="#777777", alpha=0.15, linewidth=0)
     axes.axhline(statistics.mean(more), color="#777777", linestyle="--", label="more fine-tuning, same solutions")
     axes.set_xlabel("million tokens sampled since the cold start")
     axes.set_ylabel("pass@1, held-out problems, %")

@@ -4,7 +4,7 @@ machine, taking turns?   python -m benchmarks.learner.peers
 - Tunix trains all weights with JAX.
 - AgileRL trains adapters only (LoRA, rank 16, all linear layers), and so do we beside it.
 
-Each has both cores and its fastest micro-batch, AgileRL with or without its sequence packing; its first step, which
+Each has both cores and its fastest micro-batch, with or without its own sequence packing. Its first step, which
 compiles, does not count. verl 0.9.1 is not here: its engines ask for an accelerator.
 """
 
@@ -26,6 +26,7 @@ from benchmarks.learner.speed import GROUP, MICRO_BATCHES, ROUNDS, SHAPES, STEPS
 from benchmarks.record import ROOT, Claim, claim, head, mean_ratio, show, write
 
 TORCH_INDEX = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
+WAYS = ("", "packed")
 GOALS = {"long-tailed": 2.0, "equal": 1.2}  # for the lower end of the interval
 
 
@@ -33,7 +34,6 @@ GOALS = {"long-tailed": 2.0, "equal": 1.2}  # for the lower end of the interval
 class Peer:
     name: str
     needs: Sequence[str]
-    ways: Sequence[str] = ("",)
     adapters: bool = False
 
     @property
@@ -46,7 +46,6 @@ PEERS = (
     Peer(
         "AgileRL",
         ["agilerl[cpu-llm]==2.58.0", f"torch=={version('torch')}"],
-        ways=("", "packed"),
         adapters=True,
     ),
 )
@@ -108,7 +107,7 @@ class Side:
 def beside(peer: Peer, shape: str) -> dict[str, Any]:
     """Return the seconds of both sides, round by round."""
     tried = {}
-    for way in peer.ways:
+    for way in WAYS:
         for size in MICRO_BATCHES:
             with Side(peer, shape, way, size) as side:
                 tried[way, size] = side.seconds()

@@ -145,6 +145,7 @@ VLLM: dict[str, dict[str, Any]] = {
     "in its process": {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.1},
     "as a server": {"use_vllm": True, "vllm_mode": "server"},
 }
+FAILS = {"in its process": AttributeError, "as a server": NotImplementedError}  # on a CPU; all else is a fault of ours
 OF_VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}  # as our servers have it
 SERVER = [
     "--weight-transfer-config",
@@ -208,7 +209,7 @@ def why_no_vllm(shape: str, way: str) -> str:
             settings["vllm_server_base_url"] = stack.enter_context(serving(policy(shape)))
         try:
             alone(their_steps, shape, MICRO_BATCHES[0], settings)
-        except Exception as error:
+        except FAILS[way] as error:
             return f"{type(error).__name__}: {error}"[:500]
     return ""
 
@@ -226,6 +227,8 @@ def serving(folder: Path) -> Iterator[str]:
     try:
         while server.poll() is None and not _answers(address):
             time.sleep(1)
+        if server.poll() is not None:
+            raise SystemExit(f"vLLM's own server ended with exit code {server.returncode} before it answered.")
         yield address
     finally:
         server.terminate()

@@ -1,5 +1,6 @@
 """Does reinforcement learning pay? The whole road for several seeds, other ways to spend the same tokens (more
-fine-tuning, expert iteration), the road without each of its parts, and whether the number of threads leads elsewhere.
+fine-tuning, expert iteration), the road without each of its parts, and whether the number of threads changes what comes
+out.
 
     python -m benchmarks.road.run                           every seed and variant that road.json lacks
     python -m benchmarks.road.run --seed 1 --variant rung2  this one, again if need be
@@ -26,14 +27,17 @@ from benchmarks.record import ROOT
 from benchmarks.road.claims import (
     EXPERIMENT,
     EXPERTS,
+    PILOT,
     RUNG1,
     RUNG2,
+    SEEDS,
     TWICE,
     VARIANTS,
     Run,
     claims,
     latest,
     repeated,
+    require_one_setting,
 )
 from reforge.files.tensors import weight_digests
 from reforge.lineage import levels
@@ -51,7 +55,8 @@ def main() -> None:
     runs = read_runs()
     done = {(run["variant"], run["seed"]) for run in runs}
     for variant in [asked.variant] if asked.variant else VARIANTS:  # `rungs` first: the others spend as many tokens
-        for seed in VARIANTS[variant].seeds if asked.seed is None else [asked.seed]:
+        seeds = (PILOT, *SEEDS) if variant == "rungs" else VARIANTS[variant].seeds  # the README shows the pilot's
+        for seed in seeds if asked.seed is None else [asked.seed]:
             if (variant, seed) not in done or None not in (asked.variant, asked.seed):
                 print(f"road: {variant}, seed {seed}", flush=True)
                 runs.append(run_road(variant, seed, overrides(variant, seed, runs)))
@@ -164,6 +169,7 @@ def slim(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_results(runs: Sequence[Run]) -> None:
+    require_one_setting(runs)
     record.write("road", claims(runs), runs, runs[-1]["commit"])
 
 

@@ -1,10 +1,11 @@
 """Compositional problems made from a seed: the default problem set, so that a first run needs no data.
 
 A problem is a walk of d operations over a list, a string or a number. Its family is the sequence of operation names
-(constants and wording aside), so splitting by family leaves held-out problems no composition of the training ones. No
-two problems of a set compute the same function, as far as a fixed set of inputs tells, each operation of a walk
-matters, and the tests of a problem fail programs that are one slip away from its reference: an operation left out, two
-neighbours swapped, a constant one too high or too low.
+(constants and wording aside); the split is by family, so no held-out problem has the operations of a training problem
+in the same order. No two problems of a set compute the same function, as far as a fixed set of inputs shows, and each
+operation of a walk matters. The tests of a problem fail programs that are one slip away from its reference (an
+operation left out, two neighbours swapped, a constant one too high or too low) wherever the slip changes anything on
+these inputs.
 """
 
 from __future__ import annotations
