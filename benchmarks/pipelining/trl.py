@@ -145,7 +145,8 @@ VLLM: dict[str, dict[str, Any]] = {
     "in its process": {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.1},
     "as a server": {"use_vllm": True, "vllm_mode": "server"},
 }
-FAILS = {"in its process": AttributeError, "as a server": NotImplementedError}  # on a CPU; all else is a fault of ours
+# How each way fails on a CPU; anything else is a fault of ours.
+FAILS: dict[str, type[Exception]] = {"in its process": AttributeError, "as a server": NotImplementedError}
 OF_VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}  # as our servers have it
 SERVER = [
     "--weight-transfer-config",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -99,6 +99,22 @@ def test_no_operation_can_be_left_out_unnoticed(problems: list[Problem]) -> None
     assert [(problem.id, line) for problem, line, program in tried if passes(program, problem)] == []
 
 
+def test_two_neighbours_swapped_are_noticed_where_that_changes_anything_on_fresh_inputs(problems) -> None:
+    noticed: list[bool] = []
+    for problem in problems:
+        lines, names = problem.solution.splitlines(), problem.family.split("+")
+        of_kind = {name: (OPERATION_OF[name].takes, OPERATION_OF[name].gives) for name in names}
+        for at, (one, other) in enumerate(pairwise(names), 1):
+            kinds = {kind for name in (one, other) for kind in of_kind[name]}
+            swapped = "\n".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]])
+            wrong = replace(problem, solution=swapped)
+            fresh = FRESH[of_kind[names[0]][0]]
+            if len(kinds) == 1 and any(solve(wrong, value) != solve(problem, value) for value in fresh):
+                noticed.append(not passes(swapped, problem))
+    assert len(noticed) > 200
+    assert sum(noticed) / len(noticed) > 0.99
+
+
 @pytest.mark.parametrize("off", [1, -1])
 def test_a_constant_off_by_one_is_noticed_where_it_changes_anything_on_fresh_inputs(problems, off: int) -> None:
     noticed: list[bool] = []
@@ -119,9 +135,9 @@ def test_a_constant_off_by_one_is_noticed_where_it_changes_anything_on_fresh_inp
 
 
 def test_no_two_problems_compute_the_same_function() -> None:
-    """The oracle is different inputs; two difficulties drawn apart share what has been computed."""
+    """The oracle is different inputs; difficulties drawn apart share what has been computed."""
     computed: set[str] = set()
-    streams = [generate([difficulty], 8, seed=difficulty, computed=computed) for difficulty in (1, 2, 3)]
+    streams = [generate([difficulty], 8, seed=difficulty, computed=computed) for difficulty in (1, 2, 3, 5, 7)]
     found = [problem for stream in streams for problem in islice(stream, 150)]
     seen: dict[str, str] = {}
     for problem in found:
