@@ -274,9 +274,7 @@ def test_a_server_of_ours_that_is_lost_in_the_middle_of_a_wave_leaves_no_trace(f
 
 def server_process(sampler):
     port = sampler.servers[0].url.rpartition(":")[2]
-    return next(
-        p for p in psutil.process_iter(["cmdline"]) if port in p.info["cmdline"] and "--port" in p.info["cmdline"]
-    )
+    return next(p for p in psutil.process_iter(["cmdline"]) if {port, "--port"} <= set(p.info["cmdline"] or ()))
 
 
 def signal_server(sampler, number):
